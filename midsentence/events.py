@@ -1,0 +1,141 @@
+"""The events of a session: their types, their data, and the one encoder of the wire.
+
+`docs/protocol.md`, section 5, is the source of every name here.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal, NamedTuple
+
+import msgspec
+
+from midsentence.ids import EventId
+
+EndReason = Literal["stop", "length", "content_filter", "stopped", "error"]
+State = Literal["idle", "queued", "streaming"]
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """The data of one type of event."""
+
+    type: ClassVar[str]
+
+    def encoded(self) -> bytes:
+        return _encoder.encode(self)
+
+
+class Message(Payload, frozen=True):
+    type = "message"
+    role: Literal["user"]
+    text: str
+    turn: int
+    parent: int
+
+
+class Start(Payload, frozen=True):
+    type = "start"
+    turn: int
+    attempt: int
+    model: str
+
+
+class Delta(Payload, frozen=True):
+    type = "delta"
+    text: str
+
+
+class Reasoning(Payload, frozen=True):
+    type = "reasoning"
+    text: str
+
+
+class Reset(Payload, frozen=True):
+    type = "reset"
+    attempt: int
+    why: str
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a turn cost, in tokens."""
+
+    input_tokens: int
+    output_tokens: int
+    source: Literal["reported", "estimated"]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a turn ended with an error; the codes are listed in the protocol."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class End(Payload, frozen=True):
+    type = "end"
+    reason: EndReason
+    usage: Usage | None = None
+    error: Failure | None = None
+
+
+class Entry(msgspec.Struct):
+    """One message of a folded conversation."""
+
+    turn: int
+    parent: int
+    role: Literal["user", "assistant"]
+    text: str
+    end: EndReason | None = None
+    error: Failure | msgspec.UnsetType = msgspec.UNSET
+
+
+class Snapshot(Payload, frozen=True):
+    type = "snapshot"
+    session_id: str
+    state: State
+    messages: list[Entry]
+
+
+class Queued(msgspec.Struct, frozen=True):
+    key: str | None
+    text: str
+
+
+class StateChange(Payload, frozen=True):
+    type = "state"
+    state: State
+    turn: int
+    queued: list[Queued]
+    title: str
+
+
+class Event(NamedTuple):
+    """One entry of the log as it is stored: `data` is JSON and so holds no raw line break."""
+
+    id: EventId
+    type: str
+    data: bytes
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(event_id: EventId | None, event_type: str, data: bytes) -> bytes:
+    """One event on the wire (HTML standard, 9.2.5). `data` must be JSON on one line, which is why nothing here is escaped."""
+    if event_id is None:
+        return b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(event_id).encode(), event_type.encode(), data)
+
+
+def decode(wire: bytes) -> Iterator[Event]:
+    """The events of what `encode` wrote with ids; not a parser of event streams at large."""
+    for block in wire.split(b"\n\n")[:-1]:
+        id_line, type_line, data_line = block.split(b"\n")
+        event_id = EventId.parse(id_line[4:].decode())
+        if event_id is None:
+            raise ValueError(f"not an event id: {id_line!r}")
+        yield Event(event_id, type_line[7:].decode(), data_line[6:])
+
+
+PING = encode(None, "ping", b"{}")
+# As bytes inside a frame: JSON holds no raw line break, so no text of a model can forge it.
+END_MARK = b"\nevent: end\n"

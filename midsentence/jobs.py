@@ -1,0 +1,73 @@
+"""Turns that wait for a worker, and the leases on those that run. All times are on Redis' clock."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from midsentence import keys
+from midsentence.connection import Call, Script, Store
+from midsentence.log import Lease
+
+_CLAIM = Script("claim", of_session=False)
+_TRIM = Script("trim", of_session=False)
+_RENEW = Script("renew")
+_RELEASE = Script("release")
+
+# Enough to empty a backlog in a few sweeps, few enough that no script holds Redis up.
+_TRIMS_A_SWEEP = 100
+
+
+class Claim(NamedTuple):
+    """A turn that this worker may write from now on. `seq` is where the log stands; `attempt` counts from 1."""
+
+    lease: Lease
+    seq: int
+    attempt: int
+
+
+class Jobs:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lease = int(store.settings.lease_seconds * 1000)
+        self._partitions = [keys.partition(number) for number in range(store.settings.partitions)]
+
+    @property
+    def wake_channels(self) -> list[str]:
+        """Where the number of a session is announced that has a job."""
+        return [partition.wake for partition in self._partitions]
+
+    async def claim(self, worker: str, limit: int) -> list[Claim]:
+        """Take up to `limit` turns that wait or whose lease ran out."""
+        claims: list[Claim] = []
+        # In another order each time: the partition that always came first would starve the rest of a busy deployment.
+        waiting = random.sample(self._partitions, len(self._partitions))
+        while waiting and len(claims) < limit:
+            asked, waiting = waiting[: limit - len(claims)], waiting[limit - len(claims) :]
+            share = (limit - len(claims)) // len(asked)
+            calls = [Call(_CLAIM, part[:3], (part.prefix, worker, self._lease, share)) for part in asked]
+            claims += [
+                Claim(Lease(session_id.decode(), turn, epoch, worker), seq, attempt)
+                for reply in await self._store.run_all(calls)
+                if not isinstance(reply, Exception)
+                for session_id, turn, epoch, seq, attempt in reply
+            ]
+        return claims
+
+    async def renew(self, leases: Sequence[Lease]) -> list[bool]:
+        """Prolong leases. False where a turn is somebody else's by now."""
+        calls = [
+            Call(_RENEW, keys.session(lease.session_id), (lease.session_id, lease.worker, lease.turn, lease.epoch, self._lease))
+            for lease in leases
+        ]
+        # What Redis refused for now is not lost: the lease runs until somebody takes it.
+        return [isinstance(reply, Exception) or reply == 1 for reply in await self._store.run_all(calls)]
+
+    async def release(self, lease: Lease, *, counts: bool) -> None:
+        """Give a turn back for another worker to take at once. A hand-over at a shutdown does not count as an attempt that failed."""
+        arguments = (lease.session_id, lease.worker, lease.turn, lease.epoch, int(counts))
+        await self._store.run(Call(_RELEASE, keys.session(lease.session_id), arguments))
+
+    async def trim(self) -> int:
+        """Let go of the deltas of turns that ended longer than MIDSENTENCE_REPLAY_SECONDS ago. Returns of how many sessions."""
+        calls = [Call(_TRIM, part[:3], (part.prefix, _TRIMS_A_SWEEP)) for part in self._partitions]
+        return sum(reply for reply in await self._store.run_all(calls) if isinstance(reply, int))

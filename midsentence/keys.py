@@ -1,0 +1,75 @@
+"""Every key and channel that exists in Redis. All keys of a session and its partition's jobs share one hash tag, hence one cluster slot."""
+
+from typing import NamedTuple
+
+# Partition number -> hash tag, in order of the number. The tags were searched for so that the CRC16 slots of the first 2, 4, 8 … 256 of
+# them lie evenly over the 16,384 slots of a cluster; tags made of the bare numbers would crowd on a few masters.
+_TAGS = """
+    2b7 16 2b6 17 201 c0 200 c1 ae 22d ad 22e 3c d 3b e e4 20f cf 264 1a 218 73 219 3 34 2 35 223 49 222 48 274 bf
+    21f d4 209 63 208 62 25 2a4 24 2a5 58 232 59 233 6d 2c6 6e 2c7 b1 210 b0 211 23e f7 23d f6 2ac 2b 2ab 2c 278 12
+    279 13 205 c4 204 c5 29 243 28 22a 54 2f5 3f a cc 20b cb 20c 1e 2bd 1d 2be 7 30 6 31 227 a6 226 a7 21c bb 21b bc
+    2ce 67 2cd 66 21 2a0 20 2a1 fd 236 fe 237 9a 269 6a 268 b5 214 b4 215 23a 38 253 39 433 2f 2af 44 14 2b5 15 2b4
+    69 203 68 202 22f 133 244 af f 3a 239 53 20d ce 20e cd 2bb 1c 2bc 1b 36 1 37 0 a0 221 a1 220 bd 21e be 21d 61
+    2cc 60 2cb 2a6 27 2a7 26 230 fb 231 fc 2c4 6f 2c5 9f 212 78 213 79 f5 9 f4 8 43 229 2a 228 10 2b1 11 2b0 c6 207
+    c7 206 22b ac 22c ab b 3e c 3d 263 ca 20a e3 2bf 74 2d4 1f 32 5 33 4 a4 225 a5 224 18 21a 19 273 65 2e4 64 2cf
+    249 23 248 22 234 ff 235 143 2c0 6b 2c1 6c 216 b7 217 b6 f1 23c f0 23b 2d 2ae 2e 2ad
+""".split()
+
+# Where the servers keep what signs the cookies, if nobody configured it.
+SECRET = "ms:secret"  # noqa: S105 - the name of a key, not a secret
+
+# Written only to have something to wait for when an answer must mean "on disk".
+FSYNC_MARK = "ms:fsync"
+
+
+class SessionKeys(NamedTuple):
+    """The keys of one session, in the order in which every script takes them as KEYS."""
+
+    meta: str  # hash: owner, kind, title, created, state, last, turn, top, seq, epoch, attempt, worker, ended
+    log: str  # stream: one entry per event, its one field the event's type, the value its data
+    turns: str  # hash: turn -> JSON list of its finished messages
+    queue: str  # list: the messages that wait, "<key>\n<turn>\n<message JSON>"
+    seen: str  # hash: Idempotency-Key -> "<turn> <digest of the body>"
+    jobs: str  # sorted set of the partition: session id, scored by the time (ms) from which it may be claimed
+    trims: str  # sorted set of the partition: session id, scored by the time (ms) at which its finished deltas go
+    live: str  # channel: what was appended, and wake-ups
+    wake: str  # channel of the partition: there is a job
+
+
+def partition_of(session_id: str) -> int:
+    return int(session_id[:2], 16)
+
+
+def session(session_id: str) -> SessionKeys:
+    tag = _TAGS[partition_of(session_id)]
+    own = f"ms:{{{tag}}}:{session_id}"
+    return SessionKeys(
+        meta=own,
+        log=f"{own}:log",
+        turns=f"{own}:turns",
+        queue=f"{own}:queue",
+        seen=f"{own}:seen",
+        jobs=f"ms:{{{tag}}}:jobs",
+        trims=f"ms:{{{tag}}}:trims",
+        live=f"{own}:live",
+        wake=f"ms:{{{tag}}}:wake",
+    )
+
+
+class PartitionKeys(NamedTuple):
+    """What a worker needs of a partition before it knows a session."""
+
+    jobs: str
+    trims: str
+    wake: str
+    prefix: str  # the session's keys are this and its id
+
+
+def partition(number: int) -> PartitionKeys:
+    tag = _TAGS[number]
+    return PartitionKeys(f"ms:{{{tag}}}:jobs", f"ms:{{{tag}}}:trims", f"ms:{{{tag}}}:wake", f"ms:{{{tag}}}:")
+
+
+def owned_sessions(owner: str) -> str:
+    """Sorted set of an owner's session ids by the time (ms) of the last message: a hint in another slot, repaired on read."""
+    return f"ms:{{{owner}}}:sessions"

@@ -1,0 +1,199 @@
+"""The session log: the truth about every conversation. Each method is one script, hence one atomic step and one round trip."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from midsentence import keys
+from midsentence.connection import Call, Script, Store
+from midsentence.errors import IdempotencyMismatchError, QueueFullError, SessionNotFoundError
+from midsentence.events import Event, Queued, Snapshot, State, encode
+from midsentence.fold import Fold
+from midsentence.ids import ORIGIN, EventId, is_session_id, new_session_id
+
+Kind = Literal["chat", "push"]
+
+_SUBMIT = Script("submit")
+_READ = Script("read")
+_APPEND = Script("append")
+_FINISH = Script("finish")
+_DELETE = Script("delete")
+
+_TITLE_CHARS = 60
+# How a message's key stands in Redis: a client's own, or one made up so that a repeated network request is recognised all the same.
+_CLIENT_KEY, _MADE_UP_KEY = "c:", "m:"
+
+
+class Submitted(NamedTuple):
+    session_id: str
+    turn: int
+
+
+class Lease(NamedTuple):
+    """The right to write one turn, for as long as nobody raised its epoch."""
+
+    session_id: str
+    turn: int
+    epoch: int
+    worker: str
+
+
+class Write(NamedTuple):
+    """Events that a worker appends: the first has the number `first`. With `folded`, they end the turn."""
+
+    lease: Lease
+    first: int
+    events: Sequence[tuple[str, bytes]]
+    folded: bytes | None = None
+
+
+class Written(NamedTuple):
+    """`hole`: nothing was written, since the log ends at `seq` and the write would leave numbers out."""
+
+    status: Literal["ok", "fenced", "hole"]
+    seq: int
+
+
+class View(NamedTuple):
+    """One consistent look at a session. `fold` is None where the reader's cursor was honoured and `events` follow it."""
+
+    owner: str
+    kind: Kind
+    state: State
+    turn: int
+    top: EventId
+    title: str
+    queued: list[Queued]
+    events: list[Event]
+    fold: Fold | None
+
+    def snapshot(self, session_id: str) -> Snapshot:
+        assert self.fold is not None  # noqa: S101 - a caller's mistake, not a condition
+        return Snapshot(session_id, self.state, self.fold.messages())
+
+
+class SessionLog:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._settings = store.settings
+        self._ttl = int(store.settings.session_ttl * 1000)
+        self._replay = int(store.settings.replay_seconds * 1000)
+
+    async def start(
+        self, owner: str, text: str, *, key: str | None = None, secret: str = "", kind: Kind = "chat"
+    ) -> Submitted:
+        """Start a session with its first message.
+
+        With a `key`, the session's id is derived from it (`new_session_id`), so that a repeated request finds the first one's session.
+        Raises IdempotencyMismatchError, StoreUnavailableError.
+        """
+        derived = None if key is None else (secret, owner, key)
+        session_id = new_session_id(self._settings.partitions, derived_from=derived)
+        title = " ".join(text.split())[:_TITLE_CHARS]
+        return await self._submit(session_id, owner, text, key, create=True, kind=kind, title=title)
+
+    async def say(self, session_id: str, owner: str, text: str, *, key: str | None = None) -> Submitted:
+        """Add a message to a session; it waits where a turn is running.
+
+        Raises SessionNotFoundError, IdempotencyMismatchError, QueueFullError, StoreUnavailableError.
+        """
+        _check(session_id)
+        return await self._submit(session_id, owner, text, key, create=False, kind="chat", title="")
+
+    async def _submit(
+        self, session_id: str, owner: str, text: str, key: str | None, *, create: bool, kind: Kind, title: str
+    ) -> Submitted:
+        message = msgspec.json.encode({"role": "user", "text": text})
+        stored_key = _MADE_UP_KEY + secrets.token_urlsafe(12) if key is None else _CLIENT_KEY + key
+        call = Call(
+            _SUBMIT,
+            keys.session(session_id),
+            # The script adds the turn's number to the message, which only it knows: hence the object is handed over unclosed.
+            (session_id, owner, int(create), kind, title, stored_key, hashlib.sha256(message).hexdigest()[:32],
+             message[:-1], self._settings.queue_limit, self._ttl),
+        )  # fmt: skip
+        status, turn = await self._store.run(call)
+        match status:
+            case b"missing":
+                raise SessionNotFoundError(session_id)
+            case b"mismatch":
+                raise IdempotencyMismatchError("this Idempotency-Key was used before with another message")
+            case b"full":
+                raise QueueFullError(f"{self._settings.queue_limit} messages wait already")
+            case _:
+                if self._settings.durable:
+                    await self._store.fsynced()
+                return Submitted(session_id, turn)
+
+    async def read(self, session_id: str, cursor: EventId | None = None) -> View:
+        """Look at a session from a cursor. Raises SessionNotFoundError, StoreUnavailableError.
+
+        Where the log does not hold exactly that cursor, or the reader is further behind than MIDSENTENCE_REPLAY_EVENTS, the view has a fold.
+        """
+        _check(session_id)
+        arguments = (cursor.stream_id if cursor else "", self._settings.replay_events)
+        reply = await self._store.run(Call(_READ, keys.session(session_id), arguments))
+        if reply is None:
+            raise SessionNotFoundError(session_id)
+        return _view(reply)
+
+    async def write(self, writes: Sequence[Write]) -> list[Written | Exception]:
+        """Append for many turns in one round trip. A write that Redis refused stands as its error in the write's place."""
+        replies = await self._store.run_all([self._call(write) for write in writes])
+        return [reply if isinstance(reply, Exception) else Written(reply[0].decode(), reply[1]) for reply in replies]
+
+    def _call(self, write: Write) -> Call:
+        session_id, turn, epoch, worker = write.lease
+        frames = b"".join(
+            encode(EventId(turn, epoch, write.first + offset), event_type, data)
+            for offset, (event_type, data) in enumerate(write.events)
+        )
+        pairs = [part for event in write.events for part in event]
+        session = keys.session(session_id)
+        if write.folded is None:
+            return Call(_APPEND, session, (worker, turn, epoch, write.first, frames, *pairs))
+        ending = (write.folded, self._ttl, self._replay)
+        return Call(_FINISH, session, (session_id, worker, turn, epoch, write.first, frames, *ending, *pairs))
+
+    async def delete(self, session_id: str, owner: str) -> None:
+        """Forget a session. Raises SessionNotFoundError, StoreUnavailableError."""
+        _check(session_id)
+        if not await self._store.run(Call(_DELETE, keys.session(session_id), (session_id, owner))):
+            raise SessionNotFoundError(session_id)
+
+
+def _check(session_id: str) -> None:
+    # What does not look like an id must not form a key either.
+    if not is_session_id(session_id):
+        raise SessionNotFoundError(session_id)
+
+
+def _view(reply: Any) -> View:
+    owner, kind, state, turn, top, title, queue, mode, content, *rest = reply
+    number = int(turn)
+    if mode == b"tail":
+        events, fold = _events(content), None
+    else:
+        # Redis gives a hash in no order.
+        finished = dict(zip(map(int, content[::2]), content[1::2], strict=True))
+        fold = Fold(finished[turn_number] for turn_number in sorted(finished))
+        events = _events(rest[0])
+        for event in events:
+            fold.apply(event)
+    return View(
+        owner.decode(), kind.decode(), state.decode(), number, EventId.parse(top.decode()) or ORIGIN, title.decode(),
+        [_queued(item) for item in queue], events, fold,
+    )  # fmt: skip
+
+
+def _events(entries: Any) -> list[Event]:
+    return [Event(EventId.from_stream(entry.decode()), fields[0].decode(), fields[1]) for entry, fields in entries]
+
+
+def _queued(item: bytes) -> Queued:
+    key, _turn, message = item.split(b"\n", 2)
+    own = key.decode()
+    return Queued(own.removeprefix(_CLIENT_KEY) if own.startswith(_CLIENT_KEY) else None, msgspec.json.decode(message)["text"])

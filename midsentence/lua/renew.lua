@@ -1,0 +1,7 @@
+-- Prolongs a lease on Redis' clock. ARGV: session id, worker, turn, epoch, lease. Replies 1, or 0 where the turn is somebody else's.
+local held = redis.call('HMGET', META, 'worker', 'turn', 'epoch')
+if held[1] ~= ARGV[2] or held[2] ~= ARGV[3] or held[3] ~= ARGV[4] then
+  return 0
+end
+redis.call('ZADD', JOBS, 'XX', whole(now() + ARGV[5]), ARGV[1])
+return 1

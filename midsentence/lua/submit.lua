@@ -1,0 +1,33 @@
+-- Writes a user's message: starts the session if asked to, then the turn, or lets it wait behind the one that runs.
+local session_id, owner, create, kind, title = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local key, digest, message, queue_limit, ttl = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10]
+
+local held = redis.call('HMGET', META, 'owner', 'state', 'top')
+if not held[1] and create == '1' then
+  redis.call('HSET', META, 'owner', owner, 'kind', kind, 'title', title, 'state', 'idle', 'last', 0, 'turn', 0, 'top', '0.0-0')
+  held = { owner, 'idle', '0.0-0' }
+elseif held[1] ~= owner then
+  return { 'missing', 0 }
+end
+
+local seen = redis.call('HGET', SEEN, key)
+if seen then
+  local turn, before = string.match(seen, '^(%d+) (.*)$')
+  return { before == digest and 'ok' or 'mismatch', tonumber(turn) }
+end
+if held[2] ~= 'idle' and redis.call('LLEN', QUEUE) >= queue_limit then
+  return { 'full', 0 }
+end
+
+local turn = redis.call('HINCRBY', META, 'last', 1)
+message = message .. ',"turn":' .. turn .. ',"parent":' .. (turn - 1) .. '}'
+redis.call('HSET', SEEN, key, turn .. ' ' .. digest)
+redis.call('HSET', META, 'updated', whole(now()))
+if held[2] == 'idle' then
+  begin_turn(session_id, turn, message)
+else
+  redis.call('RPUSH', QUEUE, key .. '\n' .. turn .. '\n' .. message)
+  announce(held[3], held[3], 's', '')
+end
+keep(ttl)
+return { 'ok', turn }

@@ -1,0 +1,68 @@
+"""The application: which address is answered by what."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
+from midsentence.connection import Store
+from midsentence.errors import StoreUnavailableError
+from midsentence.settings import Settings
+from midsentence_server import health, page, push, refusals, sessions
+from midsentence_server.services import Services
+
+_STORE_POLL_SECONDS = 1.0
+
+_logger = structlog.get_logger()
+
+
+def create_app(settings: Settings, store: Store | None = None) -> Starlette:
+    """The ASGI application. It serves at once and is ready (`/readyz`) when Redis answers."""
+    at = Services.on(store or Store(settings))
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(work) for work in (at.live.run(), at.hub.watch(), _announce_store(at.store))]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await at.live.aclose()
+        await at.store.aclose()
+
+    routes = [
+        Route("/", page.page),
+        Route("/sessions", sessions.start, methods=["POST"]),
+        Route("/sessions", sessions.mine, methods=["GET"]),
+        Route("/sessions/{session_id}", sessions.show, methods=["GET"]),
+        Route("/sessions/{session_id}", sessions.delete, methods=["DELETE"]),
+        Route("/sessions/{session_id}/messages", sessions.say, methods=["POST"]),
+        Route("/sessions/{session_id}/events", sessions.events),
+        Route("/healthz", health.live),
+        Route("/readyz", health.ready),
+        Mount("/page", page.static_files()),
+    ]
+    if settings.push:
+        routes.append(Route("/push", push.push))
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=dict.fromkeys(refusals.HANDLED, refusals.refuse))
+    app.state.services = at
+    return app
+
+
+async def _announce_store(store: Store) -> None:
+    """Say once that Redis is missing and once that it is there; a server alone in the dark looks like a working one."""
+    waiting = False
+    while True:
+        try:
+            await store.ping()
+        except StoreUnavailableError as error:
+            if not waiting:
+                _logger.warning("waiting_for_redis", error=str(error))
+            waiting = True
+            await asyncio.sleep(_STORE_POLL_SECONDS)
+        else:
+            _logger.info("redis_answers")
+            return

@@ -1,0 +1,91 @@
+"""The `midsentence-server` command."""
+
+import asyncio
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, Any
+
+import structlog
+import typer
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from midsentence import logs
+from midsentence.errors import BadSettingsError
+from midsentence.settings import Settings
+from midsentence_server.app import create_app
+from midsentence_server.hub import Hub
+from midsentence_server.stream import TRANSPORT
+
+_logger = structlog.get_logger()
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's own, which also lets the application drop a connection that takes nothing."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope: Any = self.scope
+        scope["extensions"] = {TRANSPORT: self.transport}
+
+
+class Server(uvicorn.Server):
+    """uvicorn's own, which waits for open streams at a shutdown; so they are told to end first."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        _logger.info("draining", signal=signal.Signals(sig).name)
+        if self.started:
+            self._loop.call_soon_threadsafe(self._hub.drain)
+        super().handle_exit(sig, frame)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8000,
+) -> None:
+    """Take messages in and relay answers out, over HTTP."""
+    try:
+        settings = Settings.load()
+    except BadSettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    logs.configure(settings, "server")
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="auto",
+        http=Connection,
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal once more when it has stopped; having done what was asked is no failure.
+        signal.signal(number, _stopped)
+    _logger.info("serving", host=host, port=port)
+    Server(config, app.state.services.hub).run()
+
+
+def _stopped(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def main() -> None:
+    typer.run(serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

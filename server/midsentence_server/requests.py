@@ -1,0 +1,110 @@
+"""What a request must be before anything is done with it: its origin, its headers, its body."""
+
+import asyncio
+import re
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from midsentence.settings import Settings
+from midsentence_server.refusals import Refusal
+
+# A body that trickles in holds a connection and its memory; an honest one of the allowed size needs far less.
+_BODY_SECONDS = 30
+_KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Ask(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+
+
+_ask = msgspec.json.Decoder(Ask).decode
+
+
+def check_origin(request: Request, settings: Settings) -> None:
+    """Raises Refusal (403) for what a page of another site sent with our visitor's cookie (protocol 2.3)."""
+    origin = request.headers.get("origin")
+    if request.headers.get("sec-fetch-site") == "cross-site" and origin not in settings.allowed_origins:
+        raise _foreign()
+    if origin is None or origin in settings.allowed_origins:
+        return
+    theirs, ours = urlsplit(origin), request.url
+    try:
+        same = (theirs.hostname, theirs.port or _DEFAULT_PORTS.get(theirs.scheme)) == (
+            ours.hostname,
+            # Behind a proxy that ends TLS without saying so, the scheme is not ours to compare; the default port follows theirs.
+            ours.port or _DEFAULT_PORTS.get(theirs.scheme),
+        )
+    except ValueError:
+        same = False
+    if not same:
+        raise _foreign()
+
+
+def _foreign() -> Refusal:
+    return Refusal(
+        403, "foreign_origin", "A page of another origin may not do this; name its origin in MIDSENTENCE_ALLOWED_ORIGINS."
+    )
+
+
+def idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Refusal(400, "invalid_idempotency_key", "Idempotency-Key must be 1 to 255 printable ASCII characters.")
+    return key
+
+
+async def ask(request: Request, settings: Settings) -> Ask:
+    """The message that a POST carries. Raises Refusal (400, 408, 413, 415, 422)."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
+    body = await _body(request, settings.max_body_bytes)
+    try:
+        asked = _ask(body)
+    except msgspec.ValidationError as error:
+        raise Refusal(422, "invalid_body", f'The body must be {{"text": "…"}}: {error}.') from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Refusal(400, "invalid_json", f"The body is not JSON: {error}.") from error
+    check_text(asked.text, settings)
+    return asked
+
+
+def check_text(text: str, settings: Settings) -> None:
+    if not text.strip():
+        raise Refusal(422, "invalid_body", "`text` must say something.")
+    if len(text) > settings.max_text_chars:
+        raise Refusal(413, "text_too_long", f"`text` may have {settings.max_text_chars} characters at the most; it has {len(text)}.")
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    # The rest of a refused body is still on its way: the connection cannot be used for another request.
+    too_large = Refusal(413, "body_too_large", f"The body may have {limit} bytes at the most.", {"Connection": "close"})
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError as error:
+        raise Refusal(408, "body_too_slow", f"The body did not arrive within {_BODY_SECONDS} s.", {"Connection": "close"}) from error
+    except ClientDisconnect as error:
+        raise Refusal(400, "invalid_json", "The connection closed in the middle of the body.") from error
+    return bytes(body)
+
+
+def accepts_events(request: Request) -> bool:
+    """Whether `Accept` admits text/event-stream (RFC 9110, 12.5.1)."""
+    accept = request.headers.get("accept")
+    if accept is None:
+        return True
+    ranges = [part.partition(";") for part in accept.lower().split(",")]
+    return any(
+        kind.strip() in {"text/event-stream", "text/*", "*/*"} and not re.search(r"(^|;)\s*q=0(\.0*)?\s*($|;)", parameters)
+        for kind, _, parameters in ranges
+    )

@@ -1,0 +1,35 @@
+"""What the routes work with, made once a process."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from midsentence.connection import Store
+from midsentence.live import Live
+from midsentence.log import SessionLog
+from midsentence.owners import Owners
+from midsentence.settings import Settings
+from midsentence_server.hub import Hub
+from midsentence_server.visitors import Visitors
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    store: Store
+    log: SessionLog
+    live: Live
+    owners: Owners
+    visitors: Visitors
+    hub: Hub
+
+    @classmethod
+    def on(cls, store: Store) -> "Services":
+        log, live, owners = SessionLog(store), Live(store), Owners(store)
+        return cls(store.settings, store, log, live, owners, Visitors(owners), Hub(log, live))
+
+
+def services(request: Request) -> Services:
+    found = request.app.state.services
+    assert isinstance(found, Services)  # noqa: S101 - the application is made with them
+    return found

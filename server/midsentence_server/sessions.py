@@ -1,0 +1,109 @@
+"""The native interface to sessions (protocol, sections 4 to 6): one function a route."""
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from midsentence.errors import SessionNotFoundError, StoreUnavailableError
+from midsentence.ids import EventId
+from midsentence.log import Submitted
+from midsentence_server import requests
+from midsentence_server.refusals import Refusal
+from midsentence_server.services import Services, services
+from midsentence_server.stream import EventStream, Native
+from midsentence_server.visitors import new_owner
+
+_logger = structlog.get_logger()
+
+
+async def start(request: Request) -> Response:
+    """POST /sessions"""
+    at = services(request)
+    requests.check_origin(request, at.settings)
+    key = requests.idempotency_key(request)
+    asked = await requests.ask(request, at.settings)
+    owner = await at.visitors.owner(request)
+    is_new = owner is None
+    owner = owner or new_owner()
+    submitted = await at.log.start(owner, asked.text, key=key, secret=await at.visitors.secret())
+    response = await _accepted(at, owner, submitted)
+    if is_new:
+        await at.visitors.remember(request, response, owner)
+    return response
+
+
+async def say(request: Request) -> Response:
+    """POST /sessions/{id}/messages"""
+    at = services(request)
+    requests.check_origin(request, at.settings)
+    key = requests.idempotency_key(request)
+    asked = await requests.ask(request, at.settings)
+    owner = await at.visitors.known(request)
+    return await _accepted(at, owner, await at.log.say(_id(request), owner, asked.text, key=key))
+
+
+async def _accepted(at: Services, owner: str, submitted: Submitted) -> Response:
+    try:
+        await at.owners.note(owner, submitted.session_id)
+    except StoreUnavailableError as error:
+        # The list is a hint; the message is in the log, and a refusal now would say that it is not.
+        _logger.warning("session_not_listed", session=submitted.session_id, error=str(error))
+    url = f"/sessions/{submitted.session_id}/events"
+    body = {"session_id": submitted.session_id, "turn": submitted.turn, "events_url": url}
+    return _json(body, status=202, headers={"Location": url})
+
+
+async def events(request: Request) -> Response:
+    """GET /sessions/{id}/events"""
+    refuse_head(request)
+    if not requests.accepts_events(request):
+        raise Refusal(406, "not_acceptable", "This address answers text/event-stream alone.")
+    at = services(request)
+    owner = await at.visitors.known(request)
+    cursor = request.headers.get("last-event-id") or request.query_params.get("last_event_id", "")
+    until_end = request.query_params.get("until") == "end"
+    return EventStream(at.hub, at.settings, _id(request), EventId.parse(cursor), Native(owner), until_end=until_end)
+
+
+async def show(request: Request) -> Response:
+    """GET /sessions/{id}"""
+    at = services(request)
+    owner = await at.visitors.known(request)
+    view = await at.log.read(_id(request))
+    if view.owner != owner:
+        raise SessionNotFoundError(_id(request))
+    return _json({**msgspec.to_builtins(view.snapshot(_id(request))), "cursor": str(view.top)})
+
+
+async def delete(request: Request) -> Response:
+    """DELETE /sessions/{id}"""
+    at = services(request)
+    requests.check_origin(request, at.settings)
+    await at.log.delete(_id(request), await at.visitors.known(request))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+async def mine(request: Request) -> Response:
+    """GET /sessions"""
+    at = services(request)
+    owner = await at.visitors.owner(request)
+    listed = await at.owners.sessions(owner) if owner is not None else []
+    return _json({"sessions": [session._asdict() for session in listed]})
+
+
+def refuse_head(request: Request) -> None:
+    # Starlette answers HEAD wherever it answers GET; for a stream that would mean to hold one open, and to ask a model.
+    if request.method == "HEAD":
+        raise HTTPException(405, headers={"Allow": "GET"})
+
+
+def _id(request: Request) -> str:
+    return str(request.path_params["session_id"])
+
+
+def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        msgspec.json.encode(body), status, {"Cache-Control": "no-store", **(headers or {})}, media_type="application/json"
+    )

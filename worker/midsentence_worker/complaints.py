@@ -1,0 +1,126 @@
+"""What a person is told when no answer comes: one sentence that says what to do, then the provider's own."""
+
+import re
+from collections.abc import Mapping
+from math import ceil
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+
+from midsentence.settings import Settings
+from midsentence_worker.failures import ErrorCode, ModelError
+from midsentence_worker.retry import retry_after
+
+_LONGEST_QUOTE: Final = 300
+# OpenAI repeats a refused key masked ("sk-ab***yz"): still nothing for the eyes of whoever chats.
+_KEY_LIKE: Final = re.compile(r"\b(?:sk|key|gsk|xai)-[\w*.-]{4,}|Bearer\s+[^\s'\"]+")
+
+
+class Complaints:
+    def __init__(self, settings: Settings, address: str) -> None:
+        self._address = _without_secrets(address)
+        self._model = settings.model_name
+        self._key = (settings.openai_api_key or "").strip()
+        self._patience = settings.model_timeout_seconds
+
+    def before(self, error: Exception) -> ModelError:
+        """Translate an error that came instead of a stream."""
+        if isinstance(error, openai.APIStatusError):
+            return self._by_status(error)
+        cause = error.__cause__
+        if isinstance(cause, httpx2.ReadTimeout | httpx2.WriteTimeout):
+            return self._stalled()
+        # A key with a line break or a letter outside ASCII never leaves this machine.
+        if isinstance(cause, httpx2.LocalProtocolError) or isinstance(error, UnicodeEncodeError):
+            return self._error(
+                "model_refused_key", "OPENAI_API_KEY cannot be a key: copy it again, without line breaks."
+            )
+        return self._error(
+            "model_unreachable",
+            f"Nobody answers at {self._address}: start the model's server there, or correct OPENAI_BASE_URL.",
+            str(cause or error),
+        )
+
+    def during(self, error: Exception) -> ModelError:
+        """Translate an error that broke a stream off."""
+        if isinstance(error, openai.APITimeoutError):
+            return self._stalled()
+        if isinstance(error, openai.APIConnectionError):
+            return self.truncated()
+        body = error.body if isinstance(error, openai.APIError) else "It sent what is no chat completion."
+        return self._error("model_failed", f"The model at {self._address} failed while it answered: ask again.", body)
+
+    def gave_up(self, reason: str) -> ModelError:
+        return self._error(
+            "model_failed",
+            f"The model at {self._address} failed while it answered: ask again.",
+            f"finish_reason {reason}",
+        )
+
+    def truncated(self) -> ModelError:
+        return self._error("model_truncated", "The model's answer broke off before its end: ask again.")
+
+    def empty(self, response: httpx2.Response) -> ModelError:
+        """Explain a 200 that held no stream at all: mostly a web page, at an address that lacks its /v1."""
+        kind = response.headers.get("content-type", "")
+        if kind.startswith("text/event-stream"):
+            return self.truncated()
+        return self._error(
+            "model_failed",
+            f"{self._address} sent no stream: check OPENAI_BASE_URL, which mostly ends in /v1.",
+            f"Content-Type {kind or 'missing'}",
+        )
+
+    def _by_status(self, error: openai.APIStatusError) -> ModelError:
+        status = error.status_code
+        if status in {401, 403}:
+            do = "check OPENAI_API_KEY" if self._key else "set OPENAI_API_KEY"
+            # At 401 the provider's own text is about the key alone; at 403 it may name a region or a model.
+            said = error.body if status == 403 else None
+            return self._error("model_refused_key", f"{self._address} refused the key ({status}): {do}.", said)
+        if status == 429:
+            wait = retry_after(error.response)
+            when = f"in {ceil(wait)} seconds" if wait else "later"
+            sentence = f"{self._address} takes no more requests for now: ask again {when}."
+            return self._error("model_rate_limited", sentence, error.body)
+        if status >= 500:
+            return self._error(
+                "model_failed", f"The model at {self._address} failed ({status}): ask again.", error.body
+            )
+        if status == 404:
+            sentence = f"{self._address} knows no model {self._model}: check MIDSENTENCE_MODEL and OPENAI_BASE_URL."
+        else:
+            sentence = (
+                f"The model {self._model} at {self._address} refused the request ({status}): change what you ask."
+            )
+        return self._error("model_refused_request", sentence, error.body)
+
+    def _stalled(self) -> ModelError:
+        return self._error("model_stalled", f"The model was silent for {self._patience:g} seconds: ask again.")
+
+    def _error(self, code: ErrorCode, sentence: str, said: object = None) -> ModelError:
+        quote = self._redacted(" ".join(_text(said).split()))
+        if len(quote) > _LONGEST_QUOTE:
+            quote = quote[: _LONGEST_QUOTE - 1] + "…"
+        return ModelError(code, f"{sentence} ({quote})" if quote else sentence)
+
+    def _redacted(self, text: str) -> str:
+        """Take keys out. Before the text is cut, or half of a key would stay."""
+        return _KEY_LIKE.sub("[key]", text.replace(self._key, "[key]") if self._key else text)
+
+
+def _text(said: object) -> str:
+    """Find the sentence in an error's body; providers nest it in several ways."""
+    if isinstance(said, Mapping):
+        body = cast("Mapping[str, object]", said)
+        return next((text for name in ("error", "message", "detail") if (text := _text(body.get(name)))), "")
+    # A proxy's error page tells nothing that its status did not.
+    return said if isinstance(said, str) and not said.lstrip().startswith("<") else ""
+
+
+def _without_secrets(address: str) -> str:
+    """Drop what may carry a password or a token: `user:password@` and the query."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

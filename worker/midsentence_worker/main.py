@@ -1,0 +1,51 @@
+"""The `midsentence-worker` command."""
+
+import asyncio
+import signal
+import sys
+
+import structlog
+import typer
+import uvloop
+
+from midsentence import logs
+from midsentence.connection import Store
+from midsentence.errors import BadSettingsError
+from midsentence.settings import Settings
+from midsentence_worker.choice import model
+from midsentence_worker.pool import Pool
+
+_logger = structlog.get_logger()
+
+
+async def _work(settings: Settings) -> None:
+    store, answering = Store(settings), model(settings)
+    pool = Pool(settings, store, answering)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, pool.drain)
+    _logger.info("working", worker=pool.name, model=answering.name, turns=settings.worker_concurrency)
+    try:
+        await pool.run()
+    finally:
+        await answering.aclose()
+        await store.aclose()
+
+
+def work() -> None:
+    """Answer the messages that wait in the log."""
+    try:
+        settings = Settings.load()
+    except BadSettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    logs.configure(settings, "worker")
+    uvloop.run(_work(settings))
+
+
+def main() -> None:
+    typer.run(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""A worker: claims turns, runs many at once, keeps their leases, and hands the rest over when it is told to stop."""
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from midsentence.connection import Store
+from midsentence.errors import FencedError, StoreUnavailableError
+from midsentence.jobs import Claim, Jobs
+from midsentence.live import Live
+from midsentence.log import SessionLog
+from midsentence.settings import Settings
+from midsentence_worker.model import Model
+from midsentence_worker.turn import Turn
+from midsentence_worker.writer import Gathering
+
+# How often a worker looks for work that nobody announced: a lost wake-up, or a lease that ran out.
+_LOOK_SECONDS = 1.0
+_TRIM_SECONDS = 5.0
+# A lease is renewed this many times in its life, so that one lost renewal costs nothing.
+_RENEWALS = 3
+
+_logger = structlog.get_logger()
+
+
+class Pool:
+    def __init__(self, settings: Settings, store: Store, model: Model) -> None:
+        self._settings = settings
+        self._model = model
+        self._log = SessionLog(store)
+        self._jobs = Jobs(store)
+        self._live = Live(store)
+        self._gathering = Gathering(self._log, settings.flush_ms / 1000)
+        self._turns: dict[asyncio.Task[None], Turn] = {}
+        self._news = asyncio.Event()
+        self._draining = False
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+    def subscribed(self) -> None:
+        self._news.set()
+
+    def published(self, payload: bytes) -> None:
+        del payload  # whose turn it is, the claim tells
+        self._news.set()
+
+    def drain(self) -> None:
+        """Claim nothing more; `run` returns when what runs has ended or was handed over."""
+        self._draining = True
+        self._news.set()
+
+    async def run(self) -> None:
+        self._live.listen(self._jobs.wake_channels, self)
+        duties = [
+            asyncio.create_task(duty)
+            for duty in (self._live.run(), self._gathering.run(), self._every(self._renew, self._settings.lease_seconds / _RENEWALS),
+                         self._every(self._trim, _TRIM_SECONDS))
+        ]  # fmt: skip
+        try:
+            await self._claim_until_drained()
+            await self._hand_over()
+        finally:
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            await self._live.aclose()
+
+    async def _claim_until_drained(self) -> None:
+        reachable = None
+        while not self._draining:
+            self._news.clear()
+            try:
+                await self._claim()
+                if not reachable:
+                    _logger.info("redis_answers", worker=self.name, model=self._model.name)
+                reachable = True
+            except StoreUnavailableError as error:
+                if reachable is not False:
+                    _logger.warning("waiting_for_redis", error=str(error))
+                reachable = False
+            try:
+                # Not all workers at the same moment.
+                async with asyncio.timeout(_LOOK_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _claim(self) -> None:
+        free = self._settings.worker_concurrency - len(self._turns)
+        if free <= 0:
+            return
+        for claim in await self._jobs.claim(self.name, free):
+            self._begin(claim)
+
+    def _begin(self, claim: Claim) -> None:
+        turn = Turn(claim, self._settings, self._model, self._log, self._jobs, self._gathering)
+        task = asyncio.create_task(turn.run())
+        self._turns[task] = turn
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        turn = self._turns.pop(task)
+        self._news.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The lease runs out by itself, and the turn is taken up again.
+            _logger.error(
+                "turn_abandoned", session=turn.writer.lease.session_id, turn=turn.writer.lease.turn, error=repr(error)
+            )
+
+    async def _hand_over(self) -> None:
+        running = set(self._turns)
+        if running:
+            _logger.info("draining", turns=len(running), seconds=self._settings.drain_seconds)
+            _, running = await asyncio.wait(running, timeout=self._settings.drain_seconds)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+            _logger.info("handed_over", turns=len(running))
+
+    async def _renew(self) -> None:
+        turns = list(self._turns.values())
+        if turns:
+            for turn, held in zip(turns, await self._jobs.renew([turn.writer.lease for turn in turns]), strict=True):
+                if not held:
+                    turn.writer.lose(FencedError("the lease is another worker's, or the session is gone"))
+
+    async def _trim(self) -> None:
+        await self._jobs.trim()
+
+    async def _every(self, duty: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await duty()
+            except StoreUnavailableError as error:
+                _logger.debug("duty_put_off", error=str(error))

@@ -1,0 +1,139 @@
+"""One turn's life in a worker: read the conversation, ask the model, write its answer, end."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+
+import structlog
+
+from midsentence.errors import FencedError, LostTailError
+from midsentence.events import Delta, End, Entry, Failure, Reasoning, Reset, Start, Usage
+from midsentence.fold import Fold
+from midsentence.ids import EPOCHS
+from midsentence.jobs import Claim, Jobs
+from midsentence.log import SessionLog
+from midsentence.settings import Settings
+from midsentence_worker import model as pieces
+from midsentence_worker.failures import ModelError
+from midsentence_worker.model import Finish, Message, Model
+from midsentence_worker.prompt import prompt
+from midsentence_worker.tokens import estimated_usage
+from midsentence_worker.writer import Gathering, TurnWriter
+
+# Epochs are part of an event's id and have three digits. Nobody hands a turn over that often; if somebody does, it ends while it still can.
+_LAST_EPOCH = EPOCHS - 10
+
+_logger = structlog.get_logger()
+
+
+class Turn:
+    def __init__(
+        self, claim: Claim, settings: Settings, model: Model, log: SessionLog, jobs: Jobs, gathering: Gathering
+    ) -> None:
+        self._claim = claim
+        self._settings = settings
+        self._model = model
+        self._log = log
+        self._jobs = jobs
+        self.writer = TurnWriter(claim.lease, claim.seq, gathering)
+
+    async def run(self) -> None:
+        """Take the turn to its end, unless it is taken away. Raises StoreUnavailableError before anything was written.
+
+        Cancelled, it lets go of the model and gives the turn to the next worker.
+        """
+        answering = asyncio.create_task(self._answer())
+        try:
+            await asyncio.wait({answering, self.writer.lost}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await _cancelled(answering)
+            await self._jobs.release(self._claim.lease, counts=False)
+            raise
+        if answering.done():
+            await answering
+            return
+        await _cancelled(answering)
+        await self._give_up(self.writer.lost.result())
+
+    async def _give_up(self, why: Exception) -> None:
+        _logger.warning("turn_lost", session=self._claim.lease.session_id, turn=self._claim.lease.turn, why=str(why))
+        if not isinstance(why, FencedError):
+            # A defect counts as an attempt, or it would come round for ever; a lost tail is nobody's fault.
+            await self._jobs.release(self._claim.lease, counts=not isinstance(why, LostTailError))
+            if not isinstance(why, LostTailError):
+                raise why
+
+    async def _answer(self) -> None:
+        view = await self._log.read(self._claim.lease.session_id)
+        fold = view.fold or Fold()
+        if self._claim.attempt > self._settings.max_attempts or self._claim.lease.epoch > _LAST_EPOCH:
+            tried = f"{self._claim.attempt - 1} workers were lost while they answered this; ask again."
+            await self.writer.end(_failed("attempts_exhausted", tried, retryable=True), fold)
+            return
+        if self._claim.seq > 0:
+            self.writer.add(Reset(self._claim.attempt, "another worker took over"))
+        self.writer.add(Start(self._claim.lease.turn, self._claim.attempt, self._model.name))
+        asked = prompt(
+            conversation(fold.messages(), self._claim.lease.turn),
+            system_prompt=self._settings.system_prompt,
+            budget=self._settings.context_tokens,
+        )
+        await self.writer.end(await self._streamed(asked), fold)
+
+    async def _streamed(self, asked: Sequence[Message]) -> End:
+        """Write what the model says, and return how it ended."""
+        said: list[str] = []
+        try:
+            async with contextlib.aclosing(self._model.stream(asked)) as stream:
+                return await self._relayed(stream, asked, said)
+        except ModelError as error:
+            failure = Failure(error.code, error.message, error.retryable)
+        except Exception:
+            _logger.exception("turn_failed", session=self._claim.lease.session_id, turn=self._claim.lease.turn)
+            failure = Failure(
+                "internal", "The worker failed at this answer; its log says why. Ask again.", retryable=True
+            )
+        return End("error", _usage(estimated_usage(asked, "".join(said))) if said else None, failure)
+
+    async def _relayed(
+        self, stream: AsyncGenerator[pieces.Piece, None], asked: Sequence[Message], said: list[str]
+    ) -> End:
+        async for piece in stream:
+            match piece:
+                case pieces.Text(text):
+                    said.append(text)
+                    self.writer.add(Delta(text))
+                case pieces.Reasoning(text):
+                    self.writer.add(Reasoning(text))
+                case Finish(reason, usage):
+                    return End(reason, _usage(usage or estimated_usage(asked, "".join(said))))
+        raise ModelError("model_truncated", "The model's answer broke off before its end: ask again.")
+
+
+def conversation(entries: Sequence[Entry], turn: int) -> list[Message]:
+    """The path from the first message to this turn's own, which is the last: what an unfinished attempt said is not part of it."""
+    parents = {entry.turn: entry.parent for entry in entries}
+    path: set[int] = set()
+    step = turn
+    while step and step not in path:
+        path.add(step)
+        step = parents.get(step, 0)
+    return [
+        Message(entry.role, entry.text)
+        for entry in entries
+        if entry.turn in path and (entry.turn != turn or entry.role == "user")
+    ]
+
+
+def _usage(usage: pieces.Usage) -> Usage:
+    return Usage(usage.input_tokens, usage.output_tokens, usage.source)
+
+
+def _failed(code: str, message: str, *, retryable: bool) -> End:
+    return End("error", None, Failure(code, message, retryable))
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
