@@ -1,0 +1,69 @@
+"""Fixtures of all tests. A key without a time to live fails whichever test left it."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.support.client import Visitor
+from tests.support.processes import Stack
+from tests.support.upstream import Upstream
+
+pytest_plugins = ["tests.support.requirements"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--base-url", help="run tests/protocol against a server that is running already, at this address")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def upstream() -> Generator[Upstream]:
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def stack_settings() -> dict[str, str]:
+    """Override in a module to change the settings of its stack."""
+    return {}
+
+
+@pytest.fixture
+def stack(tmp_path: Path, upstream: Upstream, stack_settings: dict[str, str]) -> Generator[Stack]:
+    """One server, one worker, one Valkey, for this test alone."""
+    yield from running(Stack(tmp_path, upstream, settings=stack_settings))
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
+    """Two servers and two workers for all tests of a module, which must use sessions of their own and leave the processes alone."""
+    with Upstream() as server:
+        yield from running(Stack(tmp_path_factory.mktemp("house"), server, servers=2, workers=2))
+
+
+@pytest.fixture
+def visitor(stack: Stack) -> Generator[Visitor]:
+    with Visitor(stack.base_url) as somebody:
+        yield somebody
+
+
+def running(stack: Stack) -> Generator[Stack]:
+    try:
+        stack.start()
+        yield stack
+        if stack.redis.is_running:
+            assert_every_key_expires(stack.redis.url)
+    finally:
+        stack.stop()
+
+
+def assert_every_key_expires(url: str) -> None:
+    with Redis.from_url(url) as redis:  # pyright: ignore[reportUnknownMemberType]
+        for_ever = [key for key in redis.scan_iter() if redis.ttl(key) == -1]  # pyright: ignore
+    assert for_ever == [], "keys that never expire"

@@ -1,0 +1,43 @@
+"""Cuts and reconnects: the text is exactly what the model wrote."""
+
+import itertools
+from collections.abc import Generator
+
+import pytest
+
+from tests.support.client import Transcript, Visitor
+from tests.support.processes import Stack
+from tests.support.upstream import text_for
+
+QUESTION = "tokens=40 rate=400 seed=11"
+
+
+@pytest.fixture(scope="module")
+def visitor(house: Stack) -> Generator[Visitor]:
+    with Visitor(house.base_url) as somebody:
+        yield somebody
+
+
+@pytest.mark.parametrize("every", [*range(1, 8), 13, 29])
+def test_a_cut_after_every_kth_event_costs_nothing(visitor: Visitor, every: int) -> None:
+    session_id = visitor.start(QUESTION)
+    transcript = Transcript(session_id)
+    for _ in range(200):
+        if transcript.end():
+            break
+        visitor.read(session_id, transcript, limit=every)
+    uncut = visitor.read(session_id)
+    assert transcript.answer() == uncut.answer() == "".join(text_for(QUESTION))
+    assert transcript.end() == "stop"
+    assert transcript.snapshots == 1, "a cursor of a session that nothing trimmed was not honoured"
+
+def test_reconnecting_to_another_instance_goes_on_where_the_first_was(house: Stack, visitor: Visitor) -> None:
+    session_id = visitor.start(QUESTION)
+    transcript = Transcript(session_id)
+    servers = itertools.cycle(server.base_url for server in house.servers)
+    for _ in range(200):
+        if transcript.end():
+            break
+        visitor.read(session_id, transcript, limit=3, base_url=next(servers))
+    assert transcript.answer() == "".join(text_for(QUESTION))
+    assert transcript.snapshots == 1

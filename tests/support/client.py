@@ -1,0 +1,155 @@
+"""A client written from the protocol alone: an HTTP visitor, and a reader of event streams that checks what the protocol promises."""
+
+import json
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import httpx
+
+from midsentence.events import Entry, Event
+from midsentence.fold import Fold
+from midsentence.ids import EventId
+
+
+class SentEvent(NamedTuple):
+    """One event as it came over the wire."""
+
+    id: str | None
+    type: str
+    data: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+def parse(lines: Iterator[str]) -> Iterator[SentEvent]:
+    """Parse an event stream as the HTML standard, 9.2.6, says; ids stay with their own event so that a test can see who has one."""
+    event_id: str | None = None
+    kind = ""
+    data: list[str] = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match name:
+            case "" if not line:
+                if data:
+                    yield SentEvent(event_id, kind or "message", "\n".join(data))
+                elif event_id is not None:
+                    yield SentEvent(event_id, "", "")
+                event_id, kind, data = None, "", []
+            case "id":
+                event_id = value
+            case "event":
+                kind = value
+            case "data":
+                data.append(value)
+            case _:
+                pass  # a comment or retry
+
+
+def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Lines that end in LF, CR or CRLF, and in nothing else: `str.splitlines` would break at U+2028."""
+    rest = b""
+    for chunk in chunks:
+        rest += chunk
+        while True:
+            ends = [at for at in (rest.find(b"\n"), rest.find(b"\r")) if at >= 0]
+            # A CR at the very end may be half of a CRLF.
+            if not ends or (rest[min(ends)] == 13 and min(ends) == len(rest) - 1):
+                break
+            end = min(ends)
+            line, rest = rest[:end], rest[end + (2 if rest[end : end + 2] == b"\r\n" else 1) :]
+            yield line.decode()
+
+
+@dataclass
+class Transcript:
+    """What one reader has, over any number of connections. Holds the reader's side of protocol 1.2, 5.3 and 5.15 on the way."""
+
+    session_id: str
+    events: list[SentEvent] = field(default_factory=list[SentEvent])
+    cursor: str | None = None
+    state: Any = None
+    snapshots: int = 0
+    _fold: Fold = field(default_factory=Fold)
+    _last: EventId | None = None
+
+    def take(self, event: SentEvent) -> None:
+        self.events.append(event)
+        if event.type == "state":
+            self.state = event.json
+        if event.id is None:
+            return
+        event_id = EventId.parse(event.id)
+        assert event_id is not None, f"not an event id: {event.id}"
+        if event.type == "snapshot":
+            self.snapshots += 1
+        elif self._last is not None:
+            same_turn = event_id.turn == self._last.turn and event_id.seq == self._last.seq + 1
+            next_turn = event_id.turn == self._last.turn + 1 and event_id.seq == 0
+            assert same_turn or next_turn, f"a hole or a duplicate: {event_id} after {self._last}"
+        self._last, self.cursor = event_id, event.id
+        self._fold.apply(Event(event_id, event.type, event.data.encode()))
+
+    @property
+    def messages(self) -> list[Entry]:
+        return self._fold.messages()
+
+    def answer(self, turn: int = 1) -> str:
+        return "".join(entry.text for entry in self.messages if entry.turn == turn and entry.role == "assistant")
+
+    def end(self, turn: int = 1) -> str | None:
+        return next((entry.end for entry in self.messages if entry.turn == turn and entry.role == "assistant"), None)
+
+
+class Visitor:
+    """Somebody with a cookie of their own."""
+
+    def __init__(self, base_url: str) -> None:
+        self.http = httpx.Client(base_url=base_url, timeout=httpx.Timeout(20))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def start(self, text: str, **headers: str) -> str:
+        """Start a session; returns its id."""
+        response = self.http.post("/sessions", json={"text": text}, headers=headers)
+        assert response.status_code == 202, response.text
+        return response.json()["session_id"]
+
+    def say(self, session_id: str, text: str, **headers: str) -> int:
+        response = self.http.post(f"/sessions/{session_id}/messages", json={"text": text}, headers=headers)
+        assert response.status_code == 202, response.text
+        return response.json()["turn"]
+
+    @contextmanager
+    def events(
+        self, session_id: str, cursor: str | None = None, *, until_end: bool = True, base_url: str | None = None
+    ) -> Generator[Iterator[SentEvent]]:
+        headers = {} if cursor is None else {"Last-Event-ID": cursor}
+        url = f"{base_url or ''}/sessions/{session_id}/events" + ("?until=end" if until_end else "")
+        with self.http.stream("GET", url, headers=headers) as response:
+            assert response.status_code in {200, 204}, f"{response.status_code}: {response.read().decode()}"
+            yield parse(lines_of(response.iter_raw()))
+
+    def read(self, session_id: str, into: Transcript | None = None, *, limit: int | None = None, base_url: str | None = None) -> Transcript:
+        """Read from where the transcript stands, to the end or for `limit` events that have an id."""
+        transcript = into or Transcript(session_id)
+        with self.events(session_id, transcript.cursor, base_url=base_url) as events:
+            for count, event in enumerate((event for event in events if self._noted(transcript, event)), start=1):
+                transcript.take(event)
+                if count == limit:
+                    break
+        return transcript
+
+    @staticmethod
+    def _noted(transcript: Transcript, event: SentEvent) -> bool:
+        if event.id is None:
+            transcript.take(event)
+        return event.id is not None

