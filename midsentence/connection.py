@@ -1,13 +1,12 @@
 """The single point of control over Redis connections, and the seam where Redis' errors become ours."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -18,14 +17,17 @@ from midsentence import keys
 from midsentence.errors import StoreUnavailableError
 from midsentence.settings import Settings
 
-# Replies that say "not now" rather than "you are wrong": the server is loading, full, a replica, failing to write its disk, or moving.
+# Replies that say "not now" rather than "you are wrong": the server is loading, full, a replica, failing to write its
+# disk, or moving.
 _NOT_NOW = (
-    "OOM", "READONLY", "LOADING", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY", "NOAUTH", "WRONGPASS", "NOPERM",
-)  # fmt: skip
-# A command is tried again within this many tries: enough to step over a dropped connection, too few to keep a caller waiting on a dead
-# server. Every script may run twice without harm, which is what allows it.
+    *("OOM", "READONLY", "LOADING", "MISCONF", "MASTERDOWN", "CLUSTERDOWN"),
+    *("TRYAGAIN", "NOREPLICAS", "BUSY", "NOAUTH", "WRONGPASS", "NOPERM"),
+)
+# A command is tried again within this many tries: enough to step over a dropped connection, too few to keep a caller
+# waiting on a dead server. Every script may run twice without harm, which is what allows it.
 _RETRIES = 2
-# One burst of readers must not open a socket each: those over this number wait for a connection, as long as for a reply.
+# One burst of readers must not open a socket each: those over this number wait for a connection, as long as for a
+# reply.
 _CONNECTIONS = 32
 
 
@@ -49,11 +51,15 @@ class Call(NamedTuple):
 
 
 class Store:
-    """Redis as this package uses it. Every method raises StoreUnavailableError where Redis does not answer or will not write."""
+    """Redis as this package uses it.
+
+    Every method raises StoreUnavailableError where Redis does not answer or will not write.
+    """
 
     def __init__(self, settings: Settings, client: "Redis | None" = None) -> None:
         self.settings = settings
-        self.client = client if client is not None else _connect(settings)
+        # Any, since redis-py's own annotations leave half of every command unknown.
+        self._client: Any = client if client is not None else _connect(settings)
 
     async def run(self, call: Call) -> Any:
         (reply,) = await self.run_all([call])
@@ -62,7 +68,8 @@ class Store:
     async def run_all(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip and give their replies in order.
 
-        A reply that Redis refused for now is a StoreUnavailableError in its place when there are several; alone it is raised.
+        A reply that Redis refused for now is a StoreUnavailableError in its place when there are several; alone it is
+        raised.
         """
         with translated(self.settings):
             replies = await self._pipelined(calls)
@@ -79,40 +86,45 @@ class Store:
 
     async def ping(self) -> None:
         with translated(self.settings):
-            await cast("Any", self.client.ping())
+            await self._client.ping()
 
     async def fsynced(self) -> None:
         """Wait until everything written so far is in the append-only file on disk (WAITAOF, Redis 7.2, Valkey 7.2)."""
         limit = int(self.settings.redis_timeout_seconds * 900)
         with translated(self.settings):
-            # Redis counts the connection's own last write, and another connection wrote ours; a write of this one comes after it.
-            pipeline = self.client.pipeline(transaction=False)
+            # Redis counts the connection's own last write, and another connection wrote ours; a write of this one
+            # comes after it.
+            pipeline = self.pipeline()
             pipeline.set(keys.FSYNC_MARK, "", px=60_000)
             pipeline.execute_command("WAITAOF", 1, 0, limit)
-            _, reply = cast("tuple[Any, Any]", await pipeline.execute(raise_on_error=False))
+            _, reply = await pipeline.execute(raise_on_error=False)
         if isinstance(reply, Exception):
-            raise StoreUnavailableError(
-                f"Redis at {address(self.settings)} cannot promise durability (MIDSENTENCE_DURABLE=1 needs appendonly yes): {reply}"
-            ) from reply
+            where = address(self.settings)
+            raise StoreUnavailableError(f"MIDSENTENCE_DURABLE=1 needs `appendonly yes` on {where}: {reply}") from reply
         if reply[0] < 1:
             raise StoreUnavailableError(f"Redis at {address(self.settings)} did not write its disk within {limit} ms")
 
     async def aclose(self) -> None:
-        await self.client.aclose()
+        await self._client.aclose()
 
-    def pubsub(self) -> PubSub:
-        return self.client.pubsub()  # pyright: ignore[reportUnknownMemberType]
+    def pipeline(self) -> Any:
+        """Plain commands in one round trip, for what needs no script."""
+        return self._client.pipeline(transaction=False)
+
+    def pubsub(self) -> Any:
+        """Give a connection of its own for subscriptions (`live`)."""
+        return self._client.pubsub()
 
     async def _pipelined(self, calls: Sequence[Call]) -> list[Any]:
         await self._load(call.script for call in calls if not call.script.digest)
-        pipeline = self.client.pipeline(transaction=False)
+        pipeline = self.pipeline()
         for call in calls:
-            pipeline.evalsha(call.script.digest, len(call.keys), *call.keys, *call.arguments)  # pyright: ignore[reportUnknownMemberType,reportArgumentType]
+            pipeline.evalsha(call.script.digest, len(call.keys), *call.keys, *call.arguments)
         return await pipeline.execute(raise_on_error=False)
 
     async def _load(self, scripts: Iterable[Script]) -> None:
         for script in {script.name: script for script in scripts}.values():
-            script.digest = await self.client.script_load(script.body)  # pyright: ignore[reportUnknownMemberType]
+            script.digest = await self._client.script_load(script.body)
 
 
 def _connect(settings: Settings) -> "Redis":
@@ -148,7 +160,7 @@ def refusal(error: RedisError, settings: Settings) -> Exception:
 
 
 @contextmanager
-def translated(settings: Settings) -> Iterator[None]:
+def translated(settings: Settings) -> Generator[None]:
     """Foreign errors become ours here and nowhere else."""
     try:
         yield

@@ -26,8 +26,14 @@ class QueueFullError(MidsentenceError):
 
 
 class FencedError(MidsentenceError):
-    """The turn is no longer this worker's: it ended, was deleted, or another worker took it over. Stop paying for it."""
+    """The turn is no longer this worker's: it ended, was deleted, or another worker took it over.
+
+    Stop paying for it.
+    """
 
 
 class LostTailError(MidsentenceError):
-    """The log forgot events that this attempt did not write (a failover). Give the turn back; the next epoch goes on."""
+    """The log forgot events that this attempt did not write (a failover).
+
+    Give the turn back; the next epoch goes on.
+    """

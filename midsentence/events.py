@@ -120,7 +120,10 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(event_id: EventId | None, event_type: str, data: bytes) -> bytes:
-    """One event on the wire (HTML standard, 9.2.5). `data` must be JSON on one line, which is why nothing here is escaped."""
+    """One event on the wire (HTML standard, 9.2.5).
+
+    `data` must be JSON on one line, which is why nothing here is escaped.
+    """
     if event_id is None:
         return b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(event_id).encode(), event_type.encode(), data)

@@ -1,6 +1,9 @@
-"""The fold: a conversation from its events. Protocol 5.15; the page folds alike, and both are held to the same transcripts."""
+"""The fold: a conversation from its events.
 
-from collections.abc import Callable, Iterable
+Protocol 5.15; the page folds alike, and both are held to the same transcripts.
+"""
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -34,9 +37,19 @@ class Fold:
         return [entry for entry in self.messages() if entry.turn == number]
 
     def apply(self, event: Event) -> None:
-        change = _CHANGES.get(event.type)
-        if change is not None:
-            change(self, event)
+        match event.type:
+            case "delta":
+                self._delta(event)
+            case "message":
+                self._message(event)
+            case "reset":
+                self._reset()
+            case "end":
+                self._end(event)
+            case "snapshot":
+                self._snapshot(event)
+            case _:
+                pass  # start, reasoning, tool: of the turn, not of its text
 
     def _snapshot(self, event: Event) -> None:
         self._entries = list(_snapshot(event.data).messages)
@@ -54,7 +67,7 @@ class Fold:
         self._answer(event.id.turn)
         self._pieces.append(_delta(event.data).text)
 
-    def _reset(self, _event: Event) -> None:
+    def _reset(self) -> None:
         self._pieces.clear()
         if self._open is not None:
             self._open.text = ""
@@ -74,15 +87,6 @@ class Fold:
             self._open = Entry(turn, parent, "assistant", "")
             self._entries.append(self._open)
         return self._open
-
-
-_CHANGES: dict[str, Callable[[Fold, Event], None]] = {
-    "snapshot": Fold._snapshot,  # noqa: SLF001 - its own methods, named once
-    "message": Fold._message,  # noqa: SLF001
-    "delta": Fold._delta,  # noqa: SLF001
-    "reset": Fold._reset,  # noqa: SLF001
-    "end": Fold._end,  # noqa: SLF001
-}
 
 
 def stored_turn(messages: list[Entry]) -> bytes:

@@ -7,9 +7,11 @@ import re
 import secrets
 from typing import NamedTuple, Self
 
-# The Redis stream id of an event is `<turn * EPOCHS + epoch>-<seq>`, so both sort alike; DESIGN: docs/design.md, "Event ids".
+# The Redis stream id of an event is `<turn * EPOCHS + epoch>-<seq>`, so both sort alike; DESIGN: docs/design.md,
+# "Event ids".
 EPOCHS = 1000
-# 2**64 is where Redis' own ids end; the bound below keeps every part far inside it, whatever a client sends as a cursor.
+# 2**64 is where Redis' own ids end; the bound below keeps every part far inside it, whatever a client sends as a
+# cursor.
 _EVENT_ID = re.compile(r"(0|[1-9][0-9]{0,11})\.(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,11})", re.ASCII)
 _SESSION_ID = re.compile(r"[0-9a-f]{2}[A-Za-z0-9_-]{22}", re.ASCII)
 _RANDOM_BYTES = 16
@@ -41,15 +43,17 @@ class EventId(NamedTuple):
         return cls(*divmod(int(major), EPOCHS), int(seq))
 
 
-# Before the first event of a session. The log never holds it, so as a cursor it means "from the beginning, by snapshot".
+# Before the first event of a session. The log never holds it, so as a cursor it means "from the beginning, by
+# snapshot".
 ORIGIN = EventId(0, 0, 0)
 
 
 def new_session_id(partitions: int, *, derived_from: tuple[str, str, str] | None = None) -> str:
     """A URL-safe id: two hex digits of the partition, then 128 bits.
 
-    The bits are random, or, given (secret, owner, idempotency key), a keyed hash of the last two: the repeated POST then meets the session
-    that its first try made, in one slot and without another key, while nobody without the secret can guess the id.
+    The bits are random, or, given (secret, owner, idempotency key), a keyed hash of the last two: the repeated POST
+    then meets the session that its first try made, in one slot and without another key, while nobody without the
+    secret can guess the id.
     """
     if derived_from is None:
         noise = secrets.token_bytes(1 + _RANDOM_BYTES)

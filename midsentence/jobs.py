@@ -56,18 +56,28 @@ class Jobs:
     async def renew(self, leases: Sequence[Lease]) -> list[bool]:
         """Prolong leases. False where a turn is somebody else's by now."""
         calls = [
-            Call(_RENEW, keys.session(lease.session_id), (lease.session_id, lease.worker, lease.turn, lease.epoch, self._lease))
+            Call(
+                _RENEW,
+                keys.session(lease.session_id),
+                (lease.session_id, lease.worker, lease.turn, lease.epoch, self._lease),
+            )
             for lease in leases
         ]
         # What Redis refused for now is not lost: the lease runs until somebody takes it.
         return [isinstance(reply, Exception) or reply == 1 for reply in await self._store.run_all(calls)]
 
     async def release(self, lease: Lease, *, counts: bool) -> None:
-        """Give a turn back for another worker to take at once. A hand-over at a shutdown does not count as an attempt that failed."""
+        """Give a turn back for another worker to take at once.
+
+        A hand-over at a shutdown does not count as an attempt that failed.
+        """
         arguments = (lease.session_id, lease.worker, lease.turn, lease.epoch, int(counts))
         await self._store.run(Call(_RELEASE, keys.session(lease.session_id), arguments))
 
     async def trim(self) -> int:
-        """Let go of the deltas of turns that ended longer than MIDSENTENCE_REPLAY_SECONDS ago. Returns of how many sessions."""
+        """Let go of the deltas of turns that ended longer than MIDSENTENCE_REPLAY_SECONDS ago.
+
+        Returns of how many sessions.
+        """
         calls = [Call(_TRIM, part[:3], (part.prefix, _TRIMS_A_SWEEP)) for part in self._partitions]
         return sum(reply for reply in await self._store.run_all(calls) if isinstance(reply, int))

@@ -1,9 +1,13 @@
-"""Every key and channel that exists in Redis. All keys of a session and its partition's jobs share one hash tag, hence one cluster slot."""
+"""Every key and channel that exists in Redis.
+
+All keys of a session and its partition's jobs share one hash tag, hence one cluster slot.
+"""
 
 from typing import NamedTuple
 
-# Partition number -> hash tag, in order of the number. The tags were searched for so that the CRC16 slots of the first 2, 4, 8 … 256 of
-# them lie evenly over the 16,384 slots of a cluster; tags made of the bare numbers would crowd on a few masters.
+# Partition number -> hash tag, in order of the number. The tags were searched for so that the CRC16 slots of the
+# first 2, 4, 8 … 256 of them lie evenly over the 16,384 slots of a cluster; tags made of the bare numbers would crowd
+# on a few masters.
 _TAGS = """
     2b7 16 2b6 17 201 c0 200 c1 ae 22d ad 22e 3c d 3b e e4 20f cf 264 1a 218 73 219 3 34 2 35 223 49 222 48 274 bf
     21f d4 209 63 208 62 25 2a4 24 2a5 58 232 59 233 6d 2c6 6e 2c7 b1 210 b0 211 23e f7 23d f6 2ac 2b 2ab 2c 278 12
@@ -13,7 +17,7 @@ _TAGS = """
     2cc 60 2cb 2a6 27 2a7 26 230 fb 231 fc 2c4 6f 2c5 9f 212 78 213 79 f5 9 f4 8 43 229 2a 228 10 2b1 11 2b0 c6 207
     c7 206 22b ac 22c ab b 3e c 3d 263 ca 20a e3 2bf 74 2d4 1f 32 5 33 4 a4 225 a5 224 18 21a 19 273 65 2e4 64 2cf
     249 23 248 22 234 ff 235 143 2c0 6b 2c1 6c 216 b7 217 b6 f1 23c f0 23b 2d 2ae 2e 2ad
-""".split()
+""".split()  # noqa: SIM905 - two hundred and fifty-six quoted lines would say no more
 
 # Where the servers keep what signs the cookies, if nobody configured it.
 SECRET = "ms:secret"  # noqa: S105 - the name of a key, not a secret
@@ -71,5 +75,5 @@ def partition(number: int) -> PartitionKeys:
 
 
 def owned_sessions(owner: str) -> str:
-    """Sorted set of an owner's session ids by the time (ms) of the last message: a hint in another slot, repaired on read."""
+    """Sorted set of an owner's session ids by the time (ms) of the last message: a hint, repaired on read."""
     return f"ms:{{{owner}}}:sessions"

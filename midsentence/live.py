@@ -1,7 +1,7 @@
 """The one subscription of a process: hears what is appended, and heals by itself.
 
-Publishing is only a wake-up that happens to carry the data. Whatever is missed here is found in the log, so every listener is told when a
-subscription (re)starts and reads the log then.
+Publishing is only a wake-up that happens to carry the data. Whatever is missed here is found in the log, so every
+listener is told when a subscription (re)starts and reads the log then.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 from midsentence.connection import Store, address, refusal
 from midsentence.errors import StoreUnavailableError
 
-# A connection whose packets are dropped looks like a quiet one. It is asked this often, and given up after as long again without an answer.
+# A connection whose packets are dropped looks like a quiet one. It is asked this often, and given up after as long
+# again without an answer.
 _PING_SECONDS = 5.0
 _BACK_OFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 # Subscribed from the first moment: redis-py reads a connection only once it is subscribed to something.
@@ -38,7 +39,8 @@ class Live:
         self._listeners: dict[str, Listener] = {}
         self._acknowledged: dict[str, asyncio.Future[None]] = {}
         self._pubsub: Any = None
-        # Commands reach Redis in the order in which they were meant: a reader who leaves and one who comes must not swap.
+        # Commands reach Redis in the order in which they were meant: a reader who leaves and one who comes must not
+        # swap.
         self._order = asyncio.Lock()
 
     def listen(self, channels: Iterable[str], listener: Listener) -> None:
@@ -46,7 +48,10 @@ class Live:
         self._listeners.update(dict.fromkeys(channels, listener))
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
-        """Listen to a channel; returns once Redis confirmed it. Raises StoreUnavailableError when it does not in time."""
+        """Listen to a channel; returns once Redis confirmed it.
+
+        Raises StoreUnavailableError when it does not in time.
+        """
         self._listeners[channel] = listener
         confirmed = self._acknowledged.setdefault(channel, asyncio.get_running_loop().create_future())
         if self._pubsub is not None:
@@ -55,7 +60,9 @@ class Live:
             async with asyncio.timeout(self._store.settings.redis_timeout_seconds):
                 await asyncio.shield(confirmed)
         except TimeoutError as error:
-            raise StoreUnavailableError(f"Redis at {address(self._store.settings)} does not confirm a subscription") from error
+            raise StoreUnavailableError(
+                f"Redis at {address(self._store.settings)} does not confirm a subscription"
+            ) from error
 
     async def unsubscribe(self, channel: str) -> None:
         self._listeners.pop(channel, None)

@@ -1,4 +1,7 @@
-"""The session log: the truth about every conversation. Each method is one script, hence one atomic step and one round trip."""
+"""The session log: the truth about every conversation.
+
+Each method is one script, hence one atomic step and one round trip.
+"""
 
 import hashlib
 import secrets
@@ -23,7 +26,8 @@ _FINISH = Script("finish")
 _DELETE = Script("delete")
 
 _TITLE_CHARS = 60
-# How a message's key stands in Redis: a client's own, or one made up so that a repeated network request is recognised all the same.
+# How a message's key stands in Redis: a client's own, or one made up so that a repeated network request is recognised
+# all the same.
 _CLIENT_KEY, _MADE_UP_KEY = "c:", "m:"
 
 
@@ -58,7 +62,10 @@ class Written(NamedTuple):
 
 
 class View(NamedTuple):
-    """One consistent look at a session. `fold` is None where the reader's cursor was honoured and `events` follow it."""
+    """One consistent look at a session.
+
+    `fold` is None where the reader's cursor was honoured and `events` follow it.
+    """
 
     owner: str
     kind: Kind
@@ -87,8 +94,8 @@ class SessionLog:
     ) -> Submitted:
         """Start a session with its first message.
 
-        With a `key`, the session's id is derived from it (`new_session_id`), so that a repeated request finds the first one's session.
-        Raises IdempotencyMismatchError, StoreUnavailableError.
+        With a `key`, the session's id is derived from it (`new_session_id`), so that a repeated request finds the
+        first one's session. Raises IdempotencyMismatchError, StoreUnavailableError.
         """
         derived = None if key is None else (secret, owner, key)
         session_id = new_session_id(self._settings.partitions, derived_from=derived)
@@ -111,7 +118,8 @@ class SessionLog:
         call = Call(
             _SUBMIT,
             keys.session(session_id),
-            # The script adds the turn's number to the message, which only it knows: hence the object is handed over unclosed.
+            # The script adds the turn's number to the message, which only it knows: hence the object is handed over
+            # unclosed.
             (session_id, owner, int(create), kind, title, stored_key, hashlib.sha256(message).hexdigest()[:32],
              message[:-1], self._settings.queue_limit, self._ttl),
         )  # fmt: skip
@@ -131,7 +139,8 @@ class SessionLog:
     async def read(self, session_id: str, cursor: EventId | None = None) -> View:
         """Look at a session from a cursor. Raises SessionNotFoundError, StoreUnavailableError.
 
-        Where the log does not hold exactly that cursor, or the reader is further behind than MIDSENTENCE_REPLAY_EVENTS, the view has a fold.
+        Where the log does not hold exactly that cursor, or the reader is further behind than
+        MIDSENTENCE_REPLAY_EVENTS, the view has a fold.
         """
         _check(session_id)
         arguments = (cursor.stream_id if cursor else "", self._settings.replay_events)
@@ -141,7 +150,10 @@ class SessionLog:
         return _view(reply)
 
     async def write(self, writes: Sequence[Write]) -> list[Written | Exception]:
-        """Append for many turns in one round trip. A write that Redis refused stands as its error in the write's place."""
+        """Append for many turns in one round trip.
+
+        A write that Redis refused stands as its error in the write's place.
+        """
         replies = await self._store.run_all([self._call(write) for write in writes])
         return [reply if isinstance(reply, Exception) else Written(reply[0].decode(), reply[1]) for reply in replies]
 
@@ -196,4 +208,6 @@ def _events(entries: Any) -> list[Event]:
 def _queued(item: bytes) -> Queued:
     key, _turn, message = item.split(b"\n", 2)
     own = key.decode()
-    return Queued(own.removeprefix(_CLIENT_KEY) if own.startswith(_CLIENT_KEY) else None, msgspec.json.decode(message)["text"])
+    return Queued(
+        own.removeprefix(_CLIENT_KEY) if own.startswith(_CLIENT_KEY) else None, msgspec.json.decode(message)["text"]
+    )

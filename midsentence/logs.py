@@ -1,4 +1,7 @@
-"""How processes log: one line an event, for people on a terminal and as JSON elsewhere. Never a message's text, never a key."""
+"""How processes log: one line an event, for people on a terminal and as JSON elsewhere.
+
+Never a message's text, never a key.
+"""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Every setting, once. All of them are environment variables; `docs/operations.md` lists them and a test keeps it so."""
+"""Every setting, once. All are environment variables; `docs/operations.md` lists them and a test keeps it so."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -21,7 +21,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
     # The log
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Where the log lives: redis://, rediss:// or unix://.")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", description="Where the log lives: redis://, rediss:// or unix://."
+    )
     redis_timeout_seconds: Seconds = Field(5, description="How long one command may take before Redis counts as gone.")
     partitions: int = Field(
         16, ge=1, le=256, description="Over how many hash tags new sessions spread. The same on every process."
@@ -38,30 +40,43 @@ class Settings(BaseSettings):
 
     # The server
     secret: str | None = Field(
-        None, min_length=16, description="Signs the owner's cookie. Without it one is made and kept in Redis for all servers."
+        None,
+        min_length=16,
+        description="Signs the owner's cookie. Without it one is made and kept in Redis for all servers.",
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins beside the server's own that may POST, separated by commas."
     )
     max_body_bytes: Count = Field(1_048_576, description="The largest body of a request.")
     max_text_chars: Count = Field(100_000, description="The longest message, in characters.")
-    push: bool = Field(False, description="Serve GET /push. A GET that costs money is a gift to a forger: keep it off in public.")
+    push: bool = Field(
+        False, description="Serve GET /push. A GET that costs money is a gift to a forger: keep it off in public."
+    )
     ping_seconds: Seconds = Field(15, description="How often a silent stream says ping.")
-    stuck_reader_seconds: Seconds = Field(30, description="A reader that takes nothing for this long is cut; it can come back.")
-    drain_seconds: Seconds = Field(20, description="How long a process that was told to stop may take to finish its work.")
+    stuck_reader_seconds: Seconds = Field(
+        30, description="A reader that takes nothing for this long is cut; it can come back."
+    )
+    drain_seconds: Seconds = Field(
+        20, description="How long a process that was told to stop may take to finish its work."
+    )
 
     # The worker
     openai_api_key: str | None = Field(
         None, validation_alias=AliasChoices("OPENAI_API_KEY"), description="The key for the model's provider."
     )
     openai_base_url: str | None = Field(
-        None, validation_alias=AliasChoices("OPENAI_BASE_URL"), description="An OpenAI-compatible server's address, with its /v1."
+        None,
+        validation_alias=AliasChoices("OPENAI_BASE_URL"),
+        description="An OpenAI-compatible server's address, with its /v1.",
     )
     model: str | None = Field(
-        None, description="The model's name at the provider. Default gpt-5-mini; `demo` where neither key nor address is set."
+        None,
+        description="The model's name at the provider. Else gpt-5-mini, or `demo` where neither key nor address is set.",
     )
     system_prompt: str = Field("", description="Sent before every conversation, and never trimmed away.")
-    context_tokens: Count = Field(8000, description="Budget of the conversation sent to the model; the oldest turns go first.")
+    context_tokens: Count = Field(
+        8000, description="Budget of the conversation sent to the model; the oldest turns go first."
+    )
     model_timeout_seconds: Seconds = Field(60, description="How long the model may be silent.")
     worker_concurrency: Count = Field(64, description="How many turns one worker runs at once.")
     flush_ms: float = Field(25, ge=0, description="Tokens that come within this many milliseconds travel together.")
@@ -69,7 +84,9 @@ class Settings(BaseSettings):
     max_attempts: Count = Field(5, description="How many workers may die of one turn before it ends with an error.")
 
     # All
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least severe line that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe line that is logged."
+    )
 
     @field_validator("redis_url")
     @classmethod
@@ -106,7 +123,7 @@ class Settings(BaseSettings):
         Raises BadSettingsError with one sentence for the first variable that cannot be used.
         """
         try:
-            return cls()
+            return cls.model_validate({})
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])

@@ -1,7 +1,7 @@
-"""The application: which address is answered by what."""
+"""Which address is answered by what."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import structlog
@@ -20,11 +20,11 @@ _logger = structlog.get_logger()
 
 
 def create_app(settings: Settings, store: Store | None = None) -> Starlette:
-    """The ASGI application. It serves at once and is ready (`/readyz`) when Redis answers."""
+    """Make the ASGI application. It serves at once and is ready (`/readyz`) when Redis answers."""
     at = Services.on(store or Store(settings))
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
         tasks = [asyncio.create_task(work) for work in (at.live.run(), at.hub.watch(), _announce_store(at.store))]
         yield
         for task in tasks:
@@ -47,7 +47,9 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
     ]
     if settings.push:
         routes.append(Route("/push", push.push))
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=dict.fromkeys(refusals.HANDLED, refusals.refuse))
+    app = Starlette(
+        routes=routes, lifespan=lifespan, exception_handlers=dict.fromkeys(refusals.HANDLED, refusals.refuse)
+    )
     app.state.services = at
     return app
 

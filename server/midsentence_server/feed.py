@@ -1,7 +1,8 @@
 """One session as this process follows it: the frames that came lately, shared by all of its readers.
 
-A frame is kept under the id of the event before it. A reader is a cursor: what it still lacks is the chain of frames that begins there, and a
-cursor that begins no chain is looked up in the log. Order, holes and duplicates are all settled by that one comparison of ids.
+A frame is kept under the id of the event before it. A reader is a cursor: what it still lacks is the chain of frames
+that begins there, and a cursor that begins no chain is looked up in the log. Order, holes and duplicates are all
+settled by that one comparison of ids.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from midsentence.events import Event, StateChange, encode
 from midsentence.ids import EventId
 from midsentence.log import SessionLog, View
 
-# Frames beyond these are let go, oldest first; a reader who still needs them reads the log. Bounds what a stalled reader can cost.
+# Frames beyond these are let go, oldest first; a reader who still needs them reads the log. Bounds what a stalled
+# reader can cost.
 _KEPT_FRAMES = 512
 _KEPT_BYTES = 1 << 20
 # A refresh that tokens overtake is tried again, but not for ever: the next one is never far.
@@ -67,7 +69,10 @@ class Feed:
         return (b"".join(wires), cursor) if wires else None
 
     async def read(self, cursor: EventId | None) -> View:
-        """Read the log, and learn from it what the session's state is. Raises SessionNotFoundError, StoreUnavailableError."""
+        """Read the log, and learn from it what the session's state is.
+
+        Raises SessionNotFoundError, StoreUnavailableError.
+        """
         self._reads += 1
         number = self._reads
         view = await self._log.read(self.session_id, cursor)
@@ -162,5 +167,3 @@ class Feed:
     def _wake(self) -> None:
         for follower in self.followers:
             follower.wake()
-
-

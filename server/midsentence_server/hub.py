@@ -1,18 +1,18 @@
 """All the sessions that this process follows: one subscription and one feed each, whatever the number of readers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from midsentence import keys
-from midsentence.ids import is_session_id
 from midsentence.errors import SessionNotFoundError
+from midsentence.ids import is_session_id
 from midsentence.live import Live
 from midsentence.log import SessionLog
 from midsentence_server.feed import Feed, Follower
 
-# Publishing may lose a message without anybody noticing. How long such a loss may last: briefly while an answer is written, longer while
-# nothing happens, where all that could be missed is that something began.
+# Publishing may lose a message without anybody noticing. How long such a loss may last: briefly while an answer is
+# written, longer while nothing happens, where all that could be missed is that something began.
 _STREAMING_SECONDS = 3.0
 _IDLE_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
@@ -27,7 +27,7 @@ class Hub:
         self._ready: dict[str, asyncio.Task[None]] = {}
 
     @asynccontextmanager
-    async def follow(self, session_id: str, follower: Follower) -> AsyncIterator[Feed]:
+    async def follow(self, session_id: str, follower: Follower) -> AsyncGenerator[Feed]:
         """The session's feed, subscribed: whatever is appended from now on reaches the follower.
 
         Raises SessionNotFoundError for what is no id, StoreUnavailableError.
@@ -37,9 +37,7 @@ class Hub:
         feed = self._feeds.get(session_id)
         if feed is None:
             feed = self._feeds[session_id] = Feed(session_id, self.log)
-            self._ready[session_id] = asyncio.create_task(
-                self._live.subscribe(keys.session(session_id).live, feed)
-            )
+            self._ready[session_id] = asyncio.create_task(self._live.subscribe(keys.session(session_id).live, feed))
         feed.followers.add(follower)
         try:
             # Shielded: a reader who leaves must not undo the subscription that others wait for.

@@ -23,7 +23,9 @@ _HEADERS = {
     # A new version of the server must not meet an old page; the files are small and the answer is mostly 304.
     "Cache-Control": "no-cache",
 }
-_MISSING = "The page is not built. Install the project (pip install -e .) to build it; the interface works without it.\n"
+_MISSING = (
+    "The page is not built. Install the project (pip install -e .) to build it; the interface works without it.\n"
+)
 
 
 class PageFiles(StaticFiles):

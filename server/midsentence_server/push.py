@@ -83,7 +83,9 @@ class OneShot:
         if self._owes_half is not None:
             rendered = self._event(self._owes_half, _END[_HEAD_CHARS:])
             self._owes_half = None
-        return rendered + b"".join(self._render(block + b"\n\n") for block in wire.split(b"\n\n")[:-1] if block.startswith(b"id: "))
+        return rendered + b"".join(
+            self._render(block + b"\n\n") for block in wire.split(b"\n\n")[:-1] if block.startswith(b"id: ")
+        )
 
     def _render(self, frame: bytes) -> bytes:
         (event,) = decode(frame)

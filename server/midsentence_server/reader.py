@@ -44,7 +44,10 @@ class Reader:
         return feed.state is not None and feed.state.state == "idle" and self._cursor == feed.top
 
     async def next(self, feed: Feed, patience: float) -> bytes | None:
-        """The native frames that came; b"" when none did within `patience` seconds; None when the stream is to be closed."""
+        """Wait for native frames.
+
+        Returns b"" when none came within `patience` seconds, None when the stream is to be closed.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
         while True:

@@ -40,19 +40,23 @@ def not_found() -> Refusal:
     return Refusal(404, "not_found", _NOT_FOUND)
 
 
-def _of(error: Exception) -> Refusal:
+def _of(error: Exception) -> Refusal:  # noqa: PLR0911 - one line a kind
     match error:
         case Refusal():
             return error
         case SessionNotFoundError():
             return not_found()
         case IdempotencyMismatchError():
-            return Refusal(422, "idempotency_mismatch", "This Idempotency-Key was used before with another body; use a new one.")
+            return Refusal(
+                422, "idempotency_mismatch", "This Idempotency-Key was used before with another body; use a new one."
+            )
         case QueueFullError():
             return Refusal(429, "queue_full", f"{error}; send again when the answer is done.", _RETRY)
         case StoreUnavailableError():
             _logger.warning("store_unavailable", error=str(error))
-            return Refusal(503, "store_unavailable", "The log cannot be reached right now; send the same request again.", _RETRY)
+            return Refusal(
+                503, "store_unavailable", "The log cannot be reached right now; send the same request again.", _RETRY
+            )
         case HTTPException():
             return _of_http(error)
         case _:
@@ -65,7 +69,9 @@ def _of_http(error: HTTPException) -> Refusal:
         case 404:
             return Refusal(404, "not_found", "There is nothing at this address.")
         case 405:
-            return Refusal(405, "method_not_allowed", f"This address takes {headers.get('Allow', 'other methods')}.", headers)
+            return Refusal(
+                405, "method_not_allowed", f"This address takes {headers.get('Allow', 'other methods')}.", headers
+            )
         case status:
             return Refusal(status, "refused", str(error.detail), headers)
 

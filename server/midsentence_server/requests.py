@@ -34,7 +34,8 @@ def check_origin(request: Request, settings: Settings) -> None:
     try:
         same = (theirs.hostname, theirs.port or _DEFAULT_PORTS.get(theirs.scheme)) == (
             ours.hostname,
-            # Behind a proxy that ends TLS without saying so, the scheme is not ours to compare; the default port follows theirs.
+            # Behind a proxy that ends TLS without saying so, the scheme is not ours to compare; the default port
+            # follows theirs.
             ours.port or _DEFAULT_PORTS.get(theirs.scheme),
         )
     except ValueError:
@@ -45,7 +46,9 @@ def check_origin(request: Request, settings: Settings) -> None:
 
 def _foreign() -> Refusal:
     return Refusal(
-        403, "foreign_origin", "A page of another origin may not do this; name its origin in MIDSENTENCE_ALLOWED_ORIGINS."
+        403,
+        "foreign_origin",
+        "A page of another origin may not do this; name its origin in MIDSENTENCE_ALLOWED_ORIGINS.",
     )
 
 
@@ -75,7 +78,11 @@ def check_text(text: str, settings: Settings) -> None:
     if not text.strip():
         raise Refusal(422, "invalid_body", "`text` must say something.")
     if len(text) > settings.max_text_chars:
-        raise Refusal(413, "text_too_long", f"`text` may have {settings.max_text_chars} characters at the most; it has {len(text)}.")
+        raise Refusal(
+            413,
+            "text_too_long",
+            f"`text` may have {settings.max_text_chars} characters at the most; it has {len(text)}.",
+        )
 
 
 async def _body(request: Request, limit: int) -> bytes:
@@ -92,7 +99,9 @@ async def _body(request: Request, limit: int) -> bytes:
                 if len(body) > limit:
                     raise too_large
     except TimeoutError as error:
-        raise Refusal(408, "body_too_slow", f"The body did not arrive within {_BODY_SECONDS} s.", {"Connection": "close"}) from error
+        raise Refusal(
+            408, "body_too_slow", f"The body did not arrive within {_BODY_SECONDS} s.", {"Connection": "close"}
+        ) from error
     except ClientDisconnect as error:
         raise Refusal(400, "invalid_json", "The connection closed in the middle of the body.") from error
     return bytes(body)
@@ -105,6 +114,7 @@ def accepts_events(request: Request) -> bool:
         return True
     ranges = [part.partition(";") for part in accept.lower().split(",")]
     return any(
-        kind.strip() in {"text/event-stream", "text/*", "*/*"} and not re.search(r"(^|;)\s*q=0(\.0*)?\s*($|;)", parameters)
+        kind.strip() in {"text/event-stream", "text/*", "*/*"}
+        and not re.search(r"(^|;)\s*q=0(\.0*)?\s*($|;)", parameters)
         for kind, _, parameters in ranges
     )

@@ -105,5 +105,8 @@ def _id(request: Request) -> str:
 
 def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(
-        msgspec.json.encode(body), status, {"Cache-Control": "no-store", **(headers or {})}, media_type="application/json"
+        msgspec.json.encode(body),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        media_type="application/json",
     )

@@ -1,4 +1,4 @@
-"""An event stream to one reader, whatever the dialect: attaches, writes, pings, and notices who left or stopped reading."""
+"""An event stream to one reader, whatever the dialect: attach, write, ping, notice who left or stopped reading."""
 
 import asyncio
 import random
@@ -21,7 +21,8 @@ HEADERS = {
     "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
 }
-# How soon an EventSource comes back after a cut. Spread, so that the readers of a server that went away do not arrive as one.
+# How soon an EventSource comes back after a cut. Spread, so that the readers of a server that went away do not arrive
+# as one.
 _RETRY_MS = (500, 1500)
 _DRAIN_RETRY_MS = (200, 3000)
 # Where the server's protocol class leaves the connection, for the one thing that ASGI cannot ask for.
@@ -68,10 +69,20 @@ class Native:
 
 
 class EventStream(Response):
-    """Relays a session from a cursor. Answers 204 instead where `until_end` and the reader lacks nothing of an idle session."""
+    """Relays a session from a cursor.
+
+    Answers 204 instead where `until_end` and the reader lacks nothing of an idle session.
+    """
 
     def __init__(
-        self, hub: Hub, settings: Settings, session_id: str, cursor: EventId | None, dialect: Dialect, *, until_end: bool
+        self,
+        hub: Hub,
+        settings: Settings,
+        session_id: str,
+        cursor: EventId | None,
+        dialect: Dialect,
+        *,
+        until_end: bool,
     ) -> None:
         self._hub = hub
         self._settings = settings
@@ -87,13 +98,18 @@ class EventStream(Response):
             if not self._dialect.admits(view):
                 raise not_found()
             if self._until_end and view.fold is None and not view.events and reader.is_done(feed):
-                await Response(status_code=204, headers={"Cache-Control": "no-store", **self._extra_headers()})(scope, receive, send)
+                await Response(status_code=204, headers={"Cache-Control": "no-store", **self._extra_headers()})(
+                    scope, receive, send
+                )
                 return
             leaving = asyncio.create_task(_leave_on_disconnect(receive, reader))
             try:
                 await self._head(send)
                 await self._write(send, self._dialect.render(first))
-                while not self._dialect.over and (wire := await reader.next(feed, self._settings.ping_seconds)) is not None:
+                while (
+                    not self._dialect.over
+                    and (wire := await reader.next(feed, self._settings.ping_seconds)) is not None
+                ):
                     await self._write(send, self._dialect.render(wire) if wire else self._dialect.ping)
                 await self._goodbye(send)
             except TimeoutError:

@@ -13,7 +13,8 @@ from midsentence_server.refusals import not_found
 COOKIE = "midsentence"
 # Browsers keep a cookie 400 days at the most (RFC 6265bis, 5.5); every visit of the page renews it.
 _COOKIE_SECONDS = 400 * 86400
-# A Redis that lost its data has a new secret. Looking for it no more often than this keeps forged cookies from becoming load on Redis.
+# A Redis that lost its data has a new secret. Looking for it no more often than this keeps forged cookies from
+# becoming load on Redis.
 _LOOK_AGAIN_SECONDS = 5.0
 
 

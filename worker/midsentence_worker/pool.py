@@ -16,7 +16,7 @@ from midsentence.live import Live
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence_worker.model import Model
-from midsentence_worker.turn import Turn
+from midsentence_worker.turn import Means, Turn
 from midsentence_worker.writer import Gathering
 
 # How often a worker looks for work that nobody announced: a lost wake-up, or a lease that ran out.
@@ -36,6 +36,7 @@ class Pool:
         self._jobs = Jobs(store)
         self._live = Live(store)
         self._gathering = Gathering(self._log, settings.flush_ms / 1000)
+        self._means = Means(settings, model, self._log, self._jobs, self._gathering)
         self._turns: dict[asyncio.Task[None], Turn] = {}
         self._news = asyncio.Event()
         self._draining = False
@@ -56,10 +57,11 @@ class Pool:
     async def run(self) -> None:
         self._live.listen(self._jobs.wake_channels, self)
         duties = [
-            asyncio.create_task(duty)
-            for duty in (self._live.run(), self._gathering.run(), self._every(self._renew, self._settings.lease_seconds / _RENEWALS),
-                         self._every(self._trim, _TRIM_SECONDS))
-        ]  # fmt: skip
+            asyncio.create_task(self._live.run()),
+            asyncio.create_task(self._gathering.run()),
+            asyncio.create_task(self._every(self._renew, self._settings.lease_seconds / _RENEWALS)),
+            asyncio.create_task(self._every(self._trim, _TRIM_SECONDS)),
+        ]
         try:
             await self._claim_until_drained()
             await self._hand_over()
@@ -97,7 +99,7 @@ class Pool:
             self._begin(claim)
 
     def _begin(self, claim: Claim) -> None:
-        turn = Turn(claim, self._settings, self._model, self._log, self._jobs, self._gathering)
+        turn = Turn(claim, self._means)
         task = asyncio.create_task(turn.run())
         self._turns[task] = turn
         task.add_done_callback(self._ended)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -20,21 +21,27 @@ from midsentence_worker.prompt import prompt
 from midsentence_worker.tokens import estimated_usage
 from midsentence_worker.writer import Gathering, TurnWriter
 
-# Epochs are part of an event's id and have three digits. Nobody hands a turn over that often; if somebody does, it ends while it still can.
+# Epochs are part of an event's id and have three digits. Nobody hands a turn over that often; if somebody does, it
+# ends while it still can.
 _LAST_EPOCH = EPOCHS - 10
 
 _logger = structlog.get_logger()
 
 
+class Means(NamedTuple):
+    """What every turn of a worker works with."""
+
+    settings: Settings
+    model: Model
+    log: SessionLog
+    jobs: Jobs
+    gathering: Gathering
+
+
 class Turn:
-    def __init__(
-        self, claim: Claim, settings: Settings, model: Model, log: SessionLog, jobs: Jobs, gathering: Gathering
-    ) -> None:
+    def __init__(self, claim: Claim, means: Means) -> None:
         self._claim = claim
-        self._settings = settings
-        self._model = model
-        self._log = log
-        self._jobs = jobs
+        self._settings, self._model, self._log, self._jobs, gathering = means
         self.writer = TurnWriter(claim.lease, claim.seq, gathering)
 
     async def run(self) -> None:
@@ -111,7 +118,10 @@ class Turn:
 
 
 def conversation(entries: Sequence[Entry], turn: int) -> list[Message]:
-    """The path from the first message to this turn's own, which is the last: what an unfinished attempt said is not part of it."""
+    """Find the path from the first message to this turn's own, which is the last.
+
+    What an unfinished attempt said is not part of it.
+    """
     parents = {entry.turn: entry.parent for entry in entries}
     path: set[int] = set()
     step = turn

@@ -20,8 +20,8 @@ _logger = structlog.get_logger()
 class TurnWriter:
     """The events of one attempt at a turn.
 
-    All of them stay in memory until the turn ends: a network error that may have been too late, or a failover that lost the log's tail, is
-    healed by sending them again under their own numbers.
+    All of them stay in memory until the turn ends: a network error that may have been too late, or a failover that
+    lost the log's tail, is healed by sending them again under their own numbers.
     """
 
     def __init__(self, lease: Lease, after: int, gathering: "Gathering") -> None:
@@ -100,10 +100,11 @@ class TurnWriter:
             self.lost.set_result(why)
 
     def _number_pending(self) -> None:
-        for kind, pieces in itertools.groupby(self._pending, type):
+        for event_type, pieces in itertools.groupby(self._pending, lambda piece: piece.type):
             text = "".join(piece.text for piece in pieces)
             if text:
-                self._events.append((kind.type, kind(text).encoded()))
+                merged = Delta(text) if event_type == Delta.type else Reasoning(text)
+                self._events.append((event_type, merged.encoded()))
         self._pending.clear()
 
 

@@ -1,0 +1,55 @@
+"""Ask a model in a test."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+
+from midsentence.settings import Settings
+from midsentence_worker.failures import ModelError
+from midsentence_worker.model import Message, Model, Piece, Text
+from midsentence_worker.openai_model import OpenAIModel
+
+QUESTION = (Message("user", "Is anybody there?"),)
+
+
+@asynccontextmanager
+async def model_at(address: str, *, key: str | None = None, patience: float = 10) -> AsyncGenerator[OpenAIModel, None]:
+    # Given outright, so that the environment of whoever runs the test has no say.
+    values = {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": key, "model": "scripted", "model_timeout_seconds": patience}
+    model = OpenAIModel(Settings.model_validate(values))
+    try:
+        yield model
+    finally:
+        await model.aclose()
+
+
+async def answered(model: Model, messages: Sequence[Message] = QUESTION) -> list[Piece]:
+    async with aclosing(model.stream(messages)) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def failed(model: Model, messages: Sequence[Message] = QUESTION) -> tuple[str, ModelError]:
+    """Ask for an answer that fails; return its text until then, and the failure."""
+    text = ""
+    try:
+        async with aclosing(model.stream(messages)) as pieces:
+            async for piece in pieces:
+                text += piece.text if isinstance(piece, Text) else ""
+    except ModelError as failure:
+        return text, failure
+    pytest.fail(f"an answer that was to fail ended well: {text!r}")
+
+
+def text_of(pieces: Sequence[Piece]) -> str:
+    return "".join(piece.text for piece in pieces if isinstance(piece, Text))
+
+
+async def eventually(predicate: Callable[[], object], *, description: str, seconds: float = 1) -> None:
+    deadline = time.monotonic() + seconds
+    while not predicate():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds} s: {description}")
+        await asyncio.sleep(0.005)

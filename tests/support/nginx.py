@@ -1,0 +1,92 @@
+"""Debian's nginx before servers on this machine, with the very configuration that docker-compose.yml mounts."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+NGINX = "/usr/sbin/nginx"
+TEMPLATE = Path(__file__).parents[2] / "deploy" / "nginx" / "nginx.conf.template"
+VARIABLE = re.compile(r"\$\{(MIDSENTENCE_\w+)\}")
+# RFC 5737 keeps this address for documentation, so nobody in a test comes from it.
+NOBODY = "192.0.2.1"
+START_SECONDS = 10
+STOP_SECONDS = 10
+
+
+@contextmanager
+def nginx(
+    upstreams: Sequence[tuple[str, int]], directory: Path, *, trusted_proxy: str = NOBODY, max_body_bytes: int = 2**20
+) -> Generator[str, None, None]:
+    """Run nginx in `directory` and yield its base URL, `http://127.0.0.1:port`.
+
+    All that nginx logs stands in `directory/nginx.log`. Raises AssertionError with that log where nginx does not start.
+    """
+    # nginx takes a socket over that was opened for it, as at the upgrade of its binary, so that no other process
+    # can take the port between its choice and its use.
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        host, port = listener.getsockname()
+        variables = {
+            "MIDSENTENCE_MAX_BODY_BYTES": str(max_body_bytes),
+            "MIDSENTENCE_NGINX_LISTEN": f"{host}:{port}",
+            "MIDSENTENCE_NGINX_SERVERS": servers(upstreams),
+            "MIDSENTENCE_NGINX_TRUSTED_PROXY": trusted_proxy,
+        }
+        (directory / "nginx.conf").write_text(render(variables))
+        process = _start(directory, listener)
+    # Our copy of the socket is closed by now: if nginx died, connecting fails instead of waiting in nobody's backlog.
+    try:
+        _wait_until_it_answers(port, directory)
+        yield f"http://{host}:{port}"
+    finally:
+        _stop(process)
+
+
+def servers(upstreams: Sequence[tuple[str, int]]) -> str:
+    return "\n".join(f"server {host}:{port} max_fails=0;" for host, port in upstreams)
+
+
+def render(variables: Mapping[str, str]) -> str:
+    """Do what envsubst does in nginx's image, but raise KeyError for a variable that `variables` lacks."""
+    return VARIABLE.sub(lambda match: variables[match[1]], TEMPLATE.read_text())
+
+
+def _start(directory: Path, listener: socket.socket) -> subprocess.Popen[bytes]:
+    command = [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
+    if os.geteuid() == 0:
+        # The workers of a root's nginx run as nobody otherwise, who may not enter the temporary directory of a test.
+        command += ["-g", "user root root;"]
+    with (directory / "nginx.log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "NGINX": f"{listener.fileno()};"},
+            pass_fds=[listener.fileno()],
+        )
+
+
+def _wait_until_it_answers(port: int, directory: Path) -> None:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)) as connection:
+        try:
+            # nginx refuses TRACE by itself, so this reaches none of the servers behind it.
+            connection.request("TRACE", "/")
+            status = connection.getresponse().status
+        except OSError as error:
+            raise AssertionError(f"nginx did not start:\n{(directory / 'nginx.log').read_text()}") from error
+    assert status == 405, f"nginx was to refuse TRACE with 405 and answered {status}"
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

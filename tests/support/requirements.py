@@ -1,0 +1,48 @@
+"""Tests that need a program beside Python are left out where it is missing, and counted: a skip goes unnoticed."""
+
+import os
+import shutil
+from collections import Counter
+
+import pytest
+
+PROGRAMS = {
+    "needs_nginx": ("nginx",),
+    "needs_chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "needs_redis_server": ("redis-server",),
+    "needs_docker_compose": ("docker-compose",),
+}
+REQUIRE_ALL = "MIDSENTENCE_TEST_REQUIRE_ALL"
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def program(*names: str) -> str | None:
+    """Find the first of these that is installed. Debian keeps servers where a person's PATH does not look."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    return next((found for name in names if (found := shutil.which(name, path=path))), None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = Counter()
+    for marker, names in PROGRAMS.items():
+        config.addinivalue_line("markers", f"{marker}: left out where {names[0]} is not installed")
+
+
+# Last, so that only what -k and -m chose is counted, and required.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = {marker: names[0] for marker, names in PROGRAMS.items() if program(*names) is None}
+    wanting = {item: name for item in items for marker, name in missing.items() if item.get_closest_marker(marker)}
+    if not wanting:
+        return
+    if os.environ.get(REQUIRE_ALL) == "1":
+        names = ", ".join(sorted(set(wanting.values())))
+        raise pytest.UsageError(f"{REQUIRE_ALL}=1, and these programs are missing: {names}")
+    config.stash[LEFT_OUT].update(wanting.values())
+    config.hook.pytest_deselected(items=list(wanting))
+    items[:] = [item for item in items if item not in wanting]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for name, count in sorted(config.stash[LEFT_OUT].items()):
+        terminalreporter.write_line(f"left out for want of {name}: {count} test{'s' if count > 1 else ''}")

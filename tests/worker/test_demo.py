@@ -1,0 +1,117 @@
+"""The built-in model."""
+
+import re
+
+import pytest
+
+from midsentence.settings import Settings
+from midsentence_worker.choice import model
+from midsentence_worker.demo import DemoModel, demo_answer
+from midsentence_worker.model import Finish, Message
+from midsentence_worker.openai_model import OpenAIModel
+from midsentence_worker.tokens import estimated_usage
+from tests.support.asking import answered, text_of
+
+pytestmark = pytest.mark.anyio
+
+ENGLISH = [Message("user", "What is this?")]
+CHINESE = [Message("user", "这是什么？")]
+
+
+class Pace:
+    """Waits for nothing, and knows how long it would have taken."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.mark.parametrize("conversation", [ENGLISH, CHINESE], ids=["English", "Chinese"])
+async def test_it_writes_at_reading_speed_in_small_pieces(conversation: list[Message]) -> None:
+    pace = Pace()
+    *pieces, last = await answered(DemoModel(pace), conversation)
+    answer = text_of(pieces)
+    assert answer == demo_answer(conversation)
+    assert last == Finish("stop", estimated_usage(conversation, answer))
+    assert 30 <= len(pieces) / pace.seconds <= 40
+    assert 4 <= pace.seconds <= 10, "long enough to reload in the middle, short enough to see the end"
+
+
+def test_a_chinese_question_has_a_chinese_answer() -> None:
+    assert demo_answer(CHINESE).startswith("你问的是“这是什么？”。")
+    assert demo_answer(ENGLISH).startswith("You asked “What is this?”.")
+
+
+def test_it_is_about_the_conversation() -> None:
+    said = [Message("system", "Be brief."), *ENGLISH, Message("assistant", "This."), Message("user", "Why\n  so?")]
+    assert demo_answer(said).startswith("You asked “Why so?”.")
+    assert "3 messages" in demo_answer(said)
+    assert "1 message " in demo_answer(ENGLISH)
+
+
+def test_a_long_question_is_quoted_in_part() -> None:
+    assert re.match("You asked “x{59}…”", demo_answer([Message("user", "x" * 500)]))
+
+
+@pytest.mark.parametrize("conversation", [ENGLISH, CHINESE], ids=["English", "Chinese"])
+def test_it_gives_a_page_something_to_render(conversation: list[Message]) -> None:
+    answer = demo_answer(conversation)
+    assert "\n\n- " in answer
+    assert re.search(r"\n```sh\n.*\n```\n", answer)
+
+
+@pytest.mark.parametrize(
+    ("question", "length"),
+    [
+        ("Write 200 words about it", 200),
+        ("a 1,000-word essay", 1000),
+        ("a 1 word answer", 1),
+        ("0 words", 1),
+        ("50 WORDS", 50),
+        ("99999 words", 5000),
+        ("9" * 5000 + " words", 5000),
+    ],
+)
+def test_an_english_answer_is_as_long_as_was_wished(question: str, length: int) -> None:
+    answer = demo_answer([Message("user", question)])
+    assert len(answer.split()) == length
+    assert answer.count("```") % 2 == 0
+
+
+@pytest.mark.parametrize(("question", "length"), [("写500字", 500), ("请用 300 个字回答", 300), ("写80000字", 5000)])
+def test_a_chinese_answer_is_as_long_as_was_wished(question: str, length: int) -> None:
+    answer = demo_answer([Message("user", question)])
+    # As word processors count it: each Chinese character, and each run of others.
+    assert len(re.findall("[\u3000-\u9fff\uff00-\uffef]|[^\\s\u3000-\u9fff\uff00-\uffef]+", answer)) == length
+    assert answer.count("```") % 2 == 0
+
+
+def test_it_answers_even_where_nobody_asked() -> None:
+    assert demo_answer([]).startswith("You asked “”.")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "name"),
+    [
+        ({}, DemoModel, "demo"),
+        ({"OPENAI_API_KEY": "sk-x"}, OpenAIModel, "gpt-5-mini"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, OpenAIModel, "gpt-5-mini"),
+        ({"OPENAI_API_KEY": "sk-x", "model": "llama3.2"}, OpenAIModel, "llama3.2"),
+        ({"OPENAI_API_KEY": "sk-x", "model": "demo"}, DemoModel, "demo"),
+    ],
+)
+async def test_the_demo_answers_only_where_no_model_is_named(values: dict[str, str], kind: type, name: str) -> None:
+    given = {"OPENAI_API_KEY": None, "OPENAI_BASE_URL": None, "model": None, **values}
+    chosen = model(Settings.model_validate(given))
+    assert (type(chosen), chosen.name) == (kind, name)
+    await chosen.aclose()
+
+
+async def test_it_stops_when_it_is_closed() -> None:
+    pieces = DemoModel(Pace()).stream(ENGLISH)
+    await anext(pieces)
+    await pieces.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(pieces)

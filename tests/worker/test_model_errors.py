@@ -1,0 +1,237 @@
+"""How an answer fails: the table of `error.code` in docs/protocol.md, each line provoked over real HTTP."""
+
+import asyncio
+import re
+import time
+from email.utils import formatdate
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from midsentence_worker import retry
+from midsentence_worker.failures import RETRYABLE, ErrorCode
+from tests.support.asking import answered, failed, model_at, text_of
+from tests.support.upstream import Answer, Upstream
+
+pytestmark = pytest.mark.anyio
+
+PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
+KEY = "sk-test-4f0c9e"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
+
+
+def test_the_codes_are_those_of_the_protocol() -> None:
+    table = PROTOCOL.read_text().partition("| `error.code` |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (yes|no) \|", table, re.MULTILINE)
+    assert {code: retryable == "yes" for code, retryable in rows} == dict(RETRYABLE)
+    assert set(RETRYABLE) == set(get_args(ErrorCode))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "asked"),
+    [
+        (400, "model_refused_request", 2),  # the second time without stream_options
+        (401, "model_refused_key", 1),
+        (403, "model_refused_key", 1),
+        (404, "model_refused_request", 1),
+        (413, "model_refused_request", 1),
+        (429, "model_rate_limited", 3),
+        (500, "model_failed", 3),
+        (503, "model_failed", 3),
+    ],
+)
+async def test_a_status_becomes_its_code(upstream: Upstream, status: int, code: str, asked: int) -> None:
+    upstream.answers += [Answer(status=status)] * asked
+    async with model_at(upstream.url) as model:
+        _, failure = await failed(model)
+    assert (failure.code, failure.retryable, len(upstream.requests)) == (code, RETRYABLE[failure.code], asked)
+    assert str(failure) == failure.message
+
+
+async def test_a_refused_key_names_the_variable_to_check(upstream: Upstream) -> None:
+    upstream.key = "another"
+    async with model_at(upstream.url, key=KEY) as model:
+        _, failure = await failed(model)
+    assert failure.message == f"{upstream.url} refused the key (401): check OPENAI_API_KEY."
+
+
+async def test_a_missing_key_names_the_variable_to_set(upstream: Upstream) -> None:
+    upstream.key = "another"
+    async with model_at(upstream.url) as model:
+        _, failure = await failed(model)
+    assert failure.message == f"{upstream.url} refused the key (401): set OPENAI_API_KEY."
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+@pytest.mark.parametrize("echo", [KEY, f"Bearer {KEY}", "sk-test*****0c9e", f"{'x' * 295} {KEY}"])
+async def test_no_message_holds_the_key(upstream: Upstream, status: int, echo: str) -> None:
+    answer = Answer(status=status, body={"error": {"message": f"Denied: {echo}"}}, headers={"x-should-retry": "false"})
+    upstream.answers += [answer, answer]
+    async with model_at(upstream.url, key=KEY) as model:
+        _, failure = await failed(model)
+    assert KEY[:7] not in failure.message
+
+
+async def test_a_key_of_any_shape_is_taken_out(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(status=403, body={"error": {"message": "hunter2 may not use this model."}}))
+    async with model_at(upstream.url, key="hunter2") as model:
+        _, failure = await failed(model)
+    assert failure.message.endswith(": check OPENAI_API_KEY. ([key] may not use this model.)")
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY}é"])
+async def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(upstream: Upstream, key: str) -> None:
+    async with model_at(upstream.url, key=key) as model:
+        _, failure = await failed(model)
+    assert failure.code == "model_refused_key"
+    assert KEY not in failure.message
+    assert upstream.requests == []
+
+
+async def test_a_password_in_the_address_is_not_shown() -> None:
+    with Upstream() as gone:
+        pass
+    async with model_at(f"http://me:secret@127.0.0.1:{gone.port}/v1?token=secret") as model:
+        _, failure = await failed(model)
+    assert gone.url in failure.message
+    assert "secret" not in failure.message
+
+
+@pytest.mark.parametrize(
+    ("body", "quoted"),
+    [
+        ({"error": {"message": "No  such\nmodel."}}, " (No such model.)"),
+        ({"error": "No such model."}, " (No such model.)"),
+        ({"message": "No such model."}, " (No such model.)"),
+        ({"detail": [{"loc": ["body"]}]}, ""),
+        ("plain words", " (plain words)"),
+        ("<html>nginx</html>", ""),
+        ("x" * 999, f" ({'x' * 299}…)"),
+    ],
+)
+async def test_the_providers_own_words_follow_in_brief(upstream: Upstream, body: object, quoted: str) -> None:
+    upstream.answers.append(Answer(status=404, body=body))
+    async with model_at(upstream.url) as model:
+        _, failure = await failed(model)
+    sentence = f"{upstream.url} knows no model scripted: check MIDSENTENCE_MODEL and OPENAI_BASE_URL."
+    assert failure.message == sentence + quoted
+
+
+async def test_a_failure_that_passes_is_not_noticed(upstream: Upstream) -> None:
+    upstream.answers += [Answer(hang_up=True), Answer(status=500), Answer()]
+    async with model_at(upstream.url) as model:
+        assert text_of(await answered(model)) == "Hello, world."
+
+
+@pytest.mark.parametrize("form", ["seconds", "date", "milliseconds"])
+async def test_a_long_wait_is_told_and_not_waited_for(upstream: Upstream, form: str) -> None:
+    headers = {
+        "seconds": {"retry-after": "60"},
+        "date": {"retry-after": formatdate(time.time() + 60, usegmt=True)},
+        "milliseconds": {"retry-after": "1", "retry-after-ms": "60000"},
+    }
+    upstream.answers.append(Answer(status=429, headers=headers[form]))
+    async with model_at(upstream.url) as model:
+        _, failure = await failed(model)
+    assert re.search(r"ask again in (5\d|60) seconds\.", failure.message)
+    assert len(upstream.requests) == 1
+
+
+async def test_a_server_that_forbids_another_try_gets_none(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(status=429, headers={"x-should-retry": "false"}))
+    async with model_at(upstream.url) as model:
+        _, failure = await failed(model)
+    assert (failure.code, len(upstream.requests)) == ("model_rate_limited", 1)
+
+
+async def test_an_address_where_nobody_answers_is_named() -> None:
+    with Upstream() as gone:
+        pass
+    async with model_at(gone.url) as model:
+        _, failure = await failed(model)
+    assert failure.code == "model_unreachable"
+    assert failure.message.startswith(f"Nobody answers at {gone.url}: ")
+
+
+async def test_a_model_that_never_begins_is_asked_once(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(never=True))
+    async with model_at(upstream.url, patience=0.2) as model, asyncio.timeout(5):
+        _, failure = await failed(model)
+    assert (failure.code, len(upstream.requests)) == ("model_stalled", 1)
+    assert failure.message == "The model was silent for 0.2 seconds: ask again."
+
+
+async def test_a_model_that_falls_silent_has_stalled(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(stall_after=2))
+    async with model_at(upstream.url, patience=0.2) as model, asyncio.timeout(5):
+        text, failure = await failed(model)
+    assert (text, failure.code) == ("Hello, ", "model_stalled")
+
+
+async def test_a_slow_model_has_not_stalled(upstream: Upstream) -> None:
+    """The patience is for each byte, not for the answer."""
+    upstream.answers.append(Answer(tokens=["."] * 20, delay=0.05))
+    async with model_at(upstream.url, patience=0.5) as model:
+        assert text_of(await answered(model)) == "." * 20
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(finish=None, done=False),
+        Answer(finish=None, done=True),
+        Answer(cut_after=4),
+        Answer(cut_after=4, split_utf8=True),
+    ],
+    ids=["ended", "done", "closed", "closed after bytes"],
+)
+async def test_an_answer_without_a_finish_reason_is_truncated(upstream: Upstream, answer: Answer) -> None:
+    upstream.answers.append(answer)
+    async with model_at(upstream.url) as model:
+        text, failure = await failed(model)
+    assert (text, failure.code) == ("Hello, world.", "model_truncated")
+
+
+async def test_a_connection_that_is_reset_is_truncated(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(cut_after=2, reset=True, delay=0.02))
+    async with model_at(upstream.url) as model:
+        _, failure = await failed(model)
+    assert failure.code == "model_truncated"
+    assert len(upstream.requests) == 1
+
+
+async def test_an_error_in_mid_stream_is_a_failure_in_the_providers_words(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(error_after=2))
+    async with model_at(upstream.url) as model:
+        text, failure = await failed(model)
+    assert (text, failure.code) == ("Hello, ", "model_failed")
+    assert failure.message.endswith(": ask again. (The scripted model broke.)")
+
+
+@pytest.mark.parametrize("finish", ["error", "network_error", "insufficient_system_resource"])
+async def test_a_finish_reason_that_is_none_is_a_failure(upstream: Upstream, finish: str) -> None:
+    upstream.answers.append(Answer(finish=finish))
+    async with model_at(upstream.url) as model:
+        text, failure = await failed(model)
+    assert (text, failure.code) == ("Hello, world.", "model_failed")
+
+
+@pytest.mark.parametrize("raw", [b"data: {not json\n\n", b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\n'])
+async def test_a_stream_of_nonsense_is_a_failure(upstream: Upstream, raw: bytes) -> None:
+    upstream.answers.append(Answer(raw=[raw]))
+    async with model_at(upstream.url) as model:
+        _, failure = await failed(model)
+    assert failure.code == "model_failed"
+
+
+async def test_a_web_page_instead_of_a_stream_points_at_the_address(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(body="<html>Welcome</html>"))
+    async with model_at(upstream.url) as model:
+        _, failure = await failed(model)
+    assert failure.code == "model_failed"
+    assert "check OPENAI_BASE_URL" in failure.message

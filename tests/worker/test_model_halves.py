@@ -1,0 +1,38 @@
+"""Characters that a provider cut in two."""
+
+import json
+import re
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midsentence_worker.halves import Halves
+
+
+def joined(chunks: list[str]) -> str:
+    halves = Halves()
+    return "".join(map(halves.join, chunks)) + halves.rest()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.integers(0, 60)))
+def test_text_cut_anywhere_in_utf_16_comes_out_whole(text: str, cuts: list[int]) -> None:
+    units = text.encode("utf-16-le")
+    places = sorted({0, len(units), *(2 * cut for cut in cuts if 2 * cut < len(units))})
+    chunks = [units[start:end].decode("utf-16-le", "surrogatepass") for start, end in pairwise(places)]
+    assert joined(chunks) == text
+
+
+@given(st.lists(st.text(st.sampled_from("a你😀\ud83d\ude00"))))
+def test_whatever_comes_is_text_afterwards(chunks: list[str]) -> None:
+    result = joined(chunks)
+    assert result.encode().decode() == result
+
+
+def test_a_half_that_stays_alone_is_shown_as_lost() -> None:
+    assert joined(["a\ud83d", "b", "\ude00"]) == "a\ufffdb\ufffd"
+
+
+def test_whole_text_is_passed_on_at_once() -> None:
+    assert Halves().join(json.loads(r'"\ud83d\ude00"')) == "😀"
+    assert not re.search("[\ud800-\udfff]", Halves().join("a\ud83d"))

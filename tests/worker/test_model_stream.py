@@ -1,0 +1,187 @@
+"""What a model's answer becomes, asked over real HTTP."""
+
+import asyncio
+import json
+from contextlib import aclosing
+
+import pytest
+
+from midsentence_worker import openai_model
+from midsentence_worker.model import Finish, Message, Reasoning, Text, Usage
+from tests.support.asking import QUESTION, answered, eventually, model_at, text_of
+from tests.support.upstream import Answer, Upstream, text_for
+
+pytestmark = pytest.mark.anyio
+
+
+def chunk(delta: object, finish: str | None = None) -> bytes:
+    return (
+        b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}).encode() + b"\n\n"
+    )
+
+
+async def test_the_pieces_come_as_the_model_wrote_them_and_the_usage_last(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(tokens=["Good ", "morning"], usage=(12, 3)))
+    async with model_at(upstream.url) as model:
+        pieces = await answered(model)
+    assert [Text("Good "), Text("morning"), Finish("stop", Usage(12, 3, "reported"))] == pieces
+
+
+async def test_the_whole_conversation_is_sent_with_the_models_name(upstream: Upstream) -> None:
+    conversation = [
+        Message("system", "Be brief."),
+        Message("user", "你好"),
+        Message("assistant", "你好！"),
+        Message("user", "And now?"),
+    ]
+    async with model_at(upstream.url, key="sk-mine") as model:
+        await answered(model, conversation)
+    (request,) = upstream.requests
+    assert [{"role": role, "content": text} for role, text in conversation] == request.messages
+    assert request.body["model"] == model.name == "scripted"
+    assert request.headers["authorization"] == "Bearer sk-mine"
+
+
+async def test_a_token_is_yielded_before_the_next_is_written(upstream: Upstream) -> None:
+    answer = Answer(tokens=["one", "two"], gate=True)
+    upstream.answers.append(answer)
+    async with model_at(upstream.url) as model, aclosing(model.stream(QUESTION)) as pieces:
+        answer.release()
+        assert await anext(pieces) == Text("one")
+        assert upstream.requests[0].sent == 1
+        answer.release_all()
+        assert await anext(pieces) == Text("two")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_characters_split_between_network_chunks_come_out_whole(upstream: Upstream, seed: int) -> None:
+    tokens = text_for(f"tokens=60 seed={seed}")
+    upstream.answers.append(Answer(tokens=tokens, split_utf8=True))
+    async with model_at(upstream.url) as model:
+        assert text_of(await answered(model)) == "".join(tokens)
+
+
+async def test_characters_cut_between_two_events_come_out_whole(upstream: Upstream) -> None:
+    upstream.answers.append(
+        Answer(raw=[chunk({"content": "a\ud83d"}), chunk({"content": "\ude00b\ud83d"}), chunk({}, "stop")])
+    )
+    async with model_at(upstream.url) as model:
+        pieces = await answered(model)
+    assert [Text("a"), Text("😀b"), Text("\ufffd"), Finish("stop", None)] == pieces
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+async def test_reasoning_is_told_from_text(upstream: Upstream, field: str) -> None:
+    upstream.answers.append(Answer(reasoning=["Hm. "], reasoning_field=field, tokens=["Yes."]))
+    async with model_at(upstream.url) as model:
+        assert (await answered(model))[:-1] == [Reasoning("Hm. "), Text("Yes.")]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("tool_calls", "stop"),
+        ("function_call", "stop"),
+        ("eos", "stop"),
+    ],
+)
+async def test_every_finish_reason_becomes_one_of_three(upstream: Upstream, said: str, reason: str) -> None:
+    upstream.answers.append(Answer(finish=said, usage=None))
+    async with model_at(upstream.url) as model:
+        finish = (await answered(model))[-1]
+    assert isinstance(finish, Finish)
+    assert finish.reason == reason
+
+
+async def test_usage_beside_the_finish_reason_counts_too(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(usage=(5, 4), usage_in_finish=True))
+    async with model_at(upstream.url) as model:
+        assert (await answered(model))[-1] == Finish("stop", Usage(5, 4, "reported"))
+
+
+async def test_a_provider_without_usage_reports_none(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(usage=None))
+    async with model_at(upstream.url) as model:
+        assert (await answered(model))[-1] == Finish("stop", None)
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_a_finished_answer_stands_without_done(upstream: Upstream, *, done: bool) -> None:
+    upstream.answers.append(Answer(done=done))
+    async with model_at(upstream.url) as model:
+        assert (await answered(model))[-1] == Finish("stop", Usage(11, 7, "reported"))
+
+
+async def test_a_server_that_does_not_hang_up_cannot_hold_the_end_back(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_model, "TAIL_SECONDS", 0.05)
+    upstream.answers.append(Answer(tokens=["Yes."], usage=None, done=False, linger=True))
+    async with model_at(upstream.url) as model, asyncio.timeout(5):
+        assert await answered(model) == [Text("Yes."), Finish("stop", None)]
+
+
+async def test_what_says_nothing_is_passed_over(upstream: Upstream) -> None:
+    upstream.answers.append(
+        Answer(
+            raw=[
+                b": keep-alive\n\n",
+                b"data: {}\r\n\r\n",
+                b'data: {"choices": null}\n\n',
+                b'data: {"choices": []}\n\n',
+                b'data: {"choices": [{}]}\n\n',
+                b'data: {"choices": [{"delta": null}]}\n\n',
+                b'data: {"choices": [{"delta": {"content": "Yes."}, "finish_reason": ""}], "usage": null}\n\n',
+                chunk({"role": "assistant", "content": None}),
+                chunk({"content": ""}),
+                chunk({"content": 5}),
+                b"data: []\n\n",
+                chunk({}, "stop"),
+                b'data: {"choices": [], "usage": {"prompt_tokens": null}}\n\n',
+                b"data: [DONE]\n\n",
+            ]
+        )
+    )
+    async with model_at(upstream.url) as model:
+        assert await answered(model) == [Text("Yes."), Finish("stop", None)]
+
+
+async def test_a_server_that_refuses_stream_options_is_asked_without_them_from_then_on(upstream: Upstream) -> None:
+    upstream.answers += [Answer(refuses_stream_options=True), Answer(refuses_stream_options=True)]
+    async with model_at(upstream.url) as model:
+        assert text_of(await answered(model)) == text_of(await answered(model)) == "Hello, world."
+    assert ["stream_options" in request.body for request in upstream.requests] == [True, False, False]
+
+
+async def test_closing_the_stream_closes_the_upstream_call(upstream: Upstream) -> None:
+    answer = Answer(gate=True)
+    upstream.answers.append(answer)
+    answer.release()
+    async with model_at(upstream.url) as model:
+        pieces = model.stream(QUESTION)
+        await anext(pieces)
+        await pieces.aclose()
+        await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
+    assert upstream.requests[0].sent == 1
+
+
+@pytest.mark.parametrize("answer", [Answer(gate=True), Answer(never=True)], ids=["in mid-answer", "before the answer"])
+async def test_cancelling_the_reader_closes_the_upstream_call(upstream: Upstream, answer: Answer) -> None:
+    upstream.answers.append(answer)
+    async with model_at(upstream.url) as model:
+        reader = asyncio.create_task(answered(model))
+        await eventually(lambda: upstream.requests, description="the upstream was asked", seconds=10)
+        reader.cancel()
+        await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
+        await asyncio.wait([reader])
+    assert reader.cancelled()
+
+
+async def test_a_connection_serves_more_than_one_answer(upstream: Upstream) -> None:
+    async with model_at(upstream.url) as model:
+        for number in range(3):
+            assert text_of(await answered(model, [Message("user", f"{number}")])) == f"You asked: {number}"
+    assert upstream.connections == 1

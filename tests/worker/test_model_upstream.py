@@ -1,0 +1,63 @@
+"""The scripted upstream keeps its own promises: other tests count on them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from midsentence_worker.model import Message
+from tests.support.asking import answered, failed, model_at, text_of
+from tests.support.upstream import MODEL, Answer, Upstream, text_for
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def process() -> Iterator[str]:
+    command = [sys.executable, "-m", "tests.support.upstream", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        yield running.stdout.readline().strip()
+        running.terminate()
+
+
+async def test_a_process_writes_what_text_for_foretells_and_tells_what_it_was_asked(process: str) -> None:
+    questions = ["tokens=200 seed=7", "tokens=3 rate=100 seed=8", "你好, echo"]
+    async with model_at(process) as model:
+        answers = [text_of(await answered(model, [Message("user", question)])) for question in questions]
+        text, failure = await failed(model, [Message("user", "tokens=9 seed=1 cut=4")])
+    assert answers == ["".join(text_for(question)) for question in questions]
+    assert (text, failure.code) == ("".join(text_for("tokens=9 seed=1")[:4]), "model_truncated")
+    async with httpx.AsyncClient() as client:
+        told = (await client.get(f"{process}/requests")).json()
+    assert [request["sent"] for request in told] == [200, 3, len(text_for(questions[2])), 4]
+    assert [request["finished"] is None for request in told] == [False, False, False, True]
+
+
+def test_the_same_seed_is_the_same_text() -> None:
+    assert text_for("tokens=200 seed=7") == text_for("please: tokens=200 rate=3 seed=7")
+    assert text_for("tokens=200 seed=7") != text_for("tokens=200 seed=8")
+    assert len(text_for("tokens=200 seed=7")) == 200
+
+
+def test_it_comes_back_at_the_same_address() -> None:
+    upstream = Upstream()
+    addresses: list[str] = []
+    for _ in range(2):
+        with upstream:
+            addresses.append(f"{upstream.url}/models")
+            assert httpx.get(addresses[0]).json()["data"][0]["id"] == MODEL
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(addresses[0])
+    assert addresses[0] == addresses[1]
+
+
+async def test_an_open_gate_lets_everything_through() -> None:
+    answer = Answer(gate=True)
+    answer.release_all()
+    with Upstream() as upstream:
+        upstream.answers.append(answer)
+        async with model_at(upstream.url) as model:
+            assert text_of(await answered(model)) == answer.text

@@ -1,0 +1,83 @@
+"""What of a conversation the model is sent."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midsentence_worker.model import Message
+from midsentence_worker.prompt import prompt
+from midsentence_worker.tokens import message_tokens
+
+texts = st.text(alphabet="ab 你好\n😀", max_size=40)
+messages = st.builds(Message, st.sampled_from(["user", "assistant"]), texts)
+conversations = st.lists(messages, max_size=12)
+budgets = st.integers(0, 150)
+
+
+def cost(sent: list[Message]) -> int:
+    return sum(map(message_tokens, sent))
+
+
+def user(text: str) -> Message:
+    return Message("user", text)
+
+
+def assistant(text: str) -> Message:
+    return Message("assistant", text)
+
+
+def test_a_conversation_that_fits_is_sent_whole() -> None:
+    said = [user("Hi"), assistant("Hello"), user("And?")]
+    assert [Message("system", "Be brief."), *said] == prompt(said, system_prompt="Be brief.", budget=1000)
+
+
+def test_without_a_system_prompt_there_is_no_system_message() -> None:
+    assert [user("Hi")] == prompt([user("Hi")], system_prompt="", budget=1000)
+
+
+def test_the_oldest_turns_go_first_and_go_whole() -> None:
+    said = [user("a" * 40), assistant("b" * 40), user("c" * 40), assistant("d" * 40), user("e")]
+    assert said == prompt(said, system_prompt="", budget=cost(said))
+    assert said[2:] == prompt(said, system_prompt="", budget=cost(said) - 1)
+
+
+def test_an_empty_answer_is_left_out_and_its_question_stays() -> None:
+    said = [user("Hi"), assistant(""), user("Still there?")]
+    assert [user("Hi"), user("Still there?")] == prompt(said, system_prompt="", budget=1000)
+
+
+def test_the_newest_question_is_sent_even_where_it_alone_is_too_long() -> None:
+    said = [user("Hi"), assistant("Hello"), user("x" * 1000)]
+    assert [Message("system", "Be brief."), said[2]] == prompt(said, system_prompt="Be brief.", budget=10)
+
+
+@given(conversations, texts, budgets)
+def test_what_is_sent_is_the_end_of_what_was_said(said: list[Message], system: str, budget: int) -> None:
+    sent = prompt(said, system_prompt=system, budget=budget)
+    head = [Message("system", system)] if system else []
+    tail = sent[len(head) :]
+    assert sent[: len(head)] == head
+    said_something = [message for message in said if message.role == "user" or message.text]
+    assert tail == said_something[len(said_something) - len(tail) :]
+
+
+@given(conversations, texts, budgets)
+def test_it_begins_with_a_user_and_holds_the_newest_one(said: list[Message], system: str, budget: int) -> None:
+    sent = [message for message in prompt(said, system_prompt=system, budget=budget) if message.role != "system"]
+    asked = [message for message in said if message.role == "user"]
+    assert [message.role for message in sent[:1]] == ["user"] * bool(asked)
+    assert [message for message in sent if message.role == "user"][-1:] == asked[-1:]
+
+
+@given(conversations, texts, budgets)
+def test_it_is_within_the_budget_unless_one_turn_alone_is_not(said: list[Message], system: str, budget: int) -> None:
+    sent = prompt(said, system_prompt=system, budget=budget)
+    assert cost(sent) <= budget or sum(message.role == "user" for message in sent) <= 1
+
+
+@given(conversations, texts, budgets)
+def test_nothing_that_would_have_fitted_is_left_out(said: list[Message], system: str, budget: int) -> None:
+    sent = prompt(said, system_prompt=system, budget=budget)
+    whole = prompt(said, system_prompt=system, budget=10**6)
+    left_out = whole[bool(system) : len(whole) - len(sent) + bool(system)]
+    newest_left_out = max((at for at, message in enumerate(left_out) if message.role == "user"), default=0)
+    assert not left_out or cost(sent) + cost(left_out[newest_left_out:]) > budget
