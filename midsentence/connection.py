@@ -138,7 +138,7 @@ def _connect(settings: Settings) -> "Redis":
         retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), _RETRIES),
         protocol=2,
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)
 
 
 def address(settings: Settings) -> str:

@@ -39,19 +39,27 @@ class Jobs:
     async def claim(self, worker: str, limit: int) -> list[Claim]:
         """Take up to `limit` turns that wait or whose lease ran out."""
         claims: list[Claim] = []
-        # In another order each time: the partition that always came first would starve the rest of a busy deployment.
-        waiting = random.sample(self._partitions, len(self._partitions))
-        while waiting and len(claims) < limit:
-            asked, waiting = waiting[: limit - len(claims)], waiting[limit - len(claims) :]
-            share = (limit - len(claims)) // len(asked)
-            calls = [Call(_CLAIM, part[:3], (part.prefix, worker, self._lease, share)) for part in asked]
-            claims += [
-                Claim(Lease(session_id.decode(), turn, epoch, worker), seq, attempt)
-                for reply in await self._store.run_all(calls)
-                if not isinstance(reply, Exception)
-                for session_id, turn, epoch, seq, attempt in reply
-            ]
+        found = True
+        # Until a whole round finds nothing, since a partition gives no more than its share in one.
+        while found and len(claims) < limit:
+            found = False
+            # In another order each time: the partition that always came first would starve the rest.
+            waiting = random.sample(self._partitions, len(self._partitions))
+            while waiting and (free := limit - len(claims)):
+                asked, waiting = waiting[:free], waiting[free:]
+                taken = await self._claim(worker, asked, free // len(asked))
+                claims += taken
+                found = found or bool(taken)
         return claims
+
+    async def _claim(self, worker: str, partitions: Sequence[keys.PartitionKeys], share: int) -> list[Claim]:
+        calls = [Call(_CLAIM, part[:3], (part.prefix, worker, self._lease, share)) for part in partitions]
+        return [
+            Claim(Lease(session_id.decode(), turn, epoch, worker), seq, attempt)
+            for reply in await self._store.run_all(calls)
+            if not isinstance(reply, Exception)
+            for session_id, turn, epoch, seq, attempt in reply
+        ]
 
     async def renew(self, leases: Sequence[Lease]) -> list[bool]:
         """Prolong leases. False where a turn is somebody else's by now."""

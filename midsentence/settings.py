@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     )
     model: str | None = Field(
         None,
-        description="The model's name at the provider. Else gpt-5-mini, or `demo` where neither key nor address is set.",
+        description="The model's name there. Else gpt-5-mini, or `demo` where neither key nor address is set.",
     )
     system_prompt: str = Field("", description="Sent before every conversation, and never trimmed away.")
     context_tokens: Count = Field(

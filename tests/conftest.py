@@ -42,7 +42,7 @@ def stack(tmp_path: Path, upstream: Upstream, stack_settings: dict[str, str]) ->
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
-    """Two servers and two workers for all tests of a module, which must use sessions of their own and leave the processes alone."""
+    """Two servers and two workers for all tests of a module, which use sessions of their own and leave these alone."""
     with Upstream() as server:
         yield from running(Stack(tmp_path_factory.mktemp("house"), server, servers=2, workers=2))
 
@@ -65,5 +65,5 @@ def running(stack: Stack) -> Generator[Stack]:
 
 def assert_every_key_expires(url: str) -> None:
     with Redis.from_url(url) as redis:  # pyright: ignore[reportUnknownMemberType]
-        for_ever = [key for key in redis.scan_iter() if redis.ttl(key) == -1]  # pyright: ignore
+        for_ever = [key for key in redis.scan_iter() if redis.ttl(key) == -1]  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
     assert for_ever == [], "keys that never expire"

@@ -1,4 +1,4 @@
-"""A client written from the protocol alone: an HTTP visitor, and a reader of event streams that checks what the protocol promises."""
+"""A client written from the protocol alone: a visitor, and a reader that checks what the protocol promises."""
 
 import json
 from collections.abc import Generator, Iterator
@@ -26,7 +26,7 @@ class SentEvent(NamedTuple):
 
 
 def parse(lines: Iterator[str]) -> Iterator[SentEvent]:
-    """Parse an event stream as the HTML standard, 9.2.6, says; ids stay with their own event so that a test can see who has one."""
+    """Parse an event stream (HTML standard, 9.2.6); an id stays with its own event, so that tests see who has one."""
     event_id: str | None = None
     kind = ""
     data: list[str] = []
@@ -67,7 +67,7 @@ def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:
 
 @dataclass
 class Transcript:
-    """What one reader has, over any number of connections. Holds the reader's side of protocol 1.2, 5.3 and 5.15 on the way."""
+    """What one reader has, over any number of connections. Checks protocol 1.2 and folds by 5.15 on the way."""
 
     session_id: str
     events: list[SentEvent] = field(default_factory=list[SentEvent])
@@ -138,7 +138,9 @@ class Visitor:
             assert response.status_code in {200, 204}, f"{response.status_code}: {response.read().decode()}"
             yield parse(lines_of(response.iter_raw()))
 
-    def read(self, session_id: str, into: Transcript | None = None, *, limit: int | None = None, base_url: str | None = None) -> Transcript:
+    def read(
+        self, session_id: str, into: Transcript | None = None, *, limit: int | None = None, base_url: str | None = None
+    ) -> Transcript:
         """Read from where the transcript stands, to the end or for `limit` events that have an id."""
         transcript = into or Transcript(session_id)
         with self.events(session_id, transcript.cursor, base_url=base_url) as events:

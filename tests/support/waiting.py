@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import cast
 
 
 def wait_until(predicate: Callable[[], object], *, description: str, timeout: float = 15) -> None:
@@ -13,15 +15,11 @@ def wait_until(predicate: Callable[[], object], *, description: str, timeout: fl
         time.sleep(0.02)
 
 
-async def eventually(
-    predicate: Callable[[], object] | Callable[[], Awaitable[object]], *, description: str, seconds: float = 10
-) -> None:
+async def eventually(predicate: Callable[[], object], *, description: str, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while True:
         found = predicate()
-        if isinstance(found, Awaitable):
-            found = await found
-        if found:
+        if await cast("Awaitable[object]", found) if isawaitable(found) else found:
             return
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {description}")

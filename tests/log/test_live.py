@@ -1,0 +1,74 @@
+"""What is appended is heard, and what is missed is announced."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from midsentence import keys
+from midsentence.connection import Store
+from midsentence.events import Delta, decode
+from midsentence.jobs import Jobs
+from midsentence.live import Live
+from midsentence.log import SessionLog, Write
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+        self.subscriptions = 0
+
+    def subscribed(self) -> None:
+        self.subscriptions += 1
+
+    def published(self, payload: bytes) -> None:
+        self.payloads.append(payload)
+
+
+@pytest.fixture
+async def live(store: Store) -> AsyncGenerator[Live]:
+    live = Live(store)
+    listening = asyncio.create_task(live.run())
+    yield live
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await live.aclose()
+
+
+async def test_an_append_is_heard_with_its_frames_and_the_id_before_them(
+    live: Live, log: SessionLog, jobs: Jobs
+) -> None:
+    session_id, _ = await log.start("ann", "hello")
+    ear = Ear()
+    await live.subscribe(keys.session(session_id).live, ear)
+    (claim,) = await jobs.claim("w1", 1)
+    await log.write([Write(claim.lease, 1, [(Delta.type, Delta("你好\n").encoded())])])
+    await eventually(lambda: len(ear.payloads) == 2, description="the claim and the append were heard")
+    assert ear.payloads[0] == b"1.0-0 1.0-0 s\n"
+    header, _, frames = ear.payloads[1].partition(b"\n")
+    assert header == b"1.0-0 1.1-1 -"
+    assert [(str(event.id), event.type, event.data) for event in decode(frames)] == [
+        ("1.1-1", "delta", '{"text":"你好\\n"}'.encode())
+    ]
+
+
+async def test_a_subscription_is_confirmed_before_it_is_relied_on(live: Live, log: SessionLog) -> None:
+    session_id, _ = await log.start("ann", "hello")
+    ear = Ear()
+    await live.subscribe(keys.session(session_id).live, ear)
+    assert ear.subscriptions == 1
+
+
+async def test_who_left_hears_nothing(live: Live, log: SessionLog) -> None:
+    session_id, _ = await log.start("ann", "hello")
+    gone, there = Ear(), Ear()
+    await live.subscribe(keys.session(session_id).live, gone)
+    await live.unsubscribe(keys.session(session_id).live)
+    await log.say(session_id, "ann", "second")
+    await live.subscribe(keys.session(session_id).live, there)
+    await log.say(session_id, "ann", "third")
+    await eventually(lambda: there.payloads, description="the one who stayed heard it")
+    assert gone.payloads == []

@@ -1,0 +1,114 @@
+"""What a submitted message becomes."""
+
+import pytest
+
+from midsentence.connection import Store
+from midsentence.errors import IdempotencyMismatchError, QueueFullError, SessionNotFoundError
+from midsentence.events import Queued
+from midsentence.ids import EventId
+from midsentence.log import SessionLog, Submitted
+from midsentence.owners import Owners
+
+pytestmark = pytest.mark.anyio
+AWKWARD = 'a\r\nb \u2028 \x00 😀 "\\ {{}} event: end'
+
+
+async def test_the_first_message_starts_the_first_turn(log: SessionLog) -> None:
+    session_id, turn = await log.start("ann", AWKWARD)
+    view = await log.read(session_id)
+    assert (turn, view.state, view.turn, view.top, view.owner) == (1, "queued", 1, EventId(1, 0, 0), "ann")
+    assert view.fold is not None
+    assert [(entry.role, entry.text, entry.parent) for entry in view.fold.messages()] == [("user", AWKWARD, 0)]
+
+
+async def test_a_message_that_comes_while_a_turn_runs_waits_with_its_number(log: SessionLog) -> None:
+    session_id, _ = await log.start("ann", "first")
+    assert await log.say(session_id, "ann", AWKWARD, key="k") == Submitted(session_id, 2)
+    view = await log.read(session_id)
+    assert (view.turn, view.queued) == (1, [Queued("k", AWKWARD)])
+
+
+async def test_a_message_without_a_key_waits_without_one(log: SessionLog) -> None:
+    session_id, _ = await log.start("ann", "first")
+    await log.say(session_id, "ann", "second")
+    assert (await log.read(session_id)).queued == [Queued(None, "second")]
+
+
+async def test_the_queue_has_an_end(log: SessionLog) -> None:
+    session_id, _ = await log.start("ann", "first")
+    await log.say(session_id, "ann", "second")
+    await log.say(session_id, "ann", "third")
+    with pytest.raises(QueueFullError, match="2 messages wait"):
+        await log.say(session_id, "ann", "fourth")
+    assert (await log.read(session_id)).turn == 1
+
+
+async def test_a_repeated_start_finds_the_session_of_the_first(log: SessionLog) -> None:
+    once = await log.start("ann", "hello", key="k", secret="s" * 16)
+    assert await log.start("ann", "hello", key="k", secret="s" * 16) == once
+    assert (await log.read(once.session_id)).queued == []
+
+
+async def test_a_key_belongs_to_its_owner(log: SessionLog) -> None:
+    ann = await log.start("ann", "hello", key="k", secret="s" * 16)
+    assert (await log.start("bob", "hello", key="k", secret="s" * 16)).session_id != ann.session_id
+
+
+async def test_a_key_with_another_body_is_refused(log: SessionLog) -> None:
+    session_id, _ = await log.start("ann", "hello", key="k", secret="s" * 16)
+    with pytest.raises(IdempotencyMismatchError):
+        await log.start("ann", "bye", key="k", secret="s" * 16)
+    await log.say(session_id, "ann", "more", key="m")
+    with pytest.raises(IdempotencyMismatchError):
+        await log.say(session_id, "ann", "else", key="m")
+
+
+async def test_a_stranger_meets_what_a_lost_visitor_meets(log: SessionLog) -> None:
+    session_id, _ = await log.start("ann", "hello")
+    for unknown in (session_id, "00" + "A" * 22, "zz", "", "../secret", "00" + "A" * 23):
+        with pytest.raises(SessionNotFoundError):
+            await log.say(unknown, "bob", "hello")
+        with pytest.raises(SessionNotFoundError):
+            await log.delete(unknown, "bob")
+
+
+async def test_a_deleted_session_never_was(log: SessionLog, store: Store) -> None:
+    session_id, _ = await log.start("ann", "hello")
+    await log.say(session_id, "ann", "second")
+    await log.delete(session_id, "ann")
+    with pytest.raises(SessionNotFoundError):
+        await log.read(session_id)
+    (left,) = await store.pipeline().keys(f"*{session_id}*").execute()
+    assert left == []
+
+
+async def test_every_key_has_a_time_to_live_from_its_creation(log: SessionLog, owners: Owners, store: Store) -> None:
+    session_id, _ = await log.start("ann", "hello")
+    await log.say(session_id, "ann", "second", key="k")
+    await owners.note("ann", session_id)
+    await owners.secret()
+    (names,) = await store.pipeline().keys("*").execute()
+    pipeline = store.pipeline()
+    for name in names:
+        pipeline.pttl(name)
+    lives = dict(zip(names, await pipeline.execute(), strict=True))
+    assert len(lives) >= 7
+    assert {name for name, left in lives.items() if left <= 0} == set()
+
+
+async def test_an_owner_lists_their_sessions_newest_first_and_nobody_elses(log: SessionLog, owners: Owners) -> None:
+    ids = [(await log.start("ann", f"question {number}")).session_id for number in range(3)]
+    theirs = (await log.start("bob", "mine")).session_id
+    for session_id in ids:
+        await owners.note("ann", session_id)
+    # A hint may be wrong: the session itself says whose it is.
+    await owners.note("ann", theirs)
+    await log.delete(ids[1], "ann")
+    assert [(listed.session_id, listed.title) for listed in await owners.sessions("ann")] == [
+        (ids[2], "question 2"),
+        (ids[0], "question 0"),
+    ]
+
+
+async def test_all_servers_sign_with_one_secret(store: Store) -> None:
+    assert await Owners(store).secret() == await Owners(store).secret()

@@ -1,0 +1,76 @@
+"""What a Redis that is full, gone, or cut off means; on a Redis of each test's own."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from midsentence import keys
+from midsentence.connection import Store
+from midsentence.errors import StoreUnavailableError
+from midsentence.live import Live
+from midsentence.log import SessionLog
+from midsentence.settings import Settings
+from tests.log.test_live import Ear
+from tests.support.processes import RedisChild
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+async def test_a_durable_start_needs_an_append_only_file(tmp_path: Path, appendonly: str) -> None:
+    child = RedisChild(tmp_path, None, "--appendonly", appendonly)
+    child.start()
+    store = Store(Settings.model_validate({"redis_url": child.url, "durable": True}))
+    try:
+        if appendonly == "yes":
+            assert (await SessionLog(store).start("ann", "hello")).turn == 1
+        else:
+            with pytest.raises(StoreUnavailableError, match="appendonly yes"):
+                await SessionLog(store).start("ann", "hello")
+    finally:
+        await store.aclose()
+        child.stop()
+
+
+async def test_a_full_redis_refuses_a_message_with_a_reason(tmp_path: Path) -> None:
+    child = RedisChild(tmp_path, None, "--maxmemory", "100kb", "--maxmemory-policy", "noeviction")
+    child.start()
+    store = Store(Settings.model_validate({"redis_url": child.url}))
+    try:
+        with pytest.raises(StoreUnavailableError, match="maxmemory"):
+            await SessionLog(store).start("ann", "hello")
+    finally:
+        await store.aclose()
+        child.stop()
+
+
+async def test_a_redis_that_is_not_there_is_named_without_its_password() -> None:
+    store = Store(Settings.model_validate({"redis_url": "redis://:hunter22@127.0.0.1:1/0", "redis_timeout_seconds": 1}))
+    with pytest.raises(StoreUnavailableError, match=r"Redis at 127\.0\.0\.1:1 does not answer") as caught:
+        await store.ping()
+    assert "hunter22" not in str(caught.value)
+    await store.aclose()
+
+
+async def test_a_lost_subscription_is_made_again_and_announced(tmp_path: Path) -> None:
+    """A listener is told that it may have missed something, and hears what comes after."""
+    child = RedisChild(tmp_path)
+    child.start()
+    store = Store(Settings.model_validate({"redis_url": child.url}))
+    log, live, ear = SessionLog(store), Live(store), Ear()
+    listening = asyncio.create_task(live.run())
+    try:
+        session_id, _ = await log.start("ann", "hello")
+        await live.subscribe(keys.session(session_id).live, ear)
+        await store.pipeline().client_kill_filter(_type="pubsub").execute()
+        await eventually(lambda: ear.subscriptions == 2, description="the subscription was made again")
+        await log.say(session_id, "ann", "second")
+        await eventually(lambda: ear.payloads, description="what comes after is heard")
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await live.aclose()
+        await store.aclose()
+        child.stop()
