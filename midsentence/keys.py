@@ -75,5 +75,5 @@ def partition(number: int) -> PartitionKeys:
 
 
 def owned_sessions(owner: str) -> str:
-    """Sorted set of an owner's session ids by the time (ms) of the last message: a hint, repaired on read."""
+    """Sorted set of an owner's session ids by the time (µs) of the last message: a hint, repaired on read."""
     return f"ms:{{{owner}}}:sessions"

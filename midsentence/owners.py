@@ -34,7 +34,7 @@ class Owners:
         with translated(self._store.settings):
             pipeline = self._store.pipeline()
             # The clock of this process will do: it only orders a list for people.
-            pipeline.zadd(key, {session_id: int(time.time() * 1000)})
+            pipeline.zadd(key, {session_id: time.time_ns() // 1000})
             pipeline.pexpire(key, self._ttl)
             await pipeline.execute()
 

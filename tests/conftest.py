@@ -1,7 +1,8 @@
 """Fixtures of all tests. A key without a time to live fails whichever test left it."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis import Redis
@@ -65,5 +66,6 @@ def running(stack: Stack) -> Generator[Stack]:
 
 def assert_every_key_expires(url: str) -> None:
     with Redis.from_url(url) as redis:  # pyright: ignore[reportUnknownMemberType]
-        for_ever = [key for key in redis.scan_iter() if redis.ttl(key) == -1]  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+        names = cast("Iterator[bytes]", redis.scan_iter())  # pyright: ignore[reportUnknownMemberType]
+        for_ever = [name for name in names if redis.ttl(name) == -1]
     assert for_ever == [], "keys that never expire"

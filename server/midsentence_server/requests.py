@@ -12,6 +12,9 @@ from midsentence_server.refusals import Refusal
 
 # A body that trickles in holds a connection and its memory; an honest one of the allowed size needs far less.
 _BODY_SECONDS = 30
+_DISCARDED_BYTES = 8 << 20
+# What is left of a refused body is still on its way, so the connection cannot carry another request.
+_CLOSE = {"Connection": "close"}
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -86,24 +89,28 @@ def check_text(text: str, settings: Settings) -> None:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    # The rest of a refused body is still on its way: the connection cannot be used for another request.
-    too_large = Refusal(413, "body_too_large", f"The body may have {limit} bytes at the most.", {"Connection": "close"})
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limit:
-        raise too_large
+    """Read a body of at most `limit` bytes.
+
+    A larger one is read on and thrown away before it is refused, within reason: a proxy that is still writing it would
+    take an early answer for a broken connection, and turn our 413 into a 502 of its own.
+    """
     body = bytearray()
+    received = 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise too_large
+                received += len(chunk)
+                if received <= limit:
+                    body += chunk
+                elif received > limit + _DISCARDED_BYTES:
+                    break
     except TimeoutError as error:
-        raise Refusal(
-            408, "body_too_slow", f"The body did not arrive within {_BODY_SECONDS} s.", {"Connection": "close"}
-        ) from error
+        sentence = f"The body did not arrive within {_BODY_SECONDS} s."
+        raise Refusal(408, "body_too_slow", sentence, _CLOSE) from error
     except ClientDisconnect as error:
         raise Refusal(400, "invalid_json", "The connection closed in the middle of the body.") from error
+    if received > limit:
+        raise Refusal(413, "body_too_large", f"The body may have {limit} bytes at the most.", _CLOSE)
     return bytes(body)
 
 

@@ -31,6 +31,7 @@ def test_a_cut_after_every_kth_event_costs_nothing(visitor: Visitor, every: int)
     assert transcript.end() == "stop"
     assert transcript.snapshots == 1, "a cursor of a session that nothing trimmed was not honoured"
 
+
 def test_reconnecting_to_another_instance_goes_on_where_the_first_was(house: Stack, visitor: Visitor) -> None:
     session_id = visitor.start(QUESTION)
     transcript = Transcript(session_id)

@@ -1,0 +1,148 @@
+"""docker-compose.yml, as docker-compose itself understands it."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from midsentence.settings import PREFIX, Settings
+from tests.support.nginx import TEMPLATE, VARIABLE
+
+pytestmark = pytest.mark.needs_docker_compose
+
+ROOT = Path(__file__).parents[2]
+OPENAI = {"OPENAI_API_KEY", "OPENAI_BASE_URL"}
+Service = dict[str, Any]
+
+
+def services(**environment: str) -> dict[str, Service]:
+    """Ask docker-compose what it would start, in an environment that says nothing else of midsentence."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "OPENAI_"))}
+    # Instead of the .env that whoever runs this may have; docker-compose 1 refuses /dev/null.
+    with NamedTemporaryFile() as nothing:
+        command = ["docker-compose", "--env-file", nothing.name, "-f", str(ROOT / "docker-compose.yml"), "config"]
+        asked = subprocess.run(command, env=mine | environment, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+    return cast("dict[str, Service]", yaml.safe_load(asked.stdout)["services"])
+
+
+@pytest.fixture(scope="module", name="all_services")
+def _all_services() -> dict[str, Service]:
+    return services()
+
+
+@pytest.fixture(name="ours")
+def _ours(all_services: dict[str, Service]) -> dict[str, Service]:
+    return {name: service for name, service in all_services.items() if "build" in service}
+
+
+def seconds(duration: str) -> int:
+    parts = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", duration)
+    assert parts, duration
+    return int(parts[1] or 0) * 60 + int(parts[2] or 0)
+
+
+def body_limit(service: Service) -> int | None:
+    limit = service.get("environment", {}).get("MIDSENTENCE_MAX_BODY_BYTES")
+    return None if limit is None else int(limit)
+
+
+def test_two_servers_and_two_workers_stand_behind_nginx_on_one_valkey(all_services: dict[str, Service]) -> None:
+    assert {"nginx", "server1", "server2", "valkey", "worker1", "worker2"} == set(all_services)
+
+
+def test_every_service_has_a_health_check_and_comes_back_by_itself(all_services: dict[str, Service]) -> None:
+    for name, service in all_services.items():
+        assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}, name
+        assert service["restart"] == "unless-stopped", name
+
+
+def test_no_service_runs_as_root_or_can_become_more_than_it_is(all_services: dict[str, Service]) -> None:
+    for name, service in all_services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        # The images that are built here say it themselves; tests/deploy/test_dockerfiles.py holds them to it.
+        assert "build" in service or re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), name
+
+
+def test_only_nginx_is_reachable_from_outside(all_services: dict[str, Service]) -> None:
+    published = {name: service["ports"] for name, service in all_services.items() if "ports" in service}
+    assert published == {"nginx": [{"published": 8000, "target": 8080}]}
+    assert services(MIDSENTENCE_PORT="9123")["nginx"]["ports"] == [{"published": 9123, "target": 8080}]
+    assert set(all_services["valkey"]["networks"]) == {"log"}
+
+
+def test_nginx_passes_requests_to_every_server(all_services: dict[str, Service], ours: dict[str, Service]) -> None:
+    listed = re.findall(
+        r"^server (\S+):8000 resolve ", all_services["nginx"]["environment"]["MIDSENTENCE_NGINX_SERVERS"], re.MULTILINE
+    )
+    assert sorted(name for name in ours if name.startswith("server")) == sorted(listed)
+
+
+def test_nginx_is_given_every_variable_of_its_template(all_services: dict[str, Service]) -> None:
+    """One that is missing would stay in the configuration as it is, and nginx would refuse to start."""
+    nginx = all_services["nginx"]
+    given = {name for name in nginx["environment"] if name.startswith(nginx["environment"]["NGINX_ENVSUBST_FILTER"])}
+    assert set(VARIABLE.findall(TEMPLATE.read_text())) == given
+    assert any(volume.startswith(f"{TEMPLATE}:") for volume in nginx["volumes"])
+
+
+def test_nginx_and_the_servers_have_one_limit_for_a_body() -> None:
+    for told, expected in (
+        ({}, Settings.model_fields["max_body_bytes"].default),
+        ({"MIDSENTENCE_MAX_BODY_BYTES": "5"}, 5),
+    ):
+        limits = {
+            name: limit for name, service in services(**told).items() if (limit := body_limit(service)) is not None
+        }
+        assert limits == dict.fromkeys(["nginx", "server1", "server2"], expected)
+
+
+def test_a_process_is_given_longer_to_stop_than_it_may_drain(ours: dict[str, Service]) -> None:
+    for name, service in ours.items():
+        assert seconds(service["stop_grace_period"]) > float(service["environment"]["MIDSENTENCE_DRAIN_SECONDS"]), name
+
+
+def test_every_variable_that_a_process_is_given_is_a_setting(ours: dict[str, Service]) -> None:
+    settings = {PREFIX + name.upper() for name in Settings.model_fields} | OPENAI
+    given = {name for service in ours.values() for name in service["environment"]}
+    assert {"FORWARDED_ALLOW_IPS"} == given - settings
+
+
+def test_the_models_key_goes_to_the_workers_alone() -> None:
+    told = services(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="http://model/v1", MIDSENTENCE_SECRET="s" * 16)
+    for name, service in told.items():
+        environment = service.get("environment", {})
+        has_key = {environment.get("OPENAI_API_KEY"), environment.get("OPENAI_BASE_URL")} == {"sk-1", "http://model/v1"}
+        assert has_key == name.startswith("worker"), name
+        assert (environment.get("MIDSENTENCE_SECRET") == "s" * 16) == name.startswith("server"), name
+
+
+def test_what_is_not_set_is_not_handed_on_as_an_empty_text(ours: dict[str, Service]) -> None:
+    """An empty OPENAI_BASE_URL is an address to the openai package, and one that nobody answers at."""
+    assert "" not in {value for service in ours.values() for value in service["environment"].values()}
+
+
+def test_valkey_keeps_the_log_over_a_restart_and_never_evicts_from_it(all_services: dict[str, Service]) -> None:
+    valkey = all_services["valkey"]
+    options = dict(zip(valkey["command"][1::2], valkey["command"][2::2], strict=True))
+    assert tuple(options[name] for name in ("--appendonly", "--appendfsync", "--maxmemory-policy")) == (
+        "yes",
+        "everysec",
+        "noeviction",
+    )
+    assert valkey["volumes"] == ["log:/data:rw"]
+
+
+def test_the_images_start_programs_that_the_project_has(ours: dict[str, Service]) -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    for service in ours.values():
+        command = re.findall(r'^CMD \["([^"]+)"', (ROOT / service["build"]["dockerfile"]).read_text(), re.MULTILINE)
+        assert command[0] in scripts

@@ -1,0 +1,87 @@
+"""Names of events and sessions."""
+
+import base64
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.crc import key_slot
+
+from midsentence import keys
+from midsentence.events import Event, decode, encode
+from midsentence.ids import EventId, is_session_id, new_session_id
+
+numbers = st.integers(0, 10**11)
+event_ids = st.builds(EventId, numbers, st.integers(0, 999), numbers)
+
+
+@given(event_ids)
+def test_an_id_survives_both_of_its_forms(event_id: EventId) -> None:
+    assert EventId.parse(str(event_id)) == event_id
+    assert EventId.from_stream(event_id.stream_id) == event_id
+
+
+@given(event_ids, event_ids)
+def test_ids_and_stream_ids_sort_alike(one: EventId, other: EventId) -> None:
+    def as_redis_sorts(event_id: EventId) -> tuple[int, ...]:
+        return tuple(map(int, event_id.stream_id.split("-")))
+
+    assert (one < other) == (as_redis_sorts(one) < as_redis_sorts(other))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "1.2", "1.2-", "-1.2-3", "1.2-3 ", " 1.2-3", "01.2-3", "1.1000-3", "1.2-3-4", "1.2-3\n", "١.2-3", "1.2-9" + "9" * 30,
+     "1.2-3\x00", "a.b-c", "1,2-3", "$", "*", "0-0", "9" * 5000],
+)  # fmt: skip
+def test_what_is_no_id_parses_to_none(text: str) -> None:
+    assert EventId.parse(text) is None
+
+
+@given(event_ids, st.sampled_from(["delta", "message", "end"]), st.text())
+def test_an_event_survives_the_wire_and_forges_nothing(event_id: EventId, kind: str, text: str) -> None:
+    import msgspec
+
+    data = msgspec.json.encode({"text": text.encode("utf-8", "replace").decode()})
+    event = Event(event_id, kind, data)
+    wire = encode(*event)
+    assert list(decode(wire + wire)) == [event, event]
+    assert wire.count(b"\n") == 4
+    assert b"\r" not in wire
+
+
+def test_a_session_id_has_its_partition_in_front_and_128_random_bits() -> None:
+    made = {new_session_id(16) for _ in range(500)}
+    assert len(made) == 500
+    assert all(is_session_id(session_id) for session_id in made)
+    assert {keys.partition_of(session_id) for session_id in made} == set(range(16))
+    assert {len(base64.urlsafe_b64decode(session_id[2:] + "==")) for session_id in made} == {16}
+
+
+def test_a_derived_session_id_depends_on_secret_owner_and_key() -> None:
+    names = [("s", "ann", "k"), ("s", "ann", "l"), ("s", "bob", "k"), ("t", "ann", "k")]
+    made = [new_session_id(16, derived_from=name) for name in names]
+    assert len(set(made)) == 4
+    assert new_session_id(16, derived_from=names[0]) == made[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "00", "zz" + "A" * 22, "00" + "A" * 21, "00" + "A" * 23, "00" + "{" * 22, "00" + "A" * 21 + "\n"]
+)
+def test_what_is_no_session_id_forms_no_key(text: str) -> None:
+    assert not is_session_id(text)
+
+
+@pytest.mark.parametrize("partitions", [2, 4, 8, 16, 64, 256])
+def test_partitions_lie_evenly_over_the_slots_of_a_cluster(partitions: int) -> None:
+    slots = [key_slot(keys.partition(number).jobs.encode()) for number in range(partitions)]
+    assert set(Counter(slot * partitions // 16384 for slot in slots).values()) == {1}
+
+
+def test_all_keys_of_a_session_share_a_slot() -> None:
+    session_id = new_session_id(16)
+    partition = keys.partition(keys.partition_of(session_id))
+    names = [*keys.session(session_id), *partition[:3], partition.prefix + session_id]
+    assert len({key_slot(name.encode()) for name in names}) == 1
+    assert keys.session(session_id).meta == partition.prefix + session_id
