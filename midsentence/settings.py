@@ -98,8 +98,11 @@ class Settings(BaseSettings):
     @field_validator("openai_base_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-            raise ValueError("must be an address that begins with http:// or https://")
+        if value is not None:
+            address = urlsplit(value)
+            # Reading the port raises ValueError where it is none.
+            if address.scheme not in {"http", "https"} or not address.hostname or address.port == 0:
+                raise ValueError("must be an address that begins with http:// or https://")
         return value
 
     @field_validator("allowed_origins", mode="before")

@@ -3,6 +3,7 @@
 import base64
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,8 +42,6 @@ def test_what_is_no_id_parses_to_none(text: str) -> None:
 
 @given(event_ids, st.sampled_from(["delta", "message", "end"]), st.text())
 def test_an_event_survives_the_wire_and_forges_nothing(event_id: EventId, kind: str, text: str) -> None:
-    import msgspec
-
     data = msgspec.json.encode({"text": text.encode("utf-8", "replace").decode()})
     event = Event(event_id, kind, data)
     wire = encode(*event)

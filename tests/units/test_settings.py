@@ -1,0 +1,70 @@
+"""Every setting is documented, and a bad one is refused by name."""
+
+from pathlib import Path
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from midsentence.errors import BadSettingsError
+from midsentence.settings import PREFIX, Settings
+
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def variable(name: str) -> str:
+    return name.upper() if name.startswith("openai_") else PREFIX + name.upper()
+
+
+def row(name: str, field: FieldInfo) -> str:
+    default = field.default
+    if isinstance(default, bool):
+        default = int(default)
+    shown = "" if default in (None, "", ()) else f"`{default}`"
+    return f"| `{variable(name)}` | {shown} | {field.description} |"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
+    assert row(name, Settings.model_fields[name]) in OPERATIONS.read_text().splitlines()
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    table = OPERATIONS.read_text().partition("## Settings")[2].partition("\n## ")[0]
+    documented = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
+    assert documented == {variable(name) for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MIDSENTENCE_REDIS_URL", "http://127.0.0.1"),
+        ("MIDSENTENCE_LEASE_SECONDS", "soon"),
+        ("MIDSENTENCE_LEASE_SECONDS", "0"),
+        ("MIDSENTENCE_PARTITIONS", "257"),
+        ("MIDSENTENCE_WORKER_CONCURRENCY", "-1"),
+        ("MIDSENTENCE_DURABLE", "perhaps"),
+        ("MIDSENTENCE_LOG_LEVEL", "loud"),
+        ("MIDSENTENCE_SECRET", "short"),
+        ("OPENAI_BASE_URL", "localhost:11434"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:99999/v1"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSettingsError) as caught:
+        Settings.load()
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{name} cannot be used")
+    assert (value in sentence) == (name != "MIDSENTENCE_SECRET")
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    settings = Settings.load()
+    assert (settings.openai_base_url, settings.is_demo, settings.model_name) == (None, True, "demo")
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.model_validate({}).push = True
