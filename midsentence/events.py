@@ -106,6 +106,7 @@ class StateChange(Payload, frozen=True):
     turn: int
     queued: list[Queued]
     title: str
+    model: str | None
 
 
 class Event(NamedTuple):

@@ -36,8 +36,8 @@ class Jobs:
         """Where the number of a session is announced that has a job."""
         return [partition.wake for partition in self._partitions]
 
-    async def claim(self, worker: str, limit: int) -> list[Claim]:
-        """Take up to `limit` turns that wait or whose lease ran out."""
+    async def claim(self, worker: str, model: str, limit: int) -> list[Claim]:
+        """Take up to `limit` turns that wait or whose lease ran out. Readers are told that `model` answers."""
         claims: list[Claim] = []
         found = True
         # Until a whole round finds nothing, since a partition gives no more than its share in one.
@@ -47,13 +47,15 @@ class Jobs:
             waiting = random.sample(self._partitions, len(self._partitions))
             while waiting and (free := limit - len(claims)):
                 asked, waiting = waiting[:free], waiting[free:]
-                taken = await self._claim(worker, asked, free // len(asked))
+                taken = await self._claim(worker, model, asked, free // len(asked))
                 claims += taken
                 found = found or bool(taken)
         return claims
 
-    async def _claim(self, worker: str, partitions: Sequence[keys.PartitionKeys], share: int) -> list[Claim]:
-        calls = [Call(_CLAIM, part[:3], (part.prefix, worker, self._lease, share)) for part in partitions]
+    async def _claim(
+        self, worker: str, model: str, partitions: Sequence[keys.PartitionKeys], share: int
+    ) -> list[Claim]:
+        calls = [Call(_CLAIM, part[:3], (part.prefix, worker, self._lease, share, model)) for part in partitions]
         return [
             Claim(Lease(session_id.decode(), turn, epoch, worker), seq, attempt)
             for reply in await self._store.run_all(calls)

@@ -73,6 +73,7 @@ class View(NamedTuple):
     turn: int
     top: EventId
     title: str
+    model: str | None
     queued: list[Queued]
     events: list[Event]
     fold: Fold | None
@@ -184,7 +185,7 @@ def _check(session_id: str) -> None:
 
 
 def _view(reply: Any) -> View:
-    owner, kind, state, turn, top, title, queue, mode, content, *rest = reply
+    owner, kind, state, turn, top, title, model, queue, mode, content, *rest = reply
     number = int(turn)
     if mode == b"tail":
         events, fold = _events(content), None
@@ -196,9 +197,17 @@ def _view(reply: Any) -> View:
         for event in events:
             fold.apply(event)
     return View(
-        owner.decode(), kind.decode(), state.decode(), number, EventId.parse(top.decode()) or ORIGIN, title.decode(),
-        [_queued(item) for item in queue], events, fold,
-    )  # fmt: skip
+        owner.decode(),
+        kind.decode(),
+        state.decode(),
+        number,
+        EventId.parse(top.decode()) or ORIGIN,
+        title.decode(),
+        None if model is None else model.decode(),
+        [_queued(item) for item in queue],
+        events,
+        fold,
+    )
 
 
 def _events(entries: Any) -> list[Event]:

@@ -132,5 +132,7 @@ class Settings(BaseSettings):
             name = str(first["loc"][0])
             variable = name if name.startswith("OPENAI_") else PREFIX + name.upper()
             reason = first["msg"].removeprefix("Value error, ")
-            shown = "" if name in {"secret", "OPENAI_API_KEY"} else f" (it is {first['input']!r})"
+            # Addresses may carry a password before their @.
+            is_secret = name in {"secret", "OPENAI_API_KEY"} or "@" in str(first["input"])
+            shown = "" if is_secret else f" (it is {first['input']!r})"
             raise BadSettingsError(f"{variable} cannot be used{shown}: {reason}. See docs/operations.md.") from error

@@ -1,4 +1,4 @@
--- Takes turns that wait or whose lease ran out. KEYS: jobs, trims, wake. ARGV: key prefix, worker, lease, how many.
+-- Takes turns that wait or whose lease ran out. KEYS: jobs, trims, wake. ARGV: key prefix, worker, lease, how many, model.
 -- Replies a list of {session id, turn, epoch, seq, attempt}. Taking a turn raises its epoch, which fences whoever held it.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -11,7 +11,7 @@ for _, session_id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.
   else
     local epoch = redis.call('HINCRBY', meta, 'epoch', 1)
     local attempt = redis.call('HINCRBY', meta, 'attempt', 1)
-    redis.call('HSET', meta, 'worker', ARGV[2], 'state', 'streaming')
+    redis.call('HSET', meta, 'worker', ARGV[2], 'state', 'streaming', 'model', ARGV[5])
     redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[3]), session_id)
     redis.call('SPUBLISH', meta .. ':live', held[4] .. ' ' .. held[4] .. ' s\n')
     claims[#claims + 1] = { session_id, tonumber(held[2]), epoch, tonumber(held[3]), attempt }

@@ -1,22 +1,22 @@
 -- One consistent look at a session. ARGV: the cursor as a stream id or '', and how many events a reader may be behind.
--- Replies nil, or {owner, kind, state, turn, top, title, queue, "tail", events after the cursor}
+-- Replies nil, or {owner, kind, state, turn, top, title, model, queue, "tail", events after the cursor}
 -- or, where the log does not hold the cursor, {…, "snapshot", finished turns, events of the running turn}.
-local held = redis.call('HMGET', META, 'owner', 'kind', 'state', 'turn', 'top', 'title')
+local held = redis.call('HMGET', META, 'owner', 'kind', 'state', 'turn', 'top', 'title', 'model')
 if not held[1] then
   return nil
 end
-held[7] = redis.call('LRANGE', QUEUE, 0, -1)
+held[8] = redis.call('LRANGE', QUEUE, 0, -1)
 local cursor, limit = ARGV[1], tonumber(ARGV[2])
 if cursor ~= '' then
   local tail = redis.call('XRANGE', LOG, cursor, '+', 'COUNT', limit + 2)
   if tail[1] and tail[1][1] == cursor and #tail <= limit + 1 then
     table.remove(tail, 1)
-    held[8], held[9] = 'tail', tail
+    held[9], held[10] = 'tail', tail
     return held
   end
 end
-held[8], held[9], held[10] = 'snapshot', redis.call('HGETALL', TURNS), {}
+held[9], held[10], held[11] = 'snapshot', redis.call('HGETALL', TURNS), {}
 if held[3] ~= 'idle' then
-  held[10] = redis.call('XRANGE', LOG, whole(held[4] * 1000) .. '-0', '+')
+  held[11] = redis.call('XRANGE', LOG, whole(held[4] * 1000) .. '-0', '+')
 end
 return held

@@ -80,7 +80,7 @@ class Feed:
         # Replies may overtake each other: what an older read saw must not undo what a newer one did.
         if number > self._adopted:
             self._adopted = number
-            self.state = StateChange(view.state, view.turn, view.queued, view.title)
+            self.state = StateChange(view.state, view.turn, view.queued, view.title, view.model)
         if not self.top:
             self.top = str(view.top).encode()
             early, self._early = self._early, []

@@ -44,7 +44,7 @@ async def test_an_append_is_heard_with_its_frames_and_the_id_before_them(
     session_id, _ = await log.start("ann", "hello")
     ear = Ear()
     await live.subscribe(keys.session(session_id).live, ear)
-    (claim,) = await jobs.claim("w1", 1)
+    (claim,) = await jobs.claim("w1", "demo", 1)
     await log.write([Write(claim.lease, 1, [(Delta.type, Delta("你好\n").encoded())])])
     await eventually(lambda: len(ear.payloads) == 2, description="the claim and the append were heard")
     assert ear.payloads[0] == b"1.0-0 1.0-0 s\n"

@@ -26,7 +26,7 @@ def folded(question: str, answer: str, turn: int = 1) -> bytes:
 
 
 async def claimed(jobs: Jobs, worker: str = "w1") -> Claim:
-    (claim,) = await jobs.claim(worker, 64)
+    (claim,) = await jobs.claim(worker, "demo", 64)
     return claim
 
 
@@ -43,15 +43,16 @@ async def ids(log: SessionLog, session_id: str) -> list[str]:
 
 async def test_a_turn_is_claimed_once(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
-    assert await jobs.claim("w1", 64) == [Claim(Lease(session_id, 1, 1, "w1"), 0, 1)]
-    assert await jobs.claim("w2", 64) == []
-    assert (await log.read(session_id)).state == "streaming"
+    assert await jobs.claim("w1", "demo", 64) == [Claim(Lease(session_id, 1, 1, "w1"), 0, 1)]
+    assert await jobs.claim("w2", "demo", 64) == []
+    view = await log.read(session_id)
+    assert (view.state, view.model) == ("streaming", "demo")
 
 
 async def test_a_worker_claims_no_more_than_it_asked_for_and_leaves_the_rest(log: SessionLog, jobs: Jobs) -> None:
     for number in range(9):
         await log.start("ann", f"question {number}")
-    shares = [len(await jobs.claim("w1", limit)) for limit in (2, 3, 64)]
+    shares = [len(await jobs.claim("w1", "demo", limit)) for limit in (2, 3, 64)]
     assert shares == [2, 3, 4]
 
 
@@ -89,12 +90,12 @@ async def test_only_an_expired_lease_is_taken_over_and_its_holder_is_fenced(log:
     first = await claimed(jobs)
     await written(log, Write(first.lease, 1, deltas("a")))
     assert await jobs.renew([first.lease]) == [True]
-    assert await jobs.claim("w2", 64) == []
+    assert await jobs.claim("w2", "demo", 64) == []
 
     taken: list[Claim] = []
 
     async def takes_over() -> list[Claim]:
-        taken.extend(await jobs.claim("w2", 64))
+        taken.extend(await jobs.claim("w2", "demo", 64))
         return taken
 
     await eventually(takes_over, description="the lease runs out", seconds=3)
@@ -136,7 +137,7 @@ async def test_an_end_that_is_repeated_ends_once(log: SessionLog, jobs: Jobs) ->
     assert (await written(log, ending)).status == "ok"
     assert (await written(log, ending)).status == "ok"
     assert (await log.read(session_id)).turn == 2
-    assert [claim.lease.turn for claim in await jobs.claim("w1", 64)] == [2]
+    assert [claim.lease.turn for claim in await jobs.claim("w1", "demo", 64)] == [2]
 
 
 async def test_a_finished_session_reads_as_its_messages(log: SessionLog, jobs: Jobs) -> None:
@@ -193,14 +194,14 @@ async def test_a_deleted_session_fences_its_worker(log: SessionLog, jobs: Jobs) 
     await log.delete(session_id, "ann")
     assert await written(log, Write(claim.lease, 1, deltas("a"))) == Written("fenced", 0)
     assert await jobs.renew([claim.lease]) == [False]
-    assert await jobs.claim("w1", 64) == []
+    assert await jobs.claim("w1", "demo", 64) == []
     with pytest.raises(SessionNotFoundError):
         await log.read(session_id)
 
 
 async def test_many_turns_are_written_in_one_round_trip(log: SessionLog, jobs: Jobs) -> None:
     sessions = {(await log.start("ann", f"question {number}")).session_id for number in range(6)}
-    claims = await jobs.claim("w1", 64)
+    claims = await jobs.claim("w1", "demo", 64)
     assert {claim.lease.session_id for claim in claims} == sessions
     stale = Lease(claims[0].lease.session_id, 1, 9, "w1")
     leases = [stale, *(claim.lease for claim in claims[1:])]

@@ -47,7 +47,7 @@ class ScriptedLog:
         queued: list[Queued] = []
         # Anything that is not None says "by snapshot"; what it holds is no matter to a feed.
         fold = cast("Any", None if tail is not None else held)
-        return View("ann", "chat", "streaming", 1, ids[-1], "", queued, tail or [], fold)
+        return View("ann", "chat", "streaming", 1, ids[-1], "", None, queued, tail or [], fold)
 
 
 def make(log: ScriptedLog) -> Feed:

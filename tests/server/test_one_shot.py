@@ -84,5 +84,5 @@ def test_a_lost_place_begins_the_text_again_and_says_so() -> None:
 
 
 def test_state_is_not_for_a_one_shot_reader() -> None:
-    state = StateChange("streaming", 1, [], "title")
+    state = StateChange("streaming", 1, [], "title", "demo")
     assert OneShot(SESSION).render(encode(None, state.type, state.encoded())) == b""

@@ -95,7 +95,7 @@ class Pool:
         free = self._settings.worker_concurrency - len(self._turns)
         if free <= 0:
             return
-        for claim in await self._jobs.claim(self.name, free):
+        for claim in await self._jobs.claim(self.name, self._model.name, free):
             self._begin(claim)
 
     def _begin(self, claim: Claim) -> None:

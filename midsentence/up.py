@@ -1,0 +1,198 @@
+"""`midsentence`: everything on one machine. Valkey, a server and a worker as child processes; imports none of them."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from midsentence import valkey
+from midsentence.address import Address, free_address
+from midsentence.children import CannotStartError, Child, say, write_line
+from midsentence.errors import BadSettingsError
+from midsentence.settings import Settings
+from midsentence.supervisor import Stage, supervise
+
+REFUSED = 2
+INSISTED = 130  # what a shell reports of a program that Ctrl-C killed
+# Beyond its own drain a process needs a moment to close; one that takes longer hangs.
+STOP_MARGIN_SECONDS = 3.0
+VALKEY_STOP_SECONDS = 10.0
+REDIS_PATIENCE_SECONDS = 5.0
+# What a person at a terminal expects of a program that they start and stop by hand, unlike of a deployed server.
+DEFAULTS = {"MIDSENTENCE_PUSH": "1", "MIDSENTENCE_DRAIN_SECONDS": "3"}
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the person asked for."""
+
+    host: str
+    port: int
+    data_dir: str | None
+    may_open: bool
+
+
+def main() -> None:
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        code = refuse(
+            f"{' '.join(error.format_message().split()).rstrip('.')}; `midsentence --help` says what it takes."
+        )
+    except (BadSettingsError, CannotStartError) as error:
+        code = refuse(str(error))
+    except KeyboardInterrupt:  # before anything was started
+        code = INSISTED
+    sys.exit(code)
+
+
+def refuse(sentence: str) -> int:
+    say(sentence)
+    return REFUSED
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the page.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    data_dir: Annotated[
+        str | None,
+        typer.Option(help="Where conversations are kept, by default $XDG_DATA_HOME/midsentence."),
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the page in the browser.")] = False,
+) -> int:
+    """Run the page, the server, a worker and an embedded Valkey until Ctrl-C.
+
+    MIDSENTENCE_REDIS_URL names a Redis or Valkey to use instead; docs/operations.md lists all settings.
+    """
+    request = Request(host, port, data_dir, may_open=not no_open)
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    settings = Settings.load()
+    address = free_address(host, port)
+    if os.environ.get("MIDSENTENCE_REDIS_URL"):
+        check_redis(settings.redis_url)
+        return run_on(settings.redis_url, None, address, settings, request)
+    directory = data_directory(data_dir)
+    with valkey.locked(directory) as lock, valkey.socket_path(directory) as socket:
+        store = Store(valkey.child(directory, socket, lock), directory, socket)
+        return run_on(valkey.url(socket), store, address, settings, request)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The embedded Valkey."""
+
+    child: Child
+    directory: Path
+    socket: Path
+
+
+def run_on(redis_url: str, store: Store | None, address: Address, settings: Settings, request: Request) -> int:
+    env = os.environ | {"MIDSENTENCE_REDIS_URL": redis_url}
+    server = program("midsentence-server", "midsentence_server")
+    clients = (
+        Child("The server", (*server, "--host", address.ip, "--port", str(address.port)), env),
+        Child("The worker", program("midsentence-worker", "midsentence_worker"), env),
+    )
+    stages = [Stage(clients, settings.drain_seconds + STOP_MARGIN_SECONDS)]
+    if store:
+        stages.insert(0, Stage((store.child,), VALKEY_STOP_SECONDS))
+
+    async def ready() -> bool:
+        if store and not await valkey.answers(store.socket):
+            return False
+        return await address.answers("/healthz") and await address.answers("/readyz")
+
+    async def announce() -> None:
+        write_line(1, announcement(address, settings, store))
+        if request.may_open and has_browser():
+            await open_page(address.url)
+
+    in_order = asyncio.run(supervise(stages, ready, announce))
+    return 0 if in_order else INSISTED
+
+
+def announcement(address: Address, settings: Settings, store: Store | None) -> str:
+    model = f"{settings.model_name} answers."
+    if settings.is_demo:
+        model = (
+            "The built-in demo answers. For a real model set OPENAI_API_KEY, or OPENAI_BASE_URL to the address of any "
+            "OpenAI-compatible server, and start again."
+        )
+    kept = f"Conversations are kept in {store.directory}." if store else "Conversations are kept in your Redis."
+    return f"\nmidsentence is ready: {address.url}\n{model}\n{kept} Ctrl-C stops everything.\n"
+
+
+def program(name: str, package: str) -> tuple[str, ...]:
+    beside = Path(sys.executable).with_name(name)
+    if os.access(beside, os.X_OK):
+        return (str(beside),)
+    return (sys.executable, "-c", f"from {package}.main import main; main()")
+
+
+def data_directory(named: str | None) -> Path:
+    if named is None:
+        return valkey.default_data_directory()
+    if not named:
+        raise CannotStartError("--data-dir is empty: name the directory to keep conversations in.")
+    return Path(named).expanduser().absolute()
+
+
+def check_redis(url: str) -> None:
+    """Ask for an answer, or raise CannotStartError. Nothing of the address is shown: it may hold a password."""
+    # A third of a second that a start with the embedded Valkey need not pay.
+    from redis import Redis  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    once = Retry(NoBackoff(), 0)
+    patience = REDIS_PATIENCE_SECONDS
+    advice = "check the address, or unset it to use the embedded Valkey"
+    try:
+        # redis-py leaves its keyword arguments untyped.
+        with Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+            url, retry=once, socket_connect_timeout=patience, socket_timeout=patience
+        ) as redis:
+            redis.ping()  # pyright: ignore[reportUnknownMemberType]
+    except BusyLoadingError:
+        return  # it is there, and the children wait until it has loaded its data
+    except AuthenticationError as error:
+        raise CannotStartError(f"The Redis of MIDSENTENCE_REDIS_URL refuses its user or password: {advice}.") from error
+    except (RedisError, OSError, ValueError) as error:
+        cause = error.__context__
+        reason = f" ({cause.strerror.lower()})" if isinstance(cause, OSError) and cause.strerror else ""
+        raise CannotStartError(f"The Redis of MIDSENTENCE_REDIS_URL does not answer{reason}: {advice}.") from error
+
+
+def has_browser() -> bool:
+    """Whether somebody sits at a screen here: over SSH or in a script there is nobody to open a page for."""
+    has_display = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return has_display and sys.stdout.isatty()
+
+
+async def open_page(url: str) -> None:
+    # In a process of its own, which may block or fail as it likes.
+    with contextlib.suppress(OSError):
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "webbrowser",
+            url,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.browser.chat import Reader
+from tests.conftest import running
+from tests.support.processes import Stack
+from tests.support.requirements import PROGRAMS, program
+from tests.support.upstream import Upstream
+
+# The machine may be busy with other tests; a promise that holds is kept long before.
+expect.set_options(timeout=15_000)
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+# One module at a time: Playwright's sync API runs an event loop in this thread, beside which no async test can run.
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Containers have a small /dev/shm, and no user namespaces for the sandbox.
+        flags = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=program(*PROGRAMS["needs_chromium"]), args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def built_page() -> None:
+    """The server serves a copy; a stale one would pass or fail for what nobody wrote."""
+    source, copy = ROOT / "frontend" / "src", ROOT / "server" / "midsentence_server" / "page"
+    assert contents(copy) == contents(source), "build the page again: pip install -e ."
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Starting the processes takes longer than most of these tests; readers have sessions of their own."""
+    with Upstream() as upstream:
+        yield from running(Stack(tmp_path_factory.mktemp("stack"), upstream))
+
+
+@pytest.fixture
+def reader(chromium: Browser, built_page: None, stack: Stack) -> Iterator[Reader]:
+    """Somebody with a cookie jar of their own. Whatever they did, the page must not have broken its own policy."""
+    stack.upstream.answers.clear()
+    stack.upstream.log.clear()
+    if not stack.servers[0].is_running:
+        stack.start_server()
+    context = chromium.new_context(base_url=stack.base_url)
+    somebody = Reader(context)
+    yield somebody
+    context.close()
+    assert somebody.complaints == []

@@ -1,0 +1,36 @@
+"""The supervisor over shell scripts: `python -m tests.up.stand_in DIRECTORY STAGES`, see `running.StandIns`."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from midsentence.children import CannotStartError, Child, say, write_line
+from midsentence.supervisor import Stage, supervise
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    described: list[tuple[float, list[tuple[str, str]]]] = json.loads(sys.argv[2])
+    stages = [Stage(tuple(_child(directory, *child) for child in children), seconds) for seconds, children in described]
+    names = [name for _, children in described for name, _ in children]
+
+    async def ready() -> bool:
+        return all((directory / f"{name}.lives").exists() for name in names) and not (directory / "not-yet").exists()
+
+    async def announce() -> None:
+        write_line(1, "ready")
+
+    try:
+        sys.exit(0 if asyncio.run(supervise(stages, ready, announce)) else 130)
+    except CannotStartError as error:
+        say(str(error))
+        sys.exit(2)
+
+
+def _child(directory: Path, name: str, script: str) -> Child:
+    return Child(name, ("/bin/sh", "-c", f"cd '{directory}'; echo $$ >> {name}.lives; {script}"))
+
+
+if __name__ == "__main__":
+    main()

