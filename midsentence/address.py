@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 
-from midsentence.children import CannotStartError
+from midsentence.errors import CannotStartError
 
 # Asked anew after this long: /readyz may wait for a Redis that does not answer.
 ANSWER_SECONDS = 2.0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from midsentence.errors import MidsentenceError
+from midsentence.errors import CannotStartError
 
 # A child that dies at once would otherwise be started in a tight loop; one that ran well for a while and then died is
 # most often back at once.
@@ -19,10 +19,6 @@ LONGEST_DELAY = 10.0
 LIVED_WELL = 30.0
 
 _PR_SET_PDEATHSIG = 1
-
-
-class CannotStartError(MidsentenceError):
-    """Nothing can be started, or nothing is left to be. The message is one sentence that says what to do."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,10 @@ class BadSettingsError(MidsentenceError):
     """A setting cannot be used. The message is one sentence that names the variable."""
 
 
+class CannotStartError(MidsentenceError):
+    """Nothing can be started, or nothing is left to be. The message is one sentence that says what to do."""
+
+
 class StoreUnavailableError(MidsentenceError):
     """Redis does not answer, or refuses to write (loading, read-only, out of memory). Nothing was acknowledged."""
 

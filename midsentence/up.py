@@ -12,8 +12,8 @@ import typer
 
 from midsentence import valkey
 from midsentence.address import Address, free_address
-from midsentence.children import CannotStartError, Child, say, write_line
-from midsentence.errors import BadSettingsError
+from midsentence.children import Child, say, write_line
+from midsentence.errors import BadSettingsError, CannotStartError
 from midsentence.settings import Settings
 from midsentence.supervisor import Stage, supervise
 

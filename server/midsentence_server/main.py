@@ -12,7 +12,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from midsentence import logs
-from midsentence.errors import BadSettingsError
+from midsentence.address import free_address
+from midsentence.errors import BadSettingsError, CannotStartError
 from midsentence.settings import Settings
 from midsentence_server.app import create_app
 from midsentence_server.hub import Hub
@@ -55,14 +56,16 @@ def serve(
     """Take messages in and relay answers out, over HTTP."""
     try:
         settings = Settings.load()
-    except BadSettingsError as error:
+        # uvicorn would say it in the words of the operating system, and only after it has begun.
+        ip = free_address(host, port).ip
+    except (BadSettingsError, CannotStartError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     logs.configure(settings, "server")
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        host=host,
+        host=ip,
         port=port,
         loop="auto",
         http=Connection,

@@ -5,7 +5,8 @@ import json
 import sys
 from pathlib import Path
 
-from midsentence.children import CannotStartError, Child, say, write_line
+from midsentence.children import Child, say, write_line
+from midsentence.errors import CannotStartError
 from midsentence.supervisor import Stage, supervise
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from midsentence import up, valkey
-from midsentence.children import CannotStartError
+from midsentence.errors import CannotStartError
 from tests.up.running import free_port, running
 
 Refusal = Callable[..., str]

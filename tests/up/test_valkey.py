@@ -11,7 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from midsentence import valkey
-from midsentence.children import CannotStartError, Keeper
+from midsentence.children import Keeper
+from midsentence.errors import CannotStartError
 
 pytestmark = pytest.mark.anyio
 
