@@ -1,11 +1,13 @@
 """Which address is answered by what."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from midsentence.connection import Store
@@ -40,18 +42,25 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
         Route("/sessions/{session_id}", sessions.show, methods=["GET"]),
         Route("/sessions/{session_id}", sessions.delete, methods=["DELETE"]),
         Route("/sessions/{session_id}/messages", sessions.say, methods=["POST"]),
-        Route("/sessions/{session_id}/events", sessions.events),
+        _stream("/sessions/{session_id}/events", sessions.events),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),
         Mount("/page", page.static_files()),
     ]
     if settings.push:
-        routes.append(Route("/push", push.push))
+        routes.append(_stream("/push", push.push))
     app = Starlette(
         routes=routes, lifespan=lifespan, exception_handlers=dict.fromkeys(refusals.HANDLED, refusals.refuse)
     )
     app.state.services = at
     return app
+
+
+def _stream(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+    route = Route(path, endpoint)
+    # Starlette answers HEAD wherever it answers GET; for a stream that would hold one open, and ask a model.
+    route.methods = {"GET"}
+    return route
 
 
 async def _announce_store(store: Store) -> None:

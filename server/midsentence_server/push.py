@@ -13,7 +13,6 @@ from midsentence.log import View
 from midsentence_server import requests
 from midsentence_server.refusals import Refusal
 from midsentence_server.services import services
-from midsentence_server.sessions import refuse_head
 from midsentence_server.stream import HEADERS, EventStream
 from midsentence_server.visitors import new_owner
 
@@ -32,7 +31,6 @@ _snapshot = msgspec.json.Decoder(Snapshot).decode
 
 async def push(request: Request) -> Response:
     """GET /push?param=…"""
-    refuse_head(request)
     at = services(request)
     if not requests.accepts_events(request):
         raise Refusal(406, "not_acceptable", "This address answers text/event-stream alone.", _OPEN_TO_ALL)

@@ -7,6 +7,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from midsentence.errors import (
     IdempotencyMismatchError,
@@ -68,16 +69,22 @@ def _of_http(error: HTTPException) -> Refusal:
     match error.status_code:
         case 404:
             return Refusal(404, "not_found", "There is nothing at this address.")
-        case 405:
-            return Refusal(
-                405, "method_not_allowed", f"This address takes {headers.get('Allow', 'other methods')}.", headers
-            )
         case status:
             return Refusal(status, "refused", str(error.detail), headers)
 
 
-async def refuse(_request: Request, error: Exception) -> Response:
+def _method_not_allowed(request: Request) -> Refusal:
+    # Starlette names the methods of the first route that has the path; an address may have several.
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    fitting = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    allowed = ", ".join(sorted({method for methods in fitting for method in methods})) or "GET, HEAD"
+    return Refusal(405, "method_not_allowed", f"This address takes {allowed}.", {"Allow": allowed})
+
+
+async def refuse(request: Request, error: Exception) -> Response:
     """Starlette's exception handler for all of these."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return _method_not_allowed(request).response()
     return _of(error).response()
 
 

@@ -33,8 +33,8 @@ def check_origin(request: Request, settings: Settings) -> None:
         raise _foreign()
     if origin is None or origin in settings.allowed_origins:
         return
-    theirs, ours = urlsplit(origin), request.url
     try:
+        theirs, ours = urlsplit(origin), request.url
         same = (theirs.hostname, theirs.port or _DEFAULT_PORTS.get(theirs.scheme)) == (
             ours.hostname,
             # Behind a proxy that ends TLS without saying so, the scheme is not ours to compare; the default port
@@ -116,12 +116,11 @@ async def _body(request: Request, limit: int) -> bytes:
 
 def accepts_events(request: Request) -> bool:
     """Whether `Accept` admits text/event-stream (RFC 9110, 12.5.1)."""
-    accept = request.headers.get("accept")
-    if accept is None:
+    listed = ",".join(request.headers.getlist("accept")).lower()
+    if not listed:
         return True
-    ranges = [part.partition(";") for part in accept.lower().split(",")]
-    return any(
-        kind.strip() in {"text/event-stream", "text/*", "*/*"}
-        and not re.search(r"(^|;)\s*q=0(\.0*)?\s*($|;)", parameters)
-        for kind, _, parameters in ranges
-    )
+    parts = (part.partition(";") for part in listed.split(","))
+    ranges = {kind.strip(): parameters for kind, _, parameters in parts}
+    # The most specific range decides, wherever it stands.
+    parameters = next((ranges[kind] for kind in ("text/event-stream", "text/*", "*/*") if kind in ranges), None)
+    return parameters is not None and not re.search(r"(^|;)\s*q=0(\.0*)?\s*($|;)", parameters)

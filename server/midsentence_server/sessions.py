@@ -2,7 +2,6 @@
 
 import msgspec
 import structlog
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -57,7 +56,6 @@ async def _accepted(at: Services, owner: str, submitted: Submitted) -> Response:
 
 async def events(request: Request) -> Response:
     """GET /sessions/{id}/events"""
-    refuse_head(request)
     if not requests.accepts_events(request):
         raise Refusal(406, "not_acceptable", "This address answers text/event-stream alone.")
     at = services(request)
@@ -91,12 +89,6 @@ async def mine(request: Request) -> Response:
     owner = await at.visitors.owner(request)
     listed = await at.owners.sessions(owner) if owner is not None else []
     return _json({"sessions": [session._asdict() for session in listed]})
-
-
-def refuse_head(request: Request) -> None:
-    # Starlette answers HEAD wherever it answers GET; for a stream that would mean to hold one open, and to ask a model.
-    if request.method == "HEAD":
-        raise HTTPException(405, headers={"Allow": "GET"})
 
 
 def _id(request: Request) -> str:

@@ -1,0 +1,74 @@
+"""Rule 2.3: what a page of another site makes a browser send."""
+
+import pytest
+
+from tests.protocol.questions import SHORT
+from tests.protocol.refused import assert_refused
+from tests.support.client import Visitor
+
+FOREIGN = {
+    "another site": "https://evil.example",
+    "another port": "http://127.0.0.1:1",
+    "a sandboxed frame": "null",
+    "a name that begins like ours": "http://127.0.0.1.evil.example",
+    "ours as a user of theirs": "http://127.0.0.1@evil.example",
+    "nothing": "",
+    "no URL": "evil",
+    "a port that is none": "http://127.0.0.1:port",
+    "a port too large": "http://127.0.0.1:99999999",
+    "brackets": "http://[::1",
+    "a file": "file://",
+}
+
+
+@pytest.mark.parametrize("origin", FOREIGN.values(), ids=FOREIGN.keys())
+def test_a_page_of_another_origin_can_write_nothing(visitor: Visitor, origin: str) -> None:
+    """2.3: 403 on every POST and DELETE, with our visitor's own cookie."""
+    session_id = visitor.start(SHORT)
+    headers = {"Origin": origin}
+    start = visitor.http.post("/sessions", json={"text": SHORT}, headers=headers)
+    say = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": SHORT}, headers=headers)
+    delete = visitor.http.delete(f"/sessions/{session_id}", headers=headers)
+    for response in (start, say, delete):
+        assert_refused(response, 403, "foreign_origin")
+    assert visitor.say(session_id, SHORT) == 2, "neither was a message added nor the session deleted"
+
+
+def test_a_browser_that_says_cross_site_can_write_nothing(visitor: Visitor, base_url: str) -> None:
+    """2.3: Sec-Fetch-Site alone, and even beside an origin that looks like ours."""
+    session_id = visitor.start(SHORT)
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "cross-site", "Origin": base_url}):
+        start = visitor.http.post("/sessions", json={"text": SHORT}, headers=headers)
+        say = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": SHORT}, headers=headers)
+        delete = visitor.http.delete(f"/sessions/{session_id}", headers=headers)
+        for response in (start, say, delete):
+            assert_refused(response, 403, "foreign_origin")
+    assert visitor.say(session_id, SHORT) == 2
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none", None])
+def test_our_own_page_can(visitor: Visitor, base_url: str, site: str | None) -> None:
+    """2.3: the request's own origin."""
+    headers = {"Origin": base_url, **({} if site is None else {"Sec-Fetch-Site": site})}
+    session_id = visitor.start(SHORT, **headers)
+    assert visitor.say(session_id, SHORT, **headers) == 2
+    assert visitor.http.delete(f"/sessions/{session_id}", headers=headers).status_code == 204
+
+
+def test_a_program_that_names_no_origin_can(visitor: Visitor) -> None:
+    """2.3: Origin is for browsers; curl sends none."""
+    session_id = visitor.start(SHORT)
+    assert visitor.http.delete(f"/sessions/{session_id}").status_code == 204
+
+
+def test_a_page_of_another_origin_can_read_nothing(visitor: Visitor) -> None:
+    """7.4: no route but /push allows it; nor does a preflight succeed anywhere."""
+    session_id = visitor.start(SHORT)
+    headers = {"Origin": "https://evil.example"}
+    paths = ("/", "/sessions", f"/sessions/{session_id}", "/healthz", "/readyz", "/nothing")
+    responses = [visitor.http.get(path, headers=headers) for path in paths]
+    responses.append(visitor.http.get(f"/sessions/{session_id}/events?until=end", headers=headers))
+    preflight = {**headers, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    responses += [visitor.http.options(path, headers=preflight) for path in (*paths, "/push")]
+    for response in responses:
+        assert not [name for name in response.headers if name.startswith("access-control-")], response.url

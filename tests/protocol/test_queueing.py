@@ -1,0 +1,74 @@
+"""Rule 4.5: a message that comes while an answer is written waits for its turn."""
+
+from tests.protocol.questions import LONG, MEDIUM, SHORT
+from tests.protocol.refused import assert_refused
+from tests.support.client import Transcript, Visitor
+
+QUEUE_LIMIT = 8
+
+
+def test_a_second_message_waits_and_is_answered_next(visitor: Visitor) -> None:
+    """4.5: its number at once, its place in `state`, its turn after the first one's end."""
+    session_id = visitor.start(MEDIUM)
+    assert visitor.say(session_id, "And 5 words more? tokens=5 seed=2", **{"Idempotency-Key": "mine"}) == 2
+    assert visitor.say(session_id, "And 6 words more? tokens=6 seed=4") == 3
+    transcript = visitor.read(session_id)
+    first_state = next(event for event in transcript.events if event.type == "state").json
+    assert first_state["turn"] == 1
+    assert first_state["queued"] == [
+        {"key": "mine", "text": "And 5 words more? tokens=5 seed=2"},
+        {"key": None, "text": "And 6 words more? tokens=6 seed=4"},
+    ]
+    kinds = [event.type for event in transcript.events if event.type in {"message", "end"}]
+    assert kinds == ["end", "message", "end", "message", "end"], "each turn begins after the end of the one before"
+    assert [(entry.turn, entry.role) for entry in transcript.messages] == [
+        (turn, role) for turn in (1, 2, 3) for role in ("user", "assistant")
+    ]
+    assert [transcript.end(turn) for turn in (1, 2, 3)] == ["stop"] * 3
+    assert transcript.state["queued"] == []
+
+
+def test_a_reader_hears_at_once_that_a_message_waits(visitor: Visitor) -> None:
+    """5.5: `state` is sent again when the queue changes, in the middle of an answer."""
+    session_id = visitor.start(LONG)
+    with visitor.events(session_id, until_end=False) as events:
+        before = next(event for event in events if event.type == "state").json
+        assert before["queued"] == []
+        visitor.say(session_id, SHORT, **{"Idempotency-Key": "k"})
+        after = next(event for event in events if event.type == "state" and event.json["queued"]).json
+    assert after["queued"] == [{"key": "k", "text": SHORT}]
+    assert (after["turn"], after["title"]) == (1, before["title"]), "the turn that runs is still the newest"
+    visitor.http.delete(f"/sessions/{session_id}")
+
+
+def test_a_waiting_message_is_no_part_of_the_conversation_yet(visitor: Visitor) -> None:
+    """4.5: it enters the log when its place comes; until then the snapshot holds one turn."""
+    session_id = visitor.start(LONG)
+    visitor.say(session_id, SHORT)
+    snapshot = visitor.http.get(f"/sessions/{session_id}").json()
+    assert {entry["turn"] for entry in snapshot["messages"]} == {1}
+    visitor.http.delete(f"/sessions/{session_id}")
+
+
+def test_a_full_queue_says_when_to_come_back(visitor: Visitor) -> None:
+    """2.1: 429 queue_full with Retry-After; a repeated message that waits already is none of one too many."""
+    session_id = visitor.start(LONG)
+    turns = [visitor.say(session_id, SHORT, **{"Idempotency-Key": str(number)}) for number in range(QUEUE_LIMIT)]
+    assert turns == list(range(2, QUEUE_LIMIT + 2))
+    response = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": SHORT})
+    assert_refused(response, 429, "queue_full")
+    assert int(response.headers["retry-after"]) > 0
+    assert visitor.say(session_id, SHORT, **{"Idempotency-Key": "0"}) == 2
+    visitor.http.delete(f"/sessions/{session_id}")
+
+
+def test_a_refused_message_takes_no_number(visitor: Visitor) -> None:
+    """4.5: turns are numbered 1, 2, 3… over what was accepted."""
+    session_id = visitor.start(SHORT)
+    visitor.say(session_id, SHORT, **{"Idempotency-Key": "k"})
+    url = f"/sessions/{session_id}/messages"
+    refused = visitor.http.post(url, json={"text": MEDIUM}, headers={"Idempotency-Key": "k"})
+    assert_refused(refused, 422, "idempotency_mismatch")
+    assert visitor.say(session_id, SHORT) == 3
+    transcript = visitor.read(session_id, Transcript(session_id))
+    assert [entry.turn for entry in transcript.messages if entry.role == "user"] == [1, 2, 3]
