@@ -29,6 +29,14 @@ class QueueFullError(MidsentenceError):
     """As many messages wait in this session as may."""
 
 
+class SessionBusyError(MidsentenceError):
+    """A turn is running, and the message did not want to wait."""
+
+
+class TurnNotFoundError(MidsentenceError):
+    """The session has no such turn."""
+
+
 class FencedError(MidsentenceError):
     """The turn is no longer this worker's: it ended, was deleted, or another worker took it over.
 

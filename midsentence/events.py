@@ -95,9 +95,10 @@ class Snapshot(Payload, frozen=True):
     messages: list[Entry]
 
 
-class Queued(msgspec.Struct, frozen=True):
+class Queued(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str | None
     text: str
+    stopped: bool = False
 
 
 class StateChange(Payload, frozen=True):

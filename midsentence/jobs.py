@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from midsentence import keys
@@ -18,11 +19,22 @@ _TRIMS_A_SWEEP = 100
 
 
 class Claim(NamedTuple):
-    """A turn that this worker may write from now on. `seq` is where the log stands; `attempt` counts from 1."""
+    """A turn that this worker may write from now on. `seq` is where the log stands; `attempt` counts from 1.
+
+    `mark` is where the model's own stream stood when the worker before wrote last, or empty.
+    """
 
     lease: Lease
     seq: int
     attempt: int
+    stop: bool = False
+    mark: str = ""
+
+
+class Renewal(Enum):
+    LOST = 0
+    HELD = 1
+    STOP = 2
 
 
 class Jobs:
@@ -57,14 +69,14 @@ class Jobs:
     ) -> list[Claim]:
         calls = [Call(_CLAIM, part[:3], (part.prefix, worker, self._lease, share, model)) for part in partitions]
         return [
-            Claim(Lease(session_id.decode(), turn, epoch, worker), seq, attempt)
+            Claim(Lease(session_id.decode(), turn, epoch, worker), seq, attempt, bool(stop), mark.decode())
             for reply in await self._store.run_all(calls)
             if not isinstance(reply, Exception)
-            for session_id, turn, epoch, seq, attempt in reply
+            for session_id, turn, epoch, seq, attempt, stop, mark in reply
         ]
 
-    async def renew(self, leases: Sequence[Lease]) -> list[bool]:
-        """Prolong leases. False where a turn is somebody else's by now."""
+    async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        """Prolong leases, and learn which turns are somebody else's by now, or to be stopped."""
         calls = [
             Call(
                 _RENEW,
@@ -74,7 +86,10 @@ class Jobs:
             for lease in leases
         ]
         # What Redis refused for now is not lost: the lease runs until somebody takes it.
-        return [isinstance(reply, Exception) or reply == 1 for reply in await self._store.run_all(calls)]
+        return [
+            Renewal.HELD if isinstance(reply, Exception) else Renewal(reply)
+            for reply in await self._store.run_all(calls)
+        ]
 
     async def release(self, lease: Lease, *, counts: bool) -> None:
         """Give a turn back for another worker to take at once.

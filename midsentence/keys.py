@@ -29,7 +29,7 @@ FSYNC_MARK = "ms:fsync"
 class SessionKeys(NamedTuple):
     """The keys of one session, in the order in which every script takes them as KEYS."""
 
-    meta: str  # hash: owner, kind, title, model, updated, state, last, turn, top, seq, epoch, attempt, worker, ended
+    meta: str  # hash: whose it is, where its log stands, who writes it
     log: str  # stream: one entry per event, its one field the event's type, the value its data
     turns: str  # hash: turn -> JSON list of its finished messages
     queue: str  # list: the messages that wait, "<key>\n<turn>\n<message JSON>"

@@ -12,23 +12,33 @@ import msgspec
 
 from midsentence import keys
 from midsentence.connection import Call, Script, Store
-from midsentence.errors import IdempotencyMismatchError, QueueFullError, SessionNotFoundError
-from midsentence.events import Event, Queued, Snapshot, State, encode
+from midsentence.errors import (
+    IdempotencyMismatchError,
+    QueueFullError,
+    SessionBusyError,
+    SessionNotFoundError,
+    TurnNotFoundError,
+)
+from midsentence.events import EndReason, Entry, Event, Queued, Snapshot, State, encode
 from midsentence.fold import Fold
 from midsentence.ids import ORIGIN, EventId, is_session_id, new_session_id
 
 Kind = Literal["chat", "push"]
+OnBusy = Literal["queue", "reject", "interrupt"]
 
 _SUBMIT = Script("submit")
 _READ = Script("read")
 _APPEND = Script("append")
 _FINISH = Script("finish")
 _DELETE = Script("delete")
+_STOP = Script("stop")
 
 _TITLE_CHARS = 60
 # How a message's key stands in Redis: a client's own, or one made up so that a repeated network request is recognised
 # all the same.
 _CLIENT_KEY, _MADE_UP_KEY = "c:", "m:"
+
+_entries = msgspec.json.Decoder(list[Entry]).decode
 
 
 class Submitted(NamedTuple):
@@ -46,12 +56,16 @@ class Lease(NamedTuple):
 
 
 class Write(NamedTuple):
-    """Events that a worker appends: the first has the number `first`. With `folded`, they end the turn."""
+    """Events that a worker appends: the first has the number `first`. With `folded`, they end the turn.
+
+    `mark` is where the model's own stream stands after them, for whoever takes the turn over; empty: it cannot say.
+    """
 
     lease: Lease
     first: int
     events: Sequence[tuple[str, bytes]]
     folded: bytes | None = None
+    mark: str = ""
 
 
 class Written(NamedTuple):
@@ -59,6 +73,14 @@ class Written(NamedTuple):
 
     status: Literal["ok", "fenced", "hole"]
     seq: int
+    stop: bool = False
+
+
+class Stopped(NamedTuple):
+    """What became of a turn that was to be stopped: its observed end, or None while the worker has not written it."""
+
+    turn: int
+    reason: EndReason | None
 
 
 class View(NamedTuple):
@@ -103,33 +125,42 @@ class SessionLog:
         title = " ".join(text.split())[:_TITLE_CHARS]
         return await self._submit(session_id, owner, text, key, create=True, kind=kind, title=title)
 
-    async def say(self, session_id: str, owner: str, text: str, *, key: str | None = None) -> Submitted:
-        """Add a message to a session; it waits where a turn is running.
+    async def say(
+        self, session_id: str, owner: str, text: str, *, key: str | None = None, on_busy: OnBusy = "queue"
+    ) -> Submitted:
+        """Add a message to a session. Where a turn is running it waits, is refused, or stops all that is before it.
 
-        Raises SessionNotFoundError, IdempotencyMismatchError, QueueFullError, StoreUnavailableError.
+        Raises SessionNotFoundError, IdempotencyMismatchError, SessionBusyError, QueueFullError, StoreUnavailableError.
         """
         _check(session_id)
-        return await self._submit(session_id, owner, text, key, create=False, kind="chat", title="")
+        return await self._submit(session_id, owner, text, key, create=False, kind="chat", title="", on_busy=on_busy)
 
     async def _submit(
-        self, session_id: str, owner: str, text: str, key: str | None, *, create: bool, kind: Kind, title: str
+        self,
+        session_id: str,
+        owner: str,
+        text: str,
+        key: str | None,
+        *,
+        create: bool,
+        kind: Kind,
+        title: str,
+        on_busy: OnBusy = "queue",
     ) -> Submitted:
         message = msgspec.json.encode({"role": "user", "text": text})
         stored_key = _MADE_UP_KEY + secrets.token_urlsafe(12) if key is None else _CLIENT_KEY + key
-        call = Call(
-            _SUBMIT,
-            keys.session(session_id),
-            # The script adds the turn's number to the message, which only it knows: hence the object is handed over
-            # unclosed.
-            (session_id, owner, int(create), kind, title, stored_key, hashlib.sha256(message).hexdigest()[:32],
-             message[:-1], self._settings.queue_limit, self._ttl),
-        )  # fmt: skip
+        digest = hashlib.sha256(message + on_busy.encode()).hexdigest()[:32]
+        # The script adds the turn's number to the message, which only it knows: hence the object goes over unclosed.
+        about = (session_id, owner, int(create), kind, title, stored_key, digest, message[:-1])
+        call = Call(_SUBMIT, keys.session(session_id), (*about, self._settings.queue_limit, self._ttl, on_busy))
         status, turn = await self._store.run(call)
         match status:
             case b"missing":
                 raise SessionNotFoundError(session_id)
             case b"mismatch":
                 raise IdempotencyMismatchError("this Idempotency-Key was used before with another message")
+            case b"busy":
+                raise SessionBusyError("a turn is running")
             case b"full":
                 raise QueueFullError(f"{self._settings.queue_limit} messages wait already")
             case _:
@@ -156,7 +187,10 @@ class SessionLog:
         A write that Redis refused stands as its error in the write's place.
         """
         replies = await self._store.run_all([self._call(write) for write in writes])
-        return [reply if isinstance(reply, Exception) else Written(reply[0].decode(), reply[1]) for reply in replies]
+        return [
+            reply if isinstance(reply, Exception) else Written(reply[0].decode(), reply[1], bool(reply[2]))
+            for reply in replies
+        ]
 
     def _call(self, write: Write) -> Call:
         session_id, turn, epoch, worker = write.lease
@@ -167,9 +201,32 @@ class SessionLog:
         pairs = [part for event in write.events for part in event]
         session = keys.session(session_id)
         if write.folded is None:
-            return Call(_APPEND, session, (worker, turn, epoch, write.first, frames, *pairs))
+            return Call(_APPEND, session, (worker, turn, epoch, write.first, frames, write.mark, *pairs))
         ending = (write.folded, self._ttl, self._replay)
         return Call(_FINISH, session, (session_id, worker, turn, epoch, write.first, frames, *ending, *pairs))
+
+    async def stop(self, session_id: str, owner: str, turn: int | None = None) -> Stopped:
+        """Ask for the end of a turn, the one that runs unless another is named; ask again to learn of its end.
+
+        Durable: a turn that is stopped stays so, whoever runs it. One that waits in the queue is `stopped` at once and
+        enters the log as such when its place comes.
+
+        Raises SessionNotFoundError, TurnNotFoundError, StoreUnavailableError.
+        """
+        _check(session_id)
+        call = Call(_STOP, keys.session(session_id), (session_id, owner, "" if turn is None else turn))
+        status, number, *folded = await self._store.run(call)
+        match status:
+            case b"missing":
+                raise SessionNotFoundError(session_id)
+            case b"unknown":
+                raise TurnNotFoundError(f"{session_id} has no turn {turn}")
+            case b"ended":
+                return Stopped(number, _entries(folded[0])[-1].end)
+            case b"stopped":
+                return Stopped(number, "stopped")
+            case _:
+                return Stopped(number, None)
 
     async def delete(self, session_id: str, owner: str) -> None:
         """Forget a session. Raises SessionNotFoundError, StoreUnavailableError."""
@@ -215,8 +272,10 @@ def _events(entries: Any) -> list[Event]:
 
 
 def _queued(item: bytes) -> Queued:
-    key, _turn, message = item.split(b"\n", 2)
+    key, _turn, mark, message = item.split(b"\n", 3)
     own = key.decode()
     return Queued(
-        own.removeprefix(_CLIENT_KEY) if own.startswith(_CLIENT_KEY) else None, msgspec.json.decode(message)["text"]
+        own.removeprefix(_CLIENT_KEY) if own.startswith(_CLIENT_KEY) else None,
+        msgspec.json.decode(message)["text"],
+        stopped=mark == b"stopped",
     )

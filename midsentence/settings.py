@@ -7,9 +7,9 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from midsentence.errors import BadSettingsError
+from midsentence.redis_url import RedisUrl
 
 PREFIX = "MIDSENTENCE_"
-REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -22,7 +22,8 @@ class Settings(BaseSettings):
 
     # The log
     redis_url: str = Field(
-        "redis://127.0.0.1:6379/0", description="Where the log lives: redis://, rediss:// or unix://."
+        "redis://127.0.0.1:6379/0",
+        description="Where the log lives: one Redis, the primary that sentinels name, or a cluster; see below.",
     )
     redis_timeout_seconds: Seconds = Field(5, description="How long one command may take before Redis counts as gone.")
     partitions: int = Field(
@@ -81,6 +82,12 @@ class Settings(BaseSettings):
     worker_concurrency: Count = Field(64, description="How many turns one worker runs at once.")
     flush_ms: float = Field(25, ge=0, description="Tokens that come within this many milliseconds travel together.")
     lease_seconds: Seconds = Field(10, description="A worker that is silent this long has lost its turns to another.")
+    api: Literal["chat", "responses"] = Field(
+        "chat", description="How the model is asked: chat completions, or OpenAI Responses in background mode."
+    )
+    takeover: Literal["auto", "reattach", "continue", "restart", "fail"] = Field(
+        "auto", description="What becomes of an answer whose worker died; auto takes the best that is safe."
+    )
     max_attempts: Count = Field(5, description="How many workers may die of one turn before it ends with an error.")
 
     # All
@@ -90,9 +97,8 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _known_scheme(cls, value: str) -> str:
-        if urlsplit(value).scheme not in REDIS_SCHEMES:
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+    def _known(cls, value: str) -> str:
+        RedisUrl.parse(value)
         return value
 
     @field_validator("openai_base_url")
@@ -132,7 +138,8 @@ class Settings(BaseSettings):
             name = str(first["loc"][0])
             variable = name if name.startswith("OPENAI_") else PREFIX + name.upper()
             reason = first["msg"].removeprefix("Value error, ")
-            # Addresses may carry a password before their @.
-            is_secret = name in {"secret", "OPENAI_API_KEY"} or "@" in str(first["input"])
+            given = str(first["input"])
+            # Addresses may carry a password before their @, or as an option.
+            is_secret = name in {"secret", "OPENAI_API_KEY"} or "@" in given or "password" in given
             shown = "" if is_secret else f" (it is {first['input']!r})"
             raise BadSettingsError(f"{variable} cannot be used{shown}: {reason}. See docs/operations.md.") from error

@@ -1,8 +1,8 @@
 -- Writes a user's message: starts the session if asked to, then the turn, or lets it wait behind the one that runs.
 local session_id, owner, create, kind, title = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local key, digest, message, queue_limit, ttl = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10]
+local key, digest, message, queue_limit, ttl, on_busy = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10], ARGV[11]
 
-local held = redis.call('HMGET', META, 'owner', 'state', 'top')
+local held = redis.call('HMGET', META, 'owner', 'state', 'top', 'turn')
 if not held[1] and create == '1' then
   redis.call('HSET', META, 'owner', owner, 'kind', kind, 'title', title, 'state', 'idle', 'last', 0, 'turn', 0, 'top', '0.0-0')
   held = { owner, 'idle', '0.0-0' }
@@ -15,8 +15,17 @@ if seen then
   local turn, before = string.match(seen, '^(%d+) (.*)$')
   return { before == digest and 'ok' or 'mismatch', tonumber(turn) }
 end
-if held[2] ~= 'idle' and redis.call('LLEN', QUEUE) >= queue_limit then
-  return { 'full', 0 }
+if held[2] ~= 'idle' then
+  if on_busy == 'reject' then
+    return { 'busy', 0 }
+  elseif redis.call('LLEN', QUEUE) >= queue_limit then
+    return { 'full', 0 }
+  elseif on_busy == 'interrupt' then
+    stop_running(session_id, held[4])
+    for index, item in ipairs(redis.call('LRANGE', QUEUE, 0, -1)) do
+      stop_waiting(index - 1, item)
+    end
+  end
 end
 
 local turn = redis.call('HINCRBY', META, 'last', 1)
@@ -26,7 +35,7 @@ redis.call('HSET', META, 'updated', whole(now()))
 if held[2] == 'idle' then
   begin_turn(session_id, turn, message)
 else
-  redis.call('RPUSH', QUEUE, key .. '\n' .. turn .. '\n' .. message)
+  redis.call('RPUSH', QUEUE, key .. '\n' .. turn .. '\n-\n' .. message)
   announce(held[3], held[3], 's', '')
 end
 keep(ttl)

@@ -1,8 +1,6 @@
 -- Lets go of the deltas of turns whose replay window is over. KEYS: jobs, trims, wake. ARGV: key prefix, how many. Replies how many were trimmed.
 -- The newest end stays, so that a reader who is caught up keeps a cursor that the log holds.
-local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[2])
+local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', whole(now()), 'LIMIT', 0, ARGV[2])
 for _, session_id in ipairs(due) do
   local ended = redis.call('HGET', ARGV[1] .. session_id, 'ended')
   if ended then

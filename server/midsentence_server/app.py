@@ -42,6 +42,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
         Route("/sessions/{session_id}", sessions.show, methods=["GET"]),
         Route("/sessions/{session_id}", sessions.delete, methods=["DELETE"]),
         Route("/sessions/{session_id}/messages", sessions.say, methods=["POST"]),
+        Route("/sessions/{session_id}/stop", sessions.stop, methods=["POST"]),
         _stream("/sessions/{session_id}/events", sessions.events),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),

@@ -13,8 +13,10 @@ from midsentence.errors import (
     IdempotencyMismatchError,
     MidsentenceError,
     QueueFullError,
+    SessionBusyError,
     SessionNotFoundError,
     StoreUnavailableError,
+    TurnNotFoundError,
 )
 
 _RETRY = {"Retry-After": "2"}
@@ -51,6 +53,10 @@ def _of(error: Exception) -> Refusal:  # noqa: PLR0911 - one line a kind
             return Refusal(
                 422, "idempotency_mismatch", "This Idempotency-Key was used before with another body; use a new one."
             )
+        case SessionBusyError():
+            return Refusal(409, "busy", "A turn is running; send again when it is over, or let the message wait.")
+        case TurnNotFoundError():
+            return Refusal(404, "no_such_turn", "The session has no turn of that number.")
         case QueueFullError():
             return Refusal(429, "queue_full", f"{error}; send again when the answer is done.", _RETRY)
         case StoreUnavailableError():

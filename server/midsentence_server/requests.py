@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from midsentence.log import OnBusy
 from midsentence.settings import Settings
 from midsentence_server.refusals import Refusal
 
@@ -20,10 +22,23 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Ask(msgspec.Struct, forbid_unknown_fields=True):
+    """A first message."""
+
     text: str
 
 
-_ask = msgspec.json.Decoder(Ask).decode
+class Say(Ask):
+    """A further message."""
+
+    on_busy: OnBusy = "queue"
+
+
+class Stop(msgspec.Struct, forbid_unknown_fields=True):
+    turn: Annotated[int, msgspec.Meta(ge=1, le=10**11)] | None = None
+
+
+Asked = TypeVar("Asked", bound=Ask)
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 def check_origin(request: Request, settings: Settings) -> None:
@@ -62,19 +77,24 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-async def ask(request: Request, settings: Settings) -> Ask:
-    """The message that a POST carries. Raises Refusal (400, 408, 413, 415, 422)."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refusal(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
-    body = await _body(request, settings.max_body_bytes)
-    try:
-        asked = _ask(body)
-    except msgspec.ValidationError as error:
-        raise Refusal(422, "invalid_body", f'The body must be {{"text": "…"}}: {error}.') from error
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise Refusal(400, "invalid_json", f"The body is not JSON: {error}.") from error
+async def ask(request: Request, settings: Settings, kind: type[Asked]) -> Asked:
+    """Read the message that a POST carries. Raises Refusal (400, 408, 413, 415, 422)."""
+    asked = await body(request, settings, kind)
     check_text(asked.text, settings)
     return asked
+
+
+async def body(request: Request, settings: Settings, kind: type[Body]) -> Body:
+    """Read a JSON body of the given shape. Raises Refusal (400, 408, 413, 415, 422)."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
+    content = await _content(request, settings.max_body_bytes)
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.ValidationError as error:
+        raise Refusal(422, "invalid_body", f"The body has not the form that this address takes: {error}.") from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Refusal(400, "invalid_json", f"The body is not JSON: {error}.") from error
 
 
 def check_text(text: str, settings: Settings) -> None:
@@ -88,20 +108,20 @@ def check_text(text: str, settings: Settings) -> None:
         )
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def _content(request: Request, limit: int) -> bytes:
     """Read a body of at most `limit` bytes.
 
     A larger one is read on and thrown away before it is refused, within reason: a proxy that is still writing it would
     take an early answer for a broken connection, and turn our 413 into a 502 of its own.
     """
-    body = bytearray()
+    content = bytearray()
     received = 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             async for chunk in request.stream():
                 received += len(chunk)
                 if received <= limit:
-                    body += chunk
+                    content += chunk
                 elif received > limit + _DISCARDED_BYTES:
                     break
     except TimeoutError as error:
@@ -111,7 +131,7 @@ async def _body(request: Request, limit: int) -> bytes:
         raise Refusal(400, "invalid_json", "The connection closed in the middle of the body.") from error
     if received > limit:
         raise Refusal(413, "body_too_large", f"The body may have {limit} bytes at the most.", _CLOSE)
-    return bytes(body)
+    return bytes(content)
 
 
 def accepts_events(request: Request) -> bool:

@@ -11,6 +11,7 @@ from midsentence.log import Submitted
 from midsentence_server import requests
 from midsentence_server.refusals import Refusal
 from midsentence_server.services import Services, services
+from midsentence_server.stopping import observed_stop
 from midsentence_server.stream import EventStream, Native
 from midsentence_server.visitors import new_owner
 
@@ -22,7 +23,7 @@ async def start(request: Request) -> Response:
     at = services(request)
     requests.check_origin(request, at.settings)
     key = requests.idempotency_key(request)
-    asked = await requests.ask(request, at.settings)
+    asked = await requests.ask(request, at.settings, requests.Ask)
     owner = await at.visitors.owner(request)
     is_new = owner is None
     owner = owner or new_owner()
@@ -38,9 +39,10 @@ async def say(request: Request) -> Response:
     at = services(request)
     requests.check_origin(request, at.settings)
     key = requests.idempotency_key(request)
-    asked = await requests.ask(request, at.settings)
+    asked = await requests.ask(request, at.settings, requests.Say)
     owner = await at.visitors.known(request)
-    return await _accepted(at, owner, await at.log.say(_id(request), owner, asked.text, key=key))
+    submitted = await at.log.say(_id(request), owner, asked.text, key=key, on_busy=asked.on_busy)
+    return await _accepted(at, owner, submitted)
 
 
 async def _accepted(at: Services, owner: str, submitted: Submitted) -> Response:
@@ -63,6 +65,19 @@ async def events(request: Request) -> Response:
     cursor = request.headers.get("last-event-id") or request.query_params.get("last_event_id", "")
     until_end = request.query_params.get("until") == "end"
     return EventStream(at.hub, at.settings, _id(request), EventId.parse(cursor), Native(owner), until_end=until_end)
+
+
+async def stop(request: Request) -> Response:
+    """POST /sessions/{id}/stop"""
+    at = services(request)
+    requests.check_origin(request, at.settings)
+    # A button needs no body; one that comes must be a right one.
+    empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
+    asked = requests.Stop() if empty else await requests.body(request, at.settings, requests.Stop)
+    owner = await at.visitors.known(request)
+    stopped = await observed_stop(at.hub, _id(request), owner, asked.turn)
+    status = 202 if stopped.reason is None else 200
+    return _json({"session_id": _id(request), "turn": stopped.turn, "reason": stopped.reason}, status)
 
 
 async def show(request: Request) -> Response:

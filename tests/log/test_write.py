@@ -8,7 +8,7 @@ from midsentence.errors import SessionNotFoundError
 from midsentence.events import Delta, End, Entry
 from midsentence.fold import stored_turn
 from midsentence.ids import EventId
-from midsentence.jobs import Claim, Jobs
+from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.log import Lease, SessionLog, Write, Written
 from tests.support.waiting import eventually
 
@@ -89,7 +89,7 @@ async def test_only_an_expired_lease_is_taken_over_and_its_holder_is_fenced(log:
     session_id, _ = await log.start("ann", "hello")
     first = await claimed(jobs)
     await written(log, Write(first.lease, 1, deltas("a")))
-    assert await jobs.renew([first.lease]) == [True]
+    assert await jobs.renew([first.lease]) == [Renewal.HELD]
     assert await jobs.claim("w2", "demo", 64) == []
 
     taken: list[Claim] = []
@@ -102,7 +102,7 @@ async def test_only_an_expired_lease_is_taken_over_and_its_holder_is_fenced(log:
     assert taken == [Claim(Lease(session_id, 1, 2, "w2"), 1, 2)]
     assert await written(log, Write(first.lease, 2, deltas("zombie"))) == Written("fenced", 0)
     assert await written(log, Write(first.lease, 2, [END], folded("hello", "zombie"))) == Written("fenced", 0)
-    assert await jobs.renew([first.lease]) == [False]
+    assert await jobs.renew([first.lease]) == [Renewal.LOST]
     assert await written(log, Write(taken[0].lease, 2, deltas("b"))) == Written("ok", 2)
     assert await ids(log, session_id) == ["1.1-1", "1.2-2"]
 
@@ -193,7 +193,7 @@ async def test_a_deleted_session_fences_its_worker(log: SessionLog, jobs: Jobs) 
     claim = await claimed(jobs)
     await log.delete(session_id, "ann")
     assert await written(log, Write(claim.lease, 1, deltas("a"))) == Written("fenced", 0)
-    assert await jobs.renew([claim.lease]) == [False]
+    assert await jobs.renew([claim.lease]) == [Renewal.LOST]
     assert await jobs.claim("w1", "demo", 64) == []
     with pytest.raises(SessionNotFoundError):
         await log.read(session_id)

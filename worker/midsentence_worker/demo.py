@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
 
-from midsentence_worker.model import Finish, Message, Piece, Text
+from midsentence_worker.model import CannotResumeError, Finish, Message, Piece, Takeover, Text
 from midsentence_worker.tokens import CJK, estimated_usage
 
 WORDS_A_SECOND: Final = 35
@@ -92,12 +92,25 @@ class DemoModel:
     def __init__(self, pace: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._pace = pace
 
-    async def stream(self, messages: Sequence[Message]) -> AsyncGenerator[Piece, None]:
+    @property
+    def takeover(self) -> Takeover:
+        return "continue"
+
+    async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
+        del mark  # nothing of this is anywhere but here
+        said = ""
+        if messages and messages[-1].role == "assistant":
+            *messages, (_, said) = messages
         answer = demo_answer(messages)
-        for unit in _UNIT.findall(answer):
+        if not answer.startswith(said):
+            raise CannotResumeError("the demo would have said something else")
+        for unit in _UNIT.findall(answer[len(said) :]):
             await self._pace(1 / (CHARACTERS_A_SECOND if re.match(f"[{CJK}]", unit) else WORDS_A_SECOND))
             yield Text(unit)
         yield Finish("stop", estimated_usage(messages, answer))
+
+    async def cancel(self, mark: str) -> None:
+        del mark  # nothing runs in a background
 
     async def aclose(self) -> None:
         pass

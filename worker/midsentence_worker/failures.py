@@ -15,6 +15,7 @@ ErrorCode = Literal[
     "model_stalled",
     "model_truncated",
     "attempts_exhausted",
+    "worker_lost",
     "internal",
 ]
 
@@ -29,6 +30,7 @@ RETRYABLE: Final[Mapping[ErrorCode, bool]] = MappingProxyType(
         "model_stalled": True,
         "model_truncated": True,
         "attempts_exhausted": True,
+        "worker_lost": True,
         "internal": True,
     }
 )

@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+Takeover = Literal["reattach", "continue", "restart", "fail"]
+
 
 class Message(NamedTuple):
     role: Literal["system", "user", "assistant"]
@@ -35,14 +37,30 @@ class Finish:
     usage: Usage | None
 
 
-Piece = Text | Reasoning | Finish
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where the provider's own stream stands: given back to `stream`, it goes on behind everything that came before."""
+
+    value: str
+
+
+Piece = Text | Reasoning | Mark | Finish
+
+
+class CannotResumeError(Exception):
+    """The provider would not go on with an answer that was begun. Raised before any piece: begin anew."""
 
 
 class Model(Protocol):
     @property
     def name(self) -> str: ...
 
-    def stream(self, messages: Sequence[Message]) -> AsyncGenerator[Piece, None]:
+    @property
+    def takeover(self) -> Takeover:
+        """The best that this provider can do with an answer whose worker died."""
+        ...
+
+    def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
         """Ask, and yield the answer as it is written; no `Text` or `Reasoning` is empty.
 
         Closing the generator, or cancelling the task that waits in it, ends the upstream call at once: nobody pays for
@@ -51,6 +69,10 @@ class Model(Protocol):
 
         Raises ModelError, and then there is no `Finish`. What was yielded before it stands.
         """
+        ...
+
+    async def cancel(self, mark: str) -> None:
+        """Stop paying for the answer that a mark names. Raises ModelError."""
         ...
 
     async def aclose(self) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from midsentence.connection import Store
 from midsentence.errors import FencedError, StoreUnavailableError
-from midsentence.jobs import Claim, Jobs
+from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.live import Live
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
@@ -46,8 +46,14 @@ class Pool:
         self._news.set()
 
     def published(self, payload: bytes) -> None:
-        del payload  # whose turn it is, the claim tells
-        self._news.set()
+        word, _, session_id = payload.decode().rpartition(" ")
+        if word == "stop":
+            for turn in self._turns.values():
+                if turn.writer.lease.session_id == session_id:
+                    turn.writer.stop()
+        else:
+            # Whose turn it is, the claim tells.
+            self._news.set()
 
     def drain(self) -> None:
         """Claim nothing more; `run` returns when what runs has ended or was handed over."""
@@ -127,8 +133,11 @@ class Pool:
     async def _renew(self) -> None:
         turns = list(self._turns.values())
         if turns:
-            for turn, held in zip(turns, await self._jobs.renew([turn.writer.lease for turn in turns]), strict=True):
-                if not held:
+            renewals = await self._jobs.renew([turn.writer.lease for turn in turns])
+            for turn, renewal in zip(turns, renewals, strict=True):
+                if renewal is Renewal.STOP:
+                    turn.writer.stop()
+                elif renewal is Renewal.LOST:
                     turn.writer.lose(FencedError("the lease is another worker's, or the session is gone"))
 
     async def _trim(self) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -15,8 +15,8 @@ from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence_worker import model as pieces
-from midsentence_worker.failures import ModelError
-from midsentence_worker.model import Finish, Message, Model
+from midsentence_worker.failures import RETRYABLE, ErrorCode, ModelError
+from midsentence_worker.model import CannotResumeError, Finish, Mark, Message, Model, Takeover
 from midsentence_worker.prompt import prompt
 from midsentence_worker.tokens import estimated_usage
 from midsentence_worker.writer import Gathering, TurnWriter
@@ -24,6 +24,7 @@ from midsentence_worker.writer import Gathering, TurnWriter
 # Epochs are part of an event's id and have three digits. Nobody hands a turn over that often; if somebody does, it
 # ends while it still can.
 _LAST_EPOCH = EPOCHS - 10
+_CANCEL_SECONDS = 5
 
 _logger = structlog.get_logger()
 
@@ -73,48 +74,112 @@ class Turn:
     async def _answer(self) -> None:
         view = await self._log.read(self._claim.lease.session_id)
         fold = view.fold or Fold()
-        if self._claim.attempt > self._settings.max_attempts or self._claim.lease.epoch > _LAST_EPOCH:
+        if self._claim.stop:
+            await self.writer.end(End("stopped"), fold)
+        elif self._claim.attempt > self._settings.max_attempts or self._claim.lease.epoch > _LAST_EPOCH:
             tried = f"{self._claim.attempt - 1} workers were lost while they answered this; ask again."
-            await self.writer.end(_failed("attempts_exhausted", tried, retryable=True), fold)
-            return
-        if self._claim.seq > 0:
-            self.writer.add(Reset(self._claim.attempt, "another worker took over"))
-        self.writer.add(Start(self._claim.lease.turn, self._claim.attempt, self._model.name))
+            await self.writer.end(_failed("attempts_exhausted", tried), fold)
+        elif self._takeover == "fail":
+            await self.writer.end(
+                _failed("worker_lost", "The worker was lost while it answered this; ask again."), fold
+            )
+        else:
+            await self.writer.end(await self._resumed(fold), fold)
+
+    async def _resumed(self, fold: Fold) -> End:
+        """Go on with what an earlier attempt began, or begin anew, and return how it ended."""
         asked = prompt(
             conversation(fold.messages(), self._claim.lease.turn),
             system_prompt=self._settings.system_prompt,
             budget=self._settings.context_tokens,
         )
-        await self.writer.end(await self._streamed(asked), fold)
-
-    async def _streamed(self, asked: Sequence[Message]) -> End:
-        """Write what the model says, and return how it ended."""
-        said: list[str] = []
+        said = partial(fold.messages(), self._claim.lease.turn)
+        start = Start(self._claim.lease.turn, self._claim.attempt, self._model.name)
         try:
-            async with contextlib.aclosing(self._model.stream(asked)) as stream:
-                return await self._relayed(stream, asked, said)
+            if self._takeover == "reattach" and self._claim.mark:
+                self.writer.add(start)
+                return await self._streamed(asked, said, self._claim.mark)
+            if self._takeover == "continue" and said:
+                self.writer.add(start)
+                return await self._streamed([*asked, Message("assistant", said)], said)
+        except CannotResumeError as error:
+            _logger.warning("takeover_refused", session=self._claim.lease.session_id, error=str(error))
+        if self._claim.seq > 0:
+            self.writer.add(Reset(self._claim.attempt, "another worker took over"))
+        self.writer.add(start)
+        return await self._streamed(asked)
+
+    @property
+    def _takeover(self) -> Takeover:
+        if self._claim.seq == 0:
+            return "restart"
+        return self._model.takeover if self._settings.takeover == "auto" else self._settings.takeover
+
+    async def _streamed(self, asked: Sequence[Message], said: str = "", mark: str = "") -> End:
+        """Write what the model says after what was `said` until it ends or is stopped, and return how it ended."""
+        answer = Answer(said, mark)
+        relaying = asyncio.create_task(self._relayed(asked, answer))
+        try:
+            await asyncio.wait({relaying, self.writer.stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if relaying.done():
+                return await relaying
+            await _cancelled(relaying)
+            await self._cancel_upstream(answer.mark)
+            return End("stopped", answer.estimated_usage(asked))
         except ModelError as error:
             failure = Failure(error.code, error.message, error.retryable)
+        except CannotResumeError:
+            raise
         except Exception:
             _logger.exception("turn_failed", session=self._claim.lease.session_id, turn=self._claim.lease.turn)
             failure = Failure(
-                "internal", "The worker failed at this answer; its log says why. Ask again.", retryable=True
+                "internal", "The worker failed at this answer; its log says why. Ask again.", RETRYABLE["internal"]
             )
-        return End("error", _usage(estimated_usage(asked, "".join(said))) if said else None, failure)
+        finally:
+            await _cancelled(relaying)
+        return End("error", answer.estimated_usage(asked), failure)
 
-    async def _relayed(
-        self, stream: AsyncGenerator[pieces.Piece, None], asked: Sequence[Message], said: list[str]
-    ) -> End:
-        async for piece in stream:
-            match piece:
-                case pieces.Text(text):
-                    said.append(text)
-                    self.writer.add(Delta(text))
-                case pieces.Reasoning(text):
-                    self.writer.add(Reasoning(text))
-                case Finish(reason, usage):
-                    return End(reason, _usage(usage or estimated_usage(asked, "".join(said))))
+    async def _relayed(self, asked: Sequence[Message], answer: "Answer") -> End:
+        async with contextlib.aclosing(self._model.stream(asked, answer.mark)) as stream:
+            async for piece in stream:
+                match piece:
+                    case pieces.Text(text):
+                        answer.pieces.append(text)
+                        self.writer.add(Delta(text))
+                    case pieces.Reasoning(text):
+                        self.writer.add(Reasoning(text))
+                    case Mark(value):
+                        answer.mark = value
+                        self.writer.reached(value)
+                    case Finish(reason, usage):
+                        return End(reason, _usage(usage) if usage else answer.estimated_usage(asked))
         raise ModelError("model_truncated", "The model's answer broke off before its end: ask again.")
+
+    async def _cancel_upstream(self, mark: str) -> None:
+        """Closing the connection ends most calls; one that runs in the provider's background must be told."""
+        if not mark:
+            return
+        try:
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                await self._model.cancel(mark)
+        except (ModelError, TimeoutError) as error:
+            _logger.warning("upstream_not_cancelled", session=self._claim.lease.session_id, error=str(error))
+
+
+class Answer:
+    """What an attempt knows of its answer: its text, an earlier attempt's included, and where the provider stands."""
+
+    def __init__(self, said: str, mark: str) -> None:
+        self.pieces = [said] if said else []
+        self.mark = mark
+
+    def estimated_usage(self, asked: Sequence[Message]) -> Usage | None:
+        return _usage(estimated_usage(asked, "".join(self.pieces))) if self.pieces else None
+
+
+def partial(entries: Sequence[Entry], turn: int) -> str:
+    """Find what an unfinished attempt said."""
+    return next((entry.text for entry in entries if entry.turn == turn and entry.role == "assistant"), "")
 
 
 def conversation(entries: Sequence[Entry], turn: int) -> list[Message]:
@@ -139,11 +204,11 @@ def _usage(usage: pieces.Usage) -> Usage:
     return Usage(usage.input_tokens, usage.output_tokens, usage.source)
 
 
-def _failed(code: str, message: str, *, retryable: bool) -> End:
-    return End("error", None, Failure(code, message, retryable))
+def _failed(code: ErrorCode, message: str) -> End:
+    return End("error", None, Failure(code, message, RETRYABLE[code]))
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancelled(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, Exception):
         await task

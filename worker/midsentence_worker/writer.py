@@ -29,6 +29,8 @@ class TurnWriter:
         self.lease = lease
         # Resolves with why this attempt must stop: FencedError, LostTailError, or a defect.
         self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        # Resolves when somebody asked for this turn's end.
+        self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.due = 0.0
         self._after = after
         self._gathering = gathering
@@ -37,6 +39,7 @@ class TurnWriter:
         # Pieces that came since the last flush; merged before they are numbered, never after.
         self._pending: list[Delta | Reasoning] = []
         self._spoke = False
+        self._mark = self._marked = ""
         self._folded: bytes | None = None
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -50,6 +53,15 @@ class TurnWriter:
             self._number_pending()
             self._events.append((payload.type, payload.encoded()))
             self._gathering.schedule(self)
+
+    def reached(self, mark: str) -> None:
+        """Note where the model's own stream stands with all that was added so far."""
+        self._mark = mark
+        self._gathering.schedule(self, now=not self._spoke)
+
+    def stop(self) -> None:
+        if not self.stopped.done():
+            self.stopped.set_result(None)
 
     async def end(self, end: End, fold: Fold) -> None:
         """Write the turn's end and what it folds to; returns when the log has it.
@@ -67,13 +79,18 @@ class TurnWriter:
     def take(self) -> Write:
         """All that the log does not have yet."""
         self._number_pending()
-        return Write(self.lease, self._after + self._written + 1, self._events[self._written :], self._folded)
+        return Write(
+            self.lease, self._after + self._written + 1, self._events[self._written :], self._folded, self._mark
+        )
 
-    def settle(self, outcome: Written | Exception, sent: int) -> None:
-        """Learn what became of a write of `sent` events."""
+    def settle(self, outcome: Written | Exception, write: Write) -> None:
+        """Learn what became of a write."""
+        if isinstance(outcome, Written) and outcome.stop:
+            self.stop()
         match outcome:
             case Written("ok"):
-                self._written += sent
+                self._written += len(write.events)
+                self._marked = write.mark
                 if self._folded is not None and self._written == len(self._events) and not self._done.done():
                     self._done.set_result(None)
                 elif self.has_more:
@@ -93,7 +110,7 @@ class TurnWriter:
 
     @property
     def has_more(self) -> bool:
-        return bool(self._pending) or self._written < len(self._events)
+        return bool(self._pending) or self._written < len(self._events) or self._mark != self._marked
 
     def lose(self, why: Exception) -> None:
         if not self.lost.done():
@@ -156,4 +173,4 @@ class Gathering:
         except StoreUnavailableError as error:
             outcomes = [error] * len(batch)
         for (writer, write), outcome in zip(batch, outcomes, strict=True):
-            writer.settle(outcome, len(write.events))
+            writer.settle(outcome, write)

@@ -1,0 +1,99 @@
+"""A stop reaches the model, from any instance, and outlives whoever was to obey it."""
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import running
+from tests.support.client import Transcript, Visitor
+from tests.support.processes import Stack
+from tests.support.upstream import Answer, Upstream
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def pair(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
+    """Two servers and one worker, for this test alone."""
+    yield from running(Stack(tmp_path, upstream, servers=2))
+
+
+@pytest.fixture
+def patient(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
+    """The same with leases so long that no renewal tells of a stop in time: the wake-up alone can."""
+    yield from running(Stack(tmp_path, upstream, servers=2, settings={"MIDSENTENCE_LEASE_SECONDS": "60"}))
+
+
+def begun(visitor: Visitor, answer: Answer, pieces: int = 3) -> Transcript:
+    """A turn whose first pieces the reader has."""
+    transcript = Transcript(visitor.start("Is anybody there?"))
+    answer.release(pieces)
+    with visitor.events(transcript.session_id, until_end=False) as events:
+        for event in events:
+            transcript.take(event)
+            if transcript.answer() == "".join(answer.tokens[:pieces]):
+                return transcript
+    raise AssertionError("the stream ended before the answer began")
+
+
+def test_a_stop_from_another_instance_cancels_the_upstream_call_within_a_second(patient: Stack) -> None:
+    """Seen red without the wake-up in lua/prelude.lua (`stop_running`)."""
+    pair = patient
+    answer = Answer(["One ", "two ", "three ", "four "], gate=True)
+    pair.upstream.answers.append(answer)
+    with Visitor(pair.base_url) as visitor:
+        transcript = begun(visitor, answer)
+        asked = time.monotonic()
+        response = visitor.http.post(f"{pair.servers[1].base_url}/sessions/{transcript.session_id}/stop")
+        assert (response.status_code, response.json()["reason"]) == (200, "stopped")
+        (request,) = pair.upstream.requests
+        wait_until(lambda: request.disconnected, description="the model's server sees its caller leave", timeout=2)
+        assert request.disconnected is not None
+        assert request.disconnected - asked < 1
+        visitor.read(transcript.session_id, transcript)
+    assert (transcript.answer(), transcript.end()) == ("One two three ", "stopped")
+
+
+def test_a_stop_outlives_the_worker_that_was_to_obey_it(pair: Stack) -> None:
+    """Asked while no worker runs: the answer is 202, no hope, and the next worker ends the turn without the model."""
+    answer = Answer(["One ", "two ", "three ", "four "], gate=True)
+    pair.upstream.answers.append(answer)
+    with Visitor(pair.base_url) as visitor:
+        transcript = begun(visitor, answer)
+        pair.workers[0].kill()
+        response = visitor.http.post(f"/sessions/{transcript.session_id}/stop")
+        assert (response.status_code, response.json()["reason"]) == (202, None)
+        pair.workers[0].start()
+        visitor.read(transcript.session_id, transcript)
+        again = visitor.http.post(f"/sessions/{transcript.session_id}/stop")
+    assert (transcript.answer(), transcript.end()) == ("One two three ", "stopped")
+    assert (again.status_code, again.json()["reason"]) == (200, "stopped")
+    assert len(pair.upstream.requests) == 1
+
+
+def test_a_turn_that_is_stopped_before_a_worker_takes_it_never_asks_the_model(pair: Stack) -> None:
+    pair.workers[0].stop()
+    with Visitor(pair.base_url) as visitor:
+        session_id = visitor.start("Is anybody there?")
+        visitor.http.post(f"/sessions/{session_id}/stop", timeout=20)
+        pair.workers[0].start()
+        transcript = visitor.read(session_id)
+    assert (transcript.answer(), transcript.end()) == ("", "stopped")
+    assert pair.upstream.requests == []
+
+
+def test_an_interrupting_message_frees_the_model_at_once(pair: Stack) -> None:
+    first, second = Answer(["One ", "two ", "three "], gate=True), Answer(["Something ", "else."])
+    pair.upstream.answers += [first, second]
+    with Visitor(pair.base_url) as visitor:
+        transcript = begun(visitor, first, 2)
+        response = visitor.http.post(
+            f"/sessions/{transcript.session_id}/messages", json={"text": "And now?", "on_busy": "interrupt"}
+        )
+        assert response.status_code == 202
+        visitor.read(transcript.session_id, transcript)
+    assert [transcript.end(turn) for turn in (1, 2)] == ["stopped", "stop"]
+    assert [transcript.answer(turn) for turn in (1, 2)] == ["One two ", "Something else."]
+    sent = [message["content"] for message in pair.upstream.requests[1].messages]
+    assert sent == ["Is anybody there?", "One two ", "And now?"]

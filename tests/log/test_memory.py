@@ -1,0 +1,56 @@
+"""What a finished session costs is its text, not its tokens."""
+
+import random
+
+import pytest
+
+from midsentence.connection import Store
+from midsentence.events import Delta, End, Event
+from midsentence.fold import Fold, stored_turn
+from midsentence.ids import EventId
+from midsentence.jobs import Jobs
+from midsentence.log import SessionLog, Write
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+TOKENS = 20_000
+WORDS = ("the ", "log ", "reload", "ing ", "断线", "重连", "，", "\n", "一个字", "😀", "costs ")
+
+
+async def test_a_finished_session_holds_its_text_and_little_else(
+    log: SessionLog, jobs: Jobs, store: Store, redis_url: str | None
+) -> None:
+    """At most 1.3 × the text and 2 KB; a fresh attach is one event.
+
+    Seen red without the XTRIM in lua/trim.lua.
+    """
+    chance = random.Random(20_000)
+    tokens = [chance.choice(WORDS) for _ in range(TOKENS)]
+    session_id, _ = await log.start("ann", "Write a long one.")
+    (claim,) = await jobs.claim("w1", "demo", 64)
+    view = await log.read(session_id)
+    fold = view.fold or Fold()
+    events = [(Delta.type, Delta(token).encoded()) for token in tokens]
+    for at in range(0, TOKENS, 500):
+        await log.write([Write(claim.lease, at + 1, events[at : at + 500])])
+    events.append((End.type, End("stop").encoded()))
+    for seq, (kind, data) in enumerate(events, start=1):
+        fold.apply(Event(EventId(1, 1, seq), kind, data))
+    await log.write([Write(claim.lease, TOKENS + 1, events[-1:], stored_turn(fold.turn(1)))])
+    await eventually(jobs.trim, description="the replay window is over", seconds=3)
+
+    text = "".join(tokens)
+    finished = await log.read(session_id)
+    assert finished.events == []
+    assert finished.snapshot(session_id).messages[-1].text == text
+    if redis_url is not None:  # fakeredis holds Python objects, whose size says nothing
+        size = len(text.encode())
+        assert await held(store, session_id) <= 1.3 * size + 2048
+
+
+async def held(store: Store, session_id: str) -> int:
+    (names,) = await store.pipeline().keys(f"*{session_id}*").execute()
+    pipeline = store.pipeline()
+    for name in names:
+        pipeline.memory_usage(name, samples=0)
+    return sum(await pipeline.execute())

@@ -1,0 +1,143 @@
+"""Stopping, and messages that do not want to wait (4.5, 4a)."""
+
+import time
+
+import httpx
+import pytest
+
+from tests.support.client import Transcript, Visitor
+from tests.support.waiting import wait_until
+
+SLOW = "Please write 400 words. tokens=400 rate=20 seed=4"
+SHORT = "Please write 5 words. tokens=5 rate=100 seed=5"
+
+
+@pytest.fixture
+def running(visitor: Visitor) -> Transcript:
+    """A session whose turn is being answered, with some of its text already there."""
+    transcript = Transcript(visitor.start(SLOW))
+    with visitor.events(transcript.session_id, until_end=False) as events:
+        for event in events:
+            transcript.take(event)
+            if len(transcript.answer()) > 5:
+                break
+    return transcript
+
+
+def stop(visitor: Visitor, session_id: str, **body: object) -> httpx.Response:
+    return visitor.http.post(f"/sessions/{session_id}/stop", json=body)
+
+
+def test_a_stop_answers_with_the_end_that_the_log_holds(visitor: Visitor, running: Transcript) -> None:
+    """4a.1, 4a.2: and keeps the partial text and its usage."""
+    response = stop(visitor, running.session_id)
+    assert response.status_code == 200
+    assert response.json() == {"session_id": running.session_id, "turn": 1, "reason": "stopped"}
+    before = running.answer()
+    visitor.read(running.session_id, running)
+    assert running.end() == "stopped"
+    assert running.answer().startswith(before)
+    (end,) = [event.json for event in running.events if event.type == "end"]
+    assert end["usage"]["output_tokens"] > 0
+    assert end["error"] is None
+
+
+def test_a_stop_without_a_body_is_enough(visitor: Visitor, running: Transcript) -> None:
+    """4a."""
+    response = visitor.http.post(f"/sessions/{running.session_id}/stop")
+    assert (response.status_code, response.json()["reason"]) == (200, "stopped")
+
+
+def test_a_stop_that_is_repeated_changes_nothing(visitor: Visitor, running: Transcript) -> None:
+    """4a.4."""
+    answers = [stop(visitor, running.session_id, turn=1).json() for _ in range(3)]
+    assert answers == [answers[0]] * 3
+    visitor.read(running.session_id, running)
+    assert [event.type for event in running.events].count("end") == 1
+
+
+def test_a_stop_after_the_end_tells_that_end(visitor: Visitor) -> None:
+    """4a.4."""
+    session_id = visitor.start(SHORT)
+    visitor.read(session_id)
+    assert stop(visitor, session_id).json()["reason"] == "stop"
+
+
+def test_a_waiting_turn_is_stopped_at_once_and_keeps_its_number(visitor: Visitor, running: Transcript) -> None:
+    """4a.3."""
+    session_id = running.session_id
+    waiting = visitor.say(session_id, SHORT)
+    last = visitor.say(session_id, SHORT)
+    assert stop(visitor, session_id, turn=waiting).json() == {
+        "session_id": session_id,
+        "turn": waiting,
+        "reason": "stopped",
+    }
+    stop(visitor, session_id, turn=1)
+    transcript = visitor.read(session_id)
+    assert [transcript.end(turn) for turn in (1, waiting, last)] == ["stopped", "stopped", "stop"]
+    assert transcript.answer(waiting) == ""
+
+
+def test_a_message_that_will_not_wait_is_refused_and_leaves_no_trace(visitor: Visitor, running: Transcript) -> None:
+    """4.5."""
+    response = visitor.http.post(f"/sessions/{running.session_id}/messages", json={"text": SHORT, "on_busy": "reject"})
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "busy")
+    stop(visitor, running.session_id)
+    assert visitor.say(running.session_id, SHORT) == 2
+
+
+def test_an_interrupting_message_is_answered_next(visitor: Visitor, running: Transcript) -> None:
+    """4.5: what runs and what waits is stopped."""
+    visitor.say(running.session_id, SHORT)
+    began = time.monotonic()
+    response = visitor.http.post(
+        f"/sessions/{running.session_id}/messages", json={"text": SHORT, "on_busy": "interrupt"}
+    )
+    assert (response.status_code, response.json()["turn"]) == (202, 3)
+    transcript = visitor.read(running.session_id)
+    assert [transcript.end(turn) for turn in (1, 2, 3)] == ["stopped", "stopped", "stop"]
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"turn": 7}, 404, "no_such_turn"),
+        ({"turn": 0}, 422, "invalid_body"),
+        ({"turn": "1"}, 422, "invalid_body"),
+        ({"turns": 1}, 422, "invalid_body"),
+        ([], 422, "invalid_body"),
+    ],
+)
+def test_a_stop_of_what_is_not_is_refused(visitor: Visitor, body: object, status: int, code: str) -> None:
+    """2.1, 4a."""
+    session_id = visitor.start(SHORT)
+    visitor.read(session_id)
+    response = visitor.http.post(f"/sessions/{session_id}/stop", json=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+
+
+def test_a_stranger_stops_nothing(visitor: Visitor, running: Transcript) -> None:
+    """2.2: and learns nothing."""
+    with Visitor(str(visitor.http.base_url)) as stranger:
+        stranger.start(SHORT)
+        refused = stop(stranger, running.session_id)
+        assert refused.content == stop(stranger, "00" + "A" * 22).content
+    assert refused.status_code == 404
+    seen = len(running.answer())
+    with visitor.events(running.session_id, running.cursor, until_end=False) as events:
+        for event in events:
+            running.take(event)
+            if len(running.answer()) > seen:
+                break
+
+
+def test_a_message_says_what_to_do_when_busy_or_is_refused(visitor: Visitor) -> None:
+    """4.3, 4.5."""
+    session_id = visitor.start(SHORT)
+    response = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": "x", "on_busy": "panic"})
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_body")
+    wait_until(
+        lambda: visitor.http.get(f"/sessions/{session_id}").json()["state"] == "idle", description="the turn ended"
+    )
