@@ -1,9 +1,16 @@
 -- Writes a user's message: starts the session if asked to, then the turn, or lets it wait behind the one that runs.
 local session_id, owner, create, kind, title = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key, digest, message, queue_limit, ttl, on_busy = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10], ARGV[11]
+local may_return = ARGV[12] == '1' -- the id is made of a key, so that it may come again when this session is gone
 
 local held = redis.call('HMGET', META, 'owner', 'state', 'top', 'turn')
 if not held[1] and create == '1' then
+  if may_return and redis.call('HEXISTS', META, 'base') == 0 then
+    -- A session that expired was written to at least one time to live ago: another period, another hundred of epochs.
+    local base = 100 * (math.floor(now() / ttl) % 9)
+    epoch_base(META)
+    redis.call('HSET', META, 'base', base)
+  end
   redis.call('HSET', META, 'owner', owner, 'kind', kind, 'title', title, 'state', 'idle', 'last', 0, 'turn', 0, 'top', '0.0-0')
   held = { owner, 'idle', '0.0-0' }
 elseif held[1] ~= owner then

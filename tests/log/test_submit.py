@@ -8,6 +8,7 @@ from midsentence.events import Queued
 from midsentence.ids import EventId
 from midsentence.log import SessionLog, Submitted
 from midsentence.owners import Owners
+from tests.support.redises import everywhere
 
 pytestmark = pytest.mark.anyio
 AWKWARD = 'a\r\nb \u2028 \x00 😀 "\\ {{}} event: end'
@@ -78,8 +79,21 @@ async def test_a_deleted_session_never_was(log: SessionLog, store: Store) -> Non
     await log.delete(session_id, "ann")
     with pytest.raises(SessionNotFoundError):
         await log.read(session_id)
-    (left,) = await store.pipeline().keys(f"*{session_id}*").execute()
-    assert left == []
+    left = await everywhere(store, "KEYS", f"*{session_id}*")
+    (kept,) = await store.execute(("HKEYS", left[0].decode()))
+    assert (len(left), set(kept)) == (1, {b"run", b"base"}), "all that stays is where the epochs of its name go on"
+
+
+async def test_a_name_that_comes_again_numbers_its_events_anew(log: SessionLog) -> None:
+    """1.1 of the protocol, FAULTS 17: a cursor of the session that was deleted is none of the one that is."""
+    first, _ = await log.start("ann", "hello", key="k", secret="s" * 16)
+    old = (await log.read(first)).top
+    await log.delete(first, "ann")
+    second, turn = await log.start("ann", "hello", key="k", secret="s" * 16)
+    assert (second, turn) == (first, 1)
+    view = await log.read(second, old)
+    assert view.top != old
+    assert view.fold is not None
 
 
 async def test_every_key_has_a_time_to_live_from_its_creation(log: SessionLog, owners: Owners, store: Store) -> None:
@@ -87,11 +101,8 @@ async def test_every_key_has_a_time_to_live_from_its_creation(log: SessionLog, o
     await log.say(session_id, "ann", "second", key="k")
     await owners.note("ann", session_id)
     await owners.secret()
-    (names,) = await store.pipeline().keys("*").execute()
-    pipeline = store.pipeline()
-    for name in names:
-        pipeline.pttl(name)
-    lives = dict(zip(names, await pipeline.execute(), strict=True))
+    names = [name.decode() for name in await everywhere(store, "KEYS", "*")]
+    lives = dict(zip(names, await store.execute(*(("PTTL", name) for name in names)), strict=True))
     assert len(lives) >= 7
     assert {name for name, left in lives.items() if left <= 0} == set()
 
