@@ -81,6 +81,15 @@ def test_state_is_sent_when_it_changes_and_only_then(visitor: Visitor) -> None:
     assert [event.type for event in transcript.events][-1] == "state"
 
 
+def test_state_names_the_model_that_answers(visitor: Visitor) -> None:
+    """5.13: the same that `start` names."""
+    session_id = visitor.start(SHORT)
+    visitor.read(session_id)
+    with visitor.events(session_id, "1.0-0") as events:
+        told = {event.type: event.json for event in events}
+    assert told["state"]["model"] == told["start"]["model"]
+
+
 def test_every_event_of_the_log_has_an_id_and_no_other_event_has_one(visitor: Visitor, deployment: Deployment) -> None:
     """1.2, 5.5, 5.6: an id is a cursor; a browser must never learn one from `state` or `ping`."""
     session_id = visitor.start(MEDIUM)
