@@ -76,7 +76,8 @@ def test_a_model_that_fails_ends_the_turn_with_its_reason_and_spoils_nothing(
     provoke(stack, fault)
     try:
         session_id = visitor.start("Will you fail?")
-        transcript = visitor.read(session_id)
+        # From the message on: a model that fails at once has failed before a reader comes, who would get a snapshot.
+        transcript = visitor.read(session_id, Transcript(session_id, cursor="1.0-0"))
     finally:
         recover(stack, fault)
     end = next(event for event in transcript.events if event.type == "end").json
@@ -100,7 +101,7 @@ def test_a_model_that_fails_ends_the_turn_with_its_reason_and_spoils_nothing(
     visitor.say(session_id, "And now?")
     visitor.read(session_id, transcript)
     assert (transcript.answer(2), transcript.end(2)) == ("Well.", "stop")
-    assert transcript.snapshots == 1
+    assert transcript.snapshots == 0
     assert_secret(directory, str(transcript.events))
 
 
@@ -175,7 +176,7 @@ def test_a_transcript_holds_a_failed_answer_as_the_snapshot_does(stack: Stack, v
     """5.14, 5.15: folded from the events or read as a whole, a failure is the same."""
     provoke(stack, FAULTS["an error in mid-stream"])
     session_id = visitor.start("Will you fail?")
-    live = visitor.read(session_id)
+    live = visitor.read(session_id, Transcript(session_id, cursor="1.0-0"))
     late = visitor.read(session_id, Transcript(session_id))
     assert [event.type for event in late.events] == ["snapshot", "state"]
-    assert late.messages == live.messages
+    assert late.messages[1:] == live.messages, "but for the message, which live was read from"

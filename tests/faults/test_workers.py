@@ -13,18 +13,20 @@ from tests.support.processes import Stack, WorkerChild
 from tests.support.upstream import Answer, Upstream
 from tests.support.waiting import wait_until
 
-# What the tests' stack sets, and how much later than its end somebody looks.
+# What the tests' stack sets, and how much later than its end somebody looks, on a busy machine too.
 LEASE_SECONDS = 2
-LOOK_SECONDS = 1.5
+LOOK_SECONDS = 3
 DRAIN_SECONDS = 2
+# Within which a worker hangs up on a model that it asks for nothing any more.
+HANG_UP_SECONDS = 5
 FIRST = ["One ", "mind ", "begins", ", ", "断线", "😀", " and ", "is ", "gone", "."]
 SECOND = ["Another ", "mind ", "says ", "something ", "else", "。"]
 
 
 @pytest.fixture
-def pair(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
+def pair(tmp_path: Path, upstream: Upstream, stack_settings: dict[str, str]) -> Generator[Stack]:
     """A house with two workers, for this test alone."""
-    yield from running(Stack(tmp_path, upstream, workers=2))
+    yield from running(Stack(tmp_path, upstream, workers=2, settings=stack_settings))
 
 
 @pytest.fixture
@@ -97,7 +99,9 @@ def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing_more(pair: Sta
     before = log_of(pair, session_id)
     sleeper.resume()
     wait_until(
-        lambda: pair.upstream.requests[0].disconnected, description="the sleeper hung up on its model", timeout=3
+        lambda: pair.upstream.requests[0].disconnected,
+        description="the sleeper hung up on its model",
+        timeout=HANG_UP_SECONDS,
     )
     wait_until(lambda: "turn_lost" in sleeper.log, description="the sleeper knows that it lost the turn")
     assert log_of(pair, session_id) == before
@@ -124,7 +128,9 @@ def test_a_paused_worker_that_wakes_into_the_next_attempt_writes_nothing_into_it
         second.release(2)
         take_until(transcript, events, lambda: transcript.answer() == "".join(SECOND[:2]))
         sleeper.resume()
-        wait_until(lambda: pair.upstream.requests[0].disconnected, description="the sleeper hung up", timeout=3)
+        wait_until(
+            lambda: pair.upstream.requests[0].disconnected, description="the sleeper hung up", timeout=HANG_UP_SECONDS
+        )
         second.release_all()
         for event in events:
             transcript.take(event)
@@ -214,28 +220,36 @@ def test_a_worker_that_is_told_to_stop_finishes_what_ends_within_its_grace(stack
     assert len(stack.upstream.requests) == 1
 
 
-def test_a_worker_that_is_told_to_stop_hands_over_what_does_not(pair: Stack, visitor_of_pair: Visitor) -> None:
-    """The other worker begins at once, not after the lease; the attempt counts against nobody."""
-    visitor = visitor_of_pair
-    first, second = Answer(FIRST, gate=True), Answer(SECOND)
-    pair.upstream.answers += [first, second]
-    session_id = visitor.start("Is anybody there?")
-    transcript = Transcript(session_id)
-    with visitor.events(session_id) as events:
-        first.release(3)
-        take_until(transcript, events, lambda: transcript.answer() == "".join(FIRST[:3]))
-        leaving = holder(pair, session_id)
-        leaving.process.terminate()
-        told = time.monotonic()
-        take_until(transcript, events, lambda: transcript.events[-1].type == "reset")
-        assert DRAIN_SECONDS - 0.5 < time.monotonic() - told < DRAIN_SECONDS + LEASE_SECONDS / 2
-        for event in events:
-            transcript.take(event)
-    assert leaving.process.wait(5) == 0
-    assert (transcript.answer(), transcript.end(), transcript.snapshots) == ("".join(SECOND), "stop", 1)
-    start = [event.json for event in transcript.events if event.type == "start"][-1]
-    assert start["attempt"] == 1
-    assert pair.upstream.requests[0].disconnected, "the first model is paid no longer"
+class TestHandOver:
+    @pytest.fixture
+    def stack_settings(self) -> dict[str, str]:
+        # So long that whoever waited for it would be noticed.
+        return {"MIDSENTENCE_LEASE_SECONDS": "30"}
+
+    def test_a_worker_that_is_told_to_stop_hands_over_what_does_not(
+        self, pair: Stack, visitor_of_pair: Visitor
+    ) -> None:
+        """The other worker begins at once, not after the lease; the attempt counts against nobody."""
+        visitor = visitor_of_pair
+        first, second = Answer(FIRST, gate=True), Answer(SECOND)
+        pair.upstream.answers += [first, second]
+        session_id = visitor.start("Is anybody there?")
+        transcript = Transcript(session_id)
+        with visitor.events(session_id) as events:
+            first.release(3)
+            take_until(transcript, events, lambda: transcript.answer() == "".join(FIRST[:3]))
+            leaving = holder(pair, session_id)
+            leaving.process.terminate()
+            told = time.monotonic()
+            take_until(transcript, events, lambda: transcript.events[-1].type == "reset")
+            assert DRAIN_SECONDS - 0.5 < time.monotonic() - told < DRAIN_SECONDS + LOOK_SECONDS
+            for event in events:
+                transcript.take(event)
+        assert leaving.process.wait(5) == 0
+        assert (transcript.answer(), transcript.end(), transcript.snapshots) == ("".join(SECOND), "stop", 1)
+        start = [event.json for event in transcript.events if event.type == "start"][-1]
+        assert start["attempt"] == 1
+        assert pair.upstream.requests[0].disconnected, "the first model is paid no longer"
 
 
 @pytest.fixture
@@ -253,7 +267,7 @@ def test_a_viewer_who_comes_before_any_worker_keeps_the_first_token(unstaffed: S
         asked = time.monotonic()
         with visitor.events(session_id) as events:
             take_until(transcript, events, lambda: transcript.state)
-            assert time.monotonic() - asked < 1
+            assert time.monotonic() - asked < 3
             assert transcript.state["state"] == "queued"
             assert transcript.answer() == ""
             unstaffed.workers.append(WorkerChild(tmp_path, unstaffed.environment))
@@ -290,5 +304,5 @@ def test_a_deleted_sessions_model_is_paid_no_longer(stack: Stack, visitor: Visit
         next(event for event in events if event.type == "delta")
     assert visitor.http.delete(f"/sessions/{session_id}").status_code == 204
     (request,) = stack.upstream.requests
-    wait_until(lambda: request.disconnected, description="the worker hung up on the model", timeout=LEASE_SECONDS)
+    wait_until(lambda: request.disconnected, description="the worker hung up on the model", timeout=HANG_UP_SECONDS)
     assert log_of(stack, session_id) == []

@@ -16,12 +16,13 @@ from midsentence import keys
 from midsentence.connection import Store
 from midsentence.events import Delta
 from midsentence.jobs import Claim, Jobs
-from midsentence.log import Write
+from midsentence.log import Kind, SessionLog, Submitted, Write
 from midsentence.settings import Settings
 from midsentence_server import requests
 from midsentence_server.app import create_app
 from midsentence_server.services import Services
 from midsentence_server.stream import TRANSPORT
+from tests.support.client import lines_of, parse
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -124,7 +125,9 @@ class Client:
         return bool(self.sent) and self.sent[-1].get("more_body") is False
 
 
-def open_stream(at: House, client: Client, *, path: str = "", transport: Transport | None = None) -> asyncio.Task[None]:
+def open_stream(
+    at: House, client: Client, *, path: str = "", query: bytes = b"", transport: Transport | None = None
+) -> asyncio.Task[None]:
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -132,7 +135,7 @@ def open_stream(at: House, client: Client, *, path: str = "", transport: Transpo
         "method": "GET",
         "scheme": "http",
         "path": path or f"/sessions/{at.session_id}/events",
-        "query_string": b"",
+        "query_string": query,
         "headers": [(b"host", b"midsentence.test"), (b"cookie", b"midsentence=" + at.cookie.encode())],
         "extensions": {} if transport is None else {TRANSPORT: transport},
     }
@@ -285,6 +288,29 @@ async def test_a_draining_server_sends_its_readers_away_and_is_not_ready() -> No
         assert b"event: end" not in client.body
         await open_stream(at, probe, path="/readyz")
         assert probe.sent[0]["status"] == 503
+
+
+async def test_a_model_that_is_faster_than_its_one_shot_reader_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """7.1: text that was there before the stream attached comes piece by piece, and nobody is told to begin again."""
+    start = SessionLog.start
+
+    async def answered_at_once(log: SessionLog, owner: str, text: str, *, kind: Kind) -> Submitted:
+        submitted = await start(log, owner, text, kind=kind)
+        (claim,) = await Jobs(at.store).claim("worker", "a model", 1)
+        deltas = [(Delta(piece).type, Delta(piece).encoded()) for piece in ("Al", "ready")]
+        await log.write([Write(claim.lease, 1, deltas)])
+        return submitted
+
+    async with house(push=True) as at:
+        monkeypatch.setattr(SessionLog, "start", answered_at_once)
+        client = Client()
+        task = open_stream(at, client, path="/push", query=b"param=x")
+        await hears(client, b"ready")
+        client.leave()
+        await task
+    events = list(parse(lines_of(iter([client.body]))))
+    assert [(event.type, event.data) for event in events] == [("", ""), ("message", "Al"), ("message", "ready")]
+    assert [str(event.id).partition("/")[2] for event in events] == ["1.0-0", "1.1-1", "1.1-2"]
 
 
 @pytest.mark.parametrize("pieces", [[], [b'{"text": "x']], ids=["nothing", "a part"])
