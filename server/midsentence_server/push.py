@@ -20,6 +20,8 @@ _END = "[END]"
 # Where the model itself says [END]: so many characters go ahead in an event of their own, whose id has the mark below.
 _HEAD_CHARS = 3
 _HALF = "+"
+# What was asked: the first event of the session.
+_MESSAGE = EventId(1, 0, 0)
 _OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*"}
 # U+2028 is a line break to Python's splitlines and none to an event stream (HTML standard, 9.2.5).
 _LINE = re.compile(r"\r\n|\r|\n")
@@ -43,8 +45,10 @@ async def push(request: Request) -> Response:
     requests.check_text(text, at.settings)
     owner = await at.visitors.owner(request) or new_owner()
     session_id = (await at.log.start(owner, text, kind="push")).session_id
-    # From the message on, so that its id, the first that the client learns, is there before any token is.
-    return EventStream(at.hub, at.settings, session_id, None, OneShot(session_id), until_end=True)
+    # From the message on, whose id the client learns before there is any token; a snapshot would take a model that was
+    # faster than we are for an answer whose place was lost.
+    dialect = OneShot(session_id, begins_at=_MESSAGE)
+    return EventStream(at.hub, at.settings, session_id, _MESSAGE, dialect, until_end=True)
 
 
 async def _resumed(request: Request, capability: str) -> Response:
@@ -67,21 +71,23 @@ class OneShot:
     ping = b": ping\n\n"
     headers = {**HEADERS, **_OPEN_TO_ALL}  # noqa: RUF012 - read alone
 
-    def __init__(self, session_id: str, *, owes_half: EventId | None = None) -> None:
+    def __init__(self, session_id: str, *, begins_at: EventId | None = None, owes_half: EventId | None = None) -> None:
         self._session_id = session_id
-        self._owes_half = owes_half
         self.over = False
+        # Goes ahead of all that the log holds.
+        self._ahead = b""
+        if begins_at is not None:
+            self._ahead = self._learnt(begins_at)
+        elif owes_half is not None:
+            self._ahead = self._event(owes_half, _END[_HEAD_CHARS:])
 
     def admits(self, view: View) -> bool:
         # The id of an event opens the answer that was asked for here, and no session of anybody's.
         return view.kind == "push"
 
     def render(self, wire: bytes) -> bytes:
-        rendered = b""
-        if self._owes_half is not None:
-            rendered = self._event(self._owes_half, _END[_HEAD_CHARS:])
-            self._owes_half = None
-        return rendered + b"".join(
+        ahead, self._ahead = self._ahead, b""
+        return ahead + b"".join(
             self._render(block + b"\n\n") for block in wire.split(b"\n\n")[:-1] if block.startswith(b"id: ")
         )
 
@@ -99,13 +105,12 @@ class OneShot:
             case "reset":
                 return b"id: %b\nevent: reset\ndata: %b\n\n" % (self._name(event.id), event.data)
             case _:
-                # No data, hence no event in the page; but the id is learnt, and a reconnect asks nothing twice.
-                return b"id: %b\n\n" % self._name(event.id)
+                return self._learnt(event.id)
 
     def _caught_up(self, event_id: EventId, snapshot: Snapshot) -> bytes:
-        """All so far: of a fresh answer nothing; of one whose cursor was lost, its text from the beginning."""
+        """The answer from its beginning, since the place in it was lost."""
         answer = next((entry for entry in snapshot.messages if entry.role == "assistant"), None)
-        rendered = b"id: %b\n\n" % self._name(event_id)
+        rendered = self._learnt(event_id)
         if answer is None:
             return rendered
         if answer.text:
@@ -116,6 +121,10 @@ class OneShot:
             error = answer.error
             rendered += (self._failed(error) if isinstance(error, Failure) else b"") + self._event(event_id, _END)
         return rendered
+
+    def _learnt(self, event_id: EventId) -> bytes:
+        # No data, hence no event in the page; but the id is learnt, and a reconnect asks nothing twice.
+        return b"id: %b\n\n" % self._name(event_id)
 
     def _text(self, event_id: EventId, text: str) -> bytes:
         if text != _END:

@@ -1,6 +1,7 @@
 """Questions that both the demo model and the tests' scripted one answer, at about the same length."""
 
-# At the demo's reading speed: 0.2 s, 2 s, and more than any test takes. Whoever asks the last one deletes the session.
+# At the demo's reading speed: 0.2 s, 2 s, 4 s, and more than any test takes. Whoever asks the last deletes the session.
 SHORT = "Please write 5 words. tokens=5 rate=100 seed=1"
 MEDIUM = "Please write 60 words. tokens=60 rate=40 seed=3"
+SLOW = "Please write 140 words. tokens=140 rate=40 seed=7"
 LONG = "Please write 900 words. tokens=900 rate=30 seed=5"

@@ -7,7 +7,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from tests.protocol.conftest import Deployment
-from tests.protocol.questions import LONG, MEDIUM, SHORT
+from tests.protocol.questions import LONG, MEDIUM, SHORT, SLOW
 from tests.support.client import SentEvent, Transcript, Visitor, lines_of, parse
 
 MALFORMED = {
@@ -116,7 +116,7 @@ def test_the_header_wins_over_the_query(owner: Visitor, finished: str) -> None:
 
 def test_a_snapshot_names_the_cursor_from_which_its_events_go_on(visitor: Visitor) -> None:
     """5.4: in the middle of an answer: who leaves after the snapshot alone misses nothing."""
-    session_id = visitor.start(MEDIUM)
+    session_id = visitor.start(SLOW)
     transcript = Transcript(session_id)
     visitor.read(session_id, transcript, limit=4)
     assert transcript.events[-1].type == "delta"
@@ -130,7 +130,7 @@ def test_a_snapshot_names_the_cursor_from_which_its_events_go_on(visitor: Visito
 
 def test_the_snapshot_as_json_names_it_too(visitor: Visitor) -> None:
     """6: `cursor` beside the snapshot's data: GET the session, then its events from there."""
-    session_id = visitor.start(MEDIUM)
+    session_id = visitor.start(SLOW)
     visitor.read(session_id, limit=3)
     body = visitor.http.get(f"/sessions/{session_id}").json()
     assert set(body) == {"session_id", "state", "messages", "cursor"}

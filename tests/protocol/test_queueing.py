@@ -1,6 +1,6 @@
 """Rule 4.5: a message that comes while an answer is written waits for its turn."""
 
-from tests.protocol.questions import LONG, MEDIUM, SHORT
+from tests.protocol.questions import LONG, MEDIUM, SHORT, SLOW
 from tests.protocol.refused import assert_refused
 from tests.support.client import Transcript, Visitor
 
@@ -9,7 +9,7 @@ QUEUE_LIMIT = 8
 
 def test_a_second_message_waits_and_is_answered_next(visitor: Visitor) -> None:
     """4.5: its number at once, its place in `state`, its turn after the first one's end."""
-    session_id = visitor.start(MEDIUM)
+    session_id = visitor.start(SLOW)
     assert visitor.say(session_id, "And 5 words more? tokens=5 seed=2", **{"Idempotency-Key": "mine"}) == 2
     assert visitor.say(session_id, "And 6 words more? tokens=6 seed=4") == 3
     transcript = visitor.read(session_id)

@@ -1,0 +1,340 @@
+"""A stream at the ASGI level, where a client can leave, stall and hang exactly where a test wants it to."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import fakeredis
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.types import Message, Scope
+
+from midsentence import keys
+from midsentence.connection import Store
+from midsentence.events import Delta
+from midsentence.jobs import Claim, Jobs
+from midsentence.log import Kind, SessionLog, Submitted, Write
+from midsentence.settings import Settings
+from midsentence_server import requests
+from midsentence_server.app import create_app
+from midsentence_server.services import Services
+from midsentence_server.stream import TRANSPORT
+from tests.support.client import lines_of, parse
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+STUCK_SECONDS = 0.2
+
+
+@dataclass
+class House:
+    """The application on a Redis in memory, one session that runs, and the worker's hand in its log."""
+
+    app: Starlette
+    store: Store
+    session_id: str
+    cookie: str
+    claim: Claim
+    written: int = 1
+
+    @property
+    def services(self) -> Services:
+        return self.app.state.services
+
+    async def write(self, text: str) -> None:
+        """Append one delta, as the turn's worker does."""
+        delta = Delta(text)
+        write = Write(self.claim.lease, self.written, [(delta.type, delta.encoded())])
+        (outcome,) = await self.services.log.write([write])
+        assert cast("Any", outcome).status == "ok"
+        self.written += 1
+
+    async def subscriptions(self) -> int:
+        """As Redis counts them."""
+        pipeline = self.store.pipeline()
+        pipeline.execute_command("PUBSUB", "SHARDNUMSUB", keys.session(self.session_id).live)
+        ((_, count),) = await pipeline.execute()
+        return count
+
+    def followed(self) -> int:
+        return len(self.services.hub._feeds)  # pyright: ignore[reportPrivateUsage]
+
+
+@asynccontextmanager
+async def house(**settings: object) -> AsyncGenerator[House]:
+    chosen = Settings.model_validate({"partitions": 1, "stuck_reader_seconds": STUCK_SECONDS, **settings})
+    store = Store(chosen, fakeredis.FakeAsyncRedis(server_type="valkey"))
+    app = create_app(chosen, store)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://midsentence.test") as client:
+            response = await client.post("/sessions", json={"text": "Is anybody there?"})
+            assert response.status_code == 202
+            cookie = client.cookies["midsentence"]
+        (claim,) = await Jobs(store).claim("worker", "a model", 1)
+        yield House(app, store, response.json()["session_id"], cookie, claim)
+
+
+class Transport:
+    """In the place of the server's connection."""
+
+    def __init__(self) -> None:
+        self.aborted = 0
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+@dataclass
+class Client:
+    """One request and the connection it came on."""
+
+    sent: list[Message] = field(default_factory=list[Message])
+    transport: Transport = field(default_factory=Transport)
+    reads: asyncio.Event = field(default_factory=asyncio.Event)
+    _incoming: asyncio.Queue[Message] = field(default_factory=asyncio.Queue[Message])
+
+    def __post_init__(self) -> None:
+        self.reads.set()
+        self._incoming.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+
+    def stall(self) -> None:
+        """Take nothing more: the server's buffer is full."""
+        self.reads.clear()
+
+    def leave(self) -> None:
+        self._incoming.put_nowait({"type": "http.disconnect"})
+
+    async def receive(self) -> Message:
+        return await self._incoming.get()
+
+    async def send(self, message: Message) -> None:
+        await self.reads.wait()
+        self.sent.append(message)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self.sent) and self.sent[-1].get("more_body") is False
+
+
+def open_stream(
+    at: House, client: Client, *, path: str = "", query: bytes = b"", transport: Transport | None = None
+) -> asyncio.Task[None]:
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path or f"/sessions/{at.session_id}/events",
+        "query_string": query,
+        "headers": [(b"host", b"midsentence.test"), (b"cookie", b"midsentence=" + at.cookie.encode())],
+        "extensions": {} if transport is None else {TRANSPORT: transport},
+    }
+    return asyncio.create_task(cast("Any", at.app(scope, client.receive, client.send)))
+
+
+async def hears(client: Client, text: bytes) -> None:
+    await eventually(lambda: text in client.body, description=f"the client has {text!r}")
+
+
+async def test_the_headers_and_a_comment_come_before_what_the_log_holds() -> None:
+    async with house() as at:
+        client = Client()
+        task = open_stream(at, client)
+        await hears(client, b"event: state")
+        start, comment, first = client.sent
+        assert start["type"] == "http.response.start"
+        assert comment["body"].startswith(b":")
+        assert b"event: snapshot" in first["body"]
+        client.leave()
+        await task
+
+
+async def test_a_client_who_leaves_ends_the_stream_and_its_subscription() -> None:
+    async with house() as at:
+        client = Client()
+        task = open_stream(at, client)
+        await hears(client, b"event: state")
+        assert (at.followed(), await at.subscriptions()) == (1, 1)
+        client.leave()
+        await asyncio.wait_for(task, 1)
+        assert at.followed() == 0
+        await eventually(lambda: none(at), description="Redis counts no subscription")
+
+
+async def none(at: House) -> bool:
+    return await at.subscriptions() == 0
+
+
+async def test_a_server_that_gives_a_stream_up_leaves_nothing_of_it() -> None:
+    """What is left at the end of its grace is cancelled."""
+    async with house() as at:
+        client = Client()
+        task = open_stream(at, client)
+        await hears(client, b"event: state")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert at.followed() == 0
+        await eventually(lambda: none(at), description="Redis counts no subscription")
+
+
+async def test_two_readers_share_one_subscription_and_both_get_everything() -> None:
+    async with house() as at:
+        one, two = Client(), Client()
+        tasks = [open_stream(at, one), open_stream(at, two)]
+        await hears(one, b"event: state")
+        await hears(two, b"event: state")
+        assert (at.followed(), await at.subscriptions()) == (1, 1)
+        await at.write("to both")
+        await hears(one, b"to both")
+        await hears(two, b"to both")
+        one.leave()
+        await asyncio.wait_for(tasks[0], 1)
+        assert (at.followed(), await at.subscriptions()) == (1, 1), "the other still listens"
+        await at.write("to one")
+        await hears(two, b"to one")
+        assert b"to one" not in one.body
+        two.leave()
+        await asyncio.wait_for(tasks[1], 1)
+        assert at.followed() == 0
+
+
+async def test_a_reader_who_takes_nothing_is_cut_and_costs_the_others_nothing() -> None:
+    """FAULT 31: the deadline, then the connection itself: a polite close would wait for the same full buffer."""
+    async with house() as at:
+        stuck, other = Client(), Client()
+        tasks = [open_stream(at, stuck, transport=stuck.transport), open_stream(at, other, transport=other.transport)]
+        await hears(stuck, b"event: state")
+        await hears(other, b"event: state")
+        stuck.stall()
+        began = asyncio.get_running_loop().time()
+        for number in range(20):
+            await at.write(f"<{number}>")
+            await hears(other, f"<{number}>".encode())
+        assert asyncio.get_running_loop().time() - began < STUCK_SECONDS * 5, "nobody waited for who is stuck"
+        await asyncio.wait_for(tasks[0], STUCK_SECONDS + 1)
+        assert asyncio.get_running_loop().time() - began >= STUCK_SECONDS
+        assert stuck.transport.aborted == 1
+        assert b"<0>" not in stuck.body
+        await at.write("after it")
+        await hears(other, b"after it")
+        assert other.transport.aborted == 0
+        other.leave()
+        await tasks[1]
+        assert at.followed() == 0
+
+
+async def test_a_reader_who_is_slow_but_reads_is_not_cut() -> None:
+    """Each write has its own deadline: what counts is progress. What was missed meanwhile comes in one piece."""
+    async with house(stuck_reader_seconds=1) as at:
+        client = Client()
+        task = open_stream(at, client, transport=client.transport)
+        await hears(client, b"event: state")
+        for round_ in range(3):
+            client.stall()
+            for number in range(5):
+                await at.write(f"<{round_}{number}>")
+            await asyncio.sleep(0.4)  # together longer than one deadline
+            client.reads.set()
+            await hears(client, f"<{round_}4>".encode())
+        assert client.transport.aborted == 0
+        assert client.body.count(b"event: delta") == 15
+        assert len(client.sent) < 15, "writes were gathered"
+        client.leave()
+        await task
+
+
+async def test_without_the_extension_a_stuck_reader_is_let_go_all_the_same() -> None:
+    """Another ASGI server than ours closes the connection when the application returns."""
+    async with house() as at:
+        client = Client()
+        task = open_stream(at, client)
+        await hears(client, b"event: state")
+        client.stall()
+        await at.write("x")
+        await asyncio.wait_for(task, STUCK_SECONDS + 1)
+        assert at.followed() == 0
+
+
+async def test_a_silent_stream_pings() -> None:
+    async with house(ping_seconds=0.05) as at:
+        client = Client()
+        task = open_stream(at, client)
+        await eventually(lambda: client.body.count(b"event: ping\ndata: {}\n\n") >= 3, description="three pings")
+        client.leave()
+        await task
+
+
+async def test_a_draining_server_sends_its_readers_away_and_is_not_ready() -> None:
+    """5.9: `retry:`, then a clean end without `end`."""
+    async with house() as at:
+        client, probe = Client(), Client()
+        task = open_stream(at, client)
+        await hears(client, b"event: state")
+        at.services.hub.drain()
+        await asyncio.wait_for(task, 1)
+        assert client.is_closed
+        assert client.sent[-1]["body"].startswith(b"retry: ")
+        assert b"event: end" not in client.body
+        await open_stream(at, probe, path="/readyz")
+        assert probe.sent[0]["status"] == 503
+
+
+async def test_a_model_that_is_faster_than_its_one_shot_reader_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """7.1: text that was there before the stream attached comes piece by piece, and nobody is told to begin again."""
+    start = SessionLog.start
+
+    async def answered_at_once(log: SessionLog, owner: str, text: str, *, kind: Kind) -> Submitted:
+        submitted = await start(log, owner, text, kind=kind)
+        (claim,) = await Jobs(at.store).claim("worker", "a model", 1)
+        deltas = [(Delta(piece).type, Delta(piece).encoded()) for piece in ("Al", "ready")]
+        await log.write([Write(claim.lease, 1, deltas)])
+        return submitted
+
+    async with house(push=True) as at:
+        monkeypatch.setattr(SessionLog, "start", answered_at_once)
+        client = Client()
+        task = open_stream(at, client, path="/push", query=b"param=x")
+        await hears(client, b"ready")
+        client.leave()
+        await task
+    events = list(parse(lines_of(iter([client.body]))))
+    assert [(event.type, event.data) for event in events] == [("", ""), ("message", "Al"), ("message", "ready")]
+    assert [str(event.id).partition("/")[2] for event in events] == ["1.0-0", "1.1-1", "1.1-2"]
+
+
+@pytest.mark.parametrize("pieces", [[], [b'{"text": "x']], ids=["nothing", "a part"])
+async def test_a_body_that_trickles_in_is_refused_in_time(monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]) -> None:
+    """2.1: 408 body_too_slow, and the connection is not used again."""
+    monkeypatch.setattr(requests, "_BODY_SECONDS", 0.1)
+    incoming: asyncio.Queue[Message] = asyncio.Queue()
+    for piece in pieces:
+        incoming.put_nowait({"type": "http.request", "body": piece, "more_body": True})
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with house() as at:
+        scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/sessions",
+            "query_string": b"",
+            "headers": [(b"host", b"midsentence.test"), (b"content-type", b"application/json")],
+        }
+        await asyncio.wait_for(cast("Any", at.app(scope, incoming.get, send)), 2)
+    headers = dict(sent[0]["headers"])
+    assert (sent[0]["status"], headers[b"connection"]) == (408, b"close")
+    assert b"body_too_slow" in sent[1]["body"]
