@@ -10,8 +10,8 @@ for _, session_id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', whole(t
   else
     local base, epoch = epoch_base(meta), tonumber(held[7])
     if base ~= tonumber(held[8]) then
-      -- Another process gave the last one, and perhaps more that are lost: go on in a hundred that it did not touch.
-      epoch = math.max(base, (math.floor(epoch / 100) + 1) * 100)
+      -- Another process gave the last one, and perhaps more that are lost: go on in a ten that it did not touch.
+      epoch = math.max(base, (math.floor(epoch / 10) + 1) * 10)
     end
     epoch = math.min(epoch + 1, 999)
     redis.call('HSET', meta, 'epoch', epoch, 'epoch_base', base)

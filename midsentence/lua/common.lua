@@ -13,7 +13,8 @@ local run_id
 
 -- Where a session's epochs begin under this Redis process. What a failover took back, or a restart that lost its last
 -- second, was numbered by a process that is gone, and must not come again with another content; so every process that a
--- session meets begins at a hundred of its own. The first begins at 0.
+-- session meets begins at a ten of its own, one of forty. The first begins at 0. A turn is hardly taken over ten times
+-- within one process, and may outlive dozens of them: an epoch has three digits.
 local function epoch_base(meta)
   if not run_id then
     -- fakeredis has no INFO, and never fails over.
@@ -26,10 +27,10 @@ local function epoch_base(meta)
   end
   local base = 0
   if known[1] then
-    local hundred = tonumber(string.sub(run_id, 1, 4), 16) or 0
-    base = 100 * (1 + hundred % 8)
+    local ten = tonumber(string.sub(run_id, 1, 4), 16) or 0
+    base = 10 * (1 + ten % 40)
     if base == tonumber(known[2]) then
-      base = 100 * (1 + (hundred + 1) % 8)
+      base = 10 * (1 + (ten + 1) % 40)
     end
   end
   redis.call('HSET', meta, 'run', run_id, 'base', base)

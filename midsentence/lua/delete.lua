@@ -6,7 +6,7 @@ end
 local base = epoch_base(META)
 redis.call('DEL', META, LOG, TURNS, QUEUE, SEEN)
 -- A key that is sent again makes a session of the same name: its epochs must not begin where those of this one did.
-redis.call('HSET', META, 'run', run_id, 'base', (base + 100) % 900)
+redis.call('HSET', META, 'run', run_id, 'base', (base + 200) % 410)
 redis.call('PEXPIRE', META, ARGV[3])
 redis.call('ZREM', JOBS, ARGV[1])
 redis.call('ZREM', TRIMS, ARGV[1])

@@ -3,17 +3,18 @@ local session_id, owner, create, kind, title = ARGV[1], ARGV[2], ARGV[3], ARGV[4
 local key, digest, message, queue_limit, ttl, on_busy = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10], ARGV[11]
 local may_return = ARGV[12] == '1' -- the id is made of a key, so that it may come again when this session is gone
 
-local held = redis.call('HMGET', META, 'owner', 'state', 'top', 'turn')
+local held = redis.call('HMGET', META, 'owner', 'state', 'top', 'turn', 'kind')
 if not held[1] and create == '1' then
   if may_return and redis.call('HEXISTS', META, 'base') == 0 then
-    -- A session that expired was written to at least one time to live ago: another period, another hundred of epochs.
-    local base = 100 * (math.floor(now() / ttl) % 9)
+    -- A session that expired was written to at least one time to live ago: another period, another ten of epochs.
+    local base = 10 * (math.floor(now() / ttl) % 41)
     epoch_base(META)
     redis.call('HSET', META, 'base', base)
   end
   redis.call('HSET', META, 'owner', owner, 'kind', kind, 'title', title, 'state', 'idle', 'last', 0, 'turn', 0, 'top', '0.0-0')
   held = { owner, 'idle', '0.0-0' }
-elseif held[1] ~= owner then
+elseif held[1] ~= owner or held[5] ~= kind then
+  -- Nor is a one-shot answer a conversation: its events' ids are known to whoever was shown them.
   return { 'missing', 0 }
 end
 

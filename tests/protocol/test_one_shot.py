@@ -208,6 +208,14 @@ def test_an_accept_that_excludes_event_streams_is_refused(nobody: Visitor) -> No
     assert_refused(response, 406, "not_acceptable")
 
 
+def test_nobody_goes_on_talking_in_a_one_shot_answer(owner: Visitor) -> None:
+    """7.4: its ids open that one answer, so nothing else may come to stand behind them."""
+    shot = OneShot(owner, SHORT)
+    shot.connect()
+    response = owner.http.post(f"/sessions/{shot.session_id}/messages", json={"text": SHORT})
+    assert_refused(response, 404, "not_found")
+
+
 def answer(visitor: Visitor, session_id: str) -> str:
     messages = visitor.http.get(f"/sessions/{session_id}").json()["messages"]
     (text,) = [entry["text"] for entry in messages if entry["role"] == "assistant"]

@@ -8,34 +8,45 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from midsentence.settings import Settings
+from midsentence_worker import choice
 from midsentence_worker.failures import ModelError
 from midsentence_worker.model import Message, Model, Piece, Text
-from midsentence_worker.openai_model import OpenAIModel
 
 QUESTION = (Message("user", "Is anybody there?"),)
 
 
 @asynccontextmanager
-async def model_at(address: str, *, key: str | None = None, patience: float = 10) -> AsyncGenerator[OpenAIModel, None]:
+async def model_at(
+    address: str, *, key: str | None = None, patience: float = 10, api: str = "chat"
+) -> AsyncGenerator[Model, None]:
     # Given outright, so that the environment of whoever runs the test has no say.
-    values = {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": key, "model": "scripted", "model_timeout_seconds": patience}
-    model = OpenAIModel(Settings.model_validate(values))
+    model = choice.model(
+        Settings.model_validate(
+            {
+                "OPENAI_BASE_URL": address,
+                "OPENAI_API_KEY": key,
+                "model": "scripted",
+                "model_timeout_seconds": patience,
+                "api": api,
+            }
+        )
+    )
     try:
         yield model
     finally:
         await model.aclose()
 
 
-async def answered(model: Model, messages: Sequence[Message] = QUESTION) -> list[Piece]:
-    async with aclosing(model.stream(messages)) as pieces:
+async def answered(model: Model, messages: Sequence[Message] = QUESTION, mark: str = "") -> list[Piece]:
+    async with aclosing(model.stream(messages, mark)) as pieces:
         return [piece async for piece in pieces]
 
 
-async def failed(model: Model, messages: Sequence[Message] = QUESTION) -> tuple[str, ModelError]:
+async def failed(model: Model, messages: Sequence[Message] = QUESTION, mark: str = "") -> tuple[str, ModelError]:
     """Ask for an answer that fails; return its text until then, and the failure."""
     text = ""
     try:
-        async with aclosing(model.stream(messages)) as pieces:
+        async with aclosing(model.stream(messages, mark)) as pieces:
             async for piece in pieces:
                 text += piece.text if isinstance(piece, Text) else ""
     except ModelError as failure:

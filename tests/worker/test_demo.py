@@ -7,8 +7,9 @@ import pytest
 from midsentence.settings import Settings
 from midsentence_worker.choice import model
 from midsentence_worker.demo import DemoModel, demo_answer
-from midsentence_worker.model import Finish, Message
+from midsentence_worker.model import CannotResumeError, Finish, Message
 from midsentence_worker.openai_model import OpenAIModel
+from midsentence_worker.responses_model import ResponsesModel
 from midsentence_worker.tokens import estimated_usage
 from tests.support.asking import answered, text_of
 
@@ -99,7 +100,9 @@ def test_it_answers_even_where_nobody_asked() -> None:
         ({"OPENAI_API_KEY": "sk-x"}, OpenAIModel, "gpt-5-mini"),
         ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, OpenAIModel, "gpt-5-mini"),
         ({"OPENAI_API_KEY": "sk-x", "model": "llama3.2"}, OpenAIModel, "llama3.2"),
+        ({"OPENAI_API_KEY": "sk-x", "api": "responses"}, ResponsesModel, "gpt-5-mini"),
         ({"OPENAI_API_KEY": "sk-x", "model": "demo"}, DemoModel, "demo"),
+        ({"OPENAI_API_KEY": "sk-x", "model": "demo", "api": "responses"}, DemoModel, "demo"),
     ],
 )
 async def test_the_demo_answers_only_where_no_model_is_named(values: dict[str, str], kind: type, name: str) -> None:
@@ -107,6 +110,20 @@ async def test_the_demo_answers_only_where_no_model_is_named(values: dict[str, s
     chosen = model(Settings.model_validate(given))
     assert (type(chosen), chosen.name) == (kind, name)
     await chosen.aclose()
+
+
+async def test_it_goes_on_with_what_it_said() -> None:
+    answer = demo_answer(ENGLISH)
+    model_that_was_lost = DemoModel(Pace())
+    for cut in (1, 50, len(answer)):
+        rest = await answered(model_that_was_lost, [*ENGLISH, Message("assistant", answer[:cut])])
+        assert answer[:cut] + text_of(rest) == answer
+    assert model_that_was_lost.takeover == "continue"
+
+
+async def test_it_does_not_go_on_with_what_it_would_not_have_said() -> None:
+    with pytest.raises(CannotResumeError):
+        await answered(DemoModel(Pace()), [*ENGLISH, Message("assistant", "As a pirate, ")])
 
 
 async def test_it_stops_when_it_is_closed() -> None:

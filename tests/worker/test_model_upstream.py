@@ -9,6 +9,7 @@ import pytest
 
 from midsentence_worker.model import Message
 from tests.support.asking import answered, failed, model_at, text_of
+from tests.support.completions import remaining
 from tests.support.upstream import MODEL, Answer, Upstream, text_for
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +53,25 @@ def test_it_comes_back_at_the_same_address() -> None:
         with pytest.raises(httpx.ConnectError):
             httpx.get(addresses[0])
     assert addresses[0] == addresses[1]
+
+
+async def test_it_tells_what_a_background_response_has_cost(process: str) -> None:
+    async with model_at(process, api="responses") as model:
+        assert text_of(await answered(model, [Message("user", "tokens=9 seed=1 cut=4")])) == "".join(
+            text_for("tokens=9 seed=1")
+        )
+    async with httpx.AsyncClient() as client:
+        (told,) = (await client.get(f"{process}/responses")).json()
+    assert (told["generated"], told["streamed"], told["status"]) == (9, 2, "completed")
+
+
+def test_a_partial_answer_is_gone_on_with_at_the_very_character() -> None:
+    tokens = ["Hello", ", ", "world"]
+    assert remaining(tokens, "") == tokens
+    assert remaining(tokens, "Hello, ") == ["world"]
+    assert remaining(tokens, "Hel") == ["lo", ", ", "world"]
+    assert remaining(tokens, "Hello, world") == []
+    assert remaining(tokens, "Bye") == tokens
 
 
 async def test_an_open_gate_lets_everything_through() -> None:

@@ -9,6 +9,10 @@ def model(settings: Settings) -> Model:
     if settings.is_demo:
         return DemoModel()
     # The SDK takes a second to import, and the demo need not wait for it.
+    if settings.api == "responses":
+        from midsentence_worker.responses_model import ResponsesModel  # noqa: PLC0415
+
+        return ResponsesModel(settings)
     from midsentence_worker.openai_model import OpenAIModel  # noqa: PLC0415
 
     return OpenAIModel(settings)

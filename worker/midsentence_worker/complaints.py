@@ -24,6 +24,7 @@ class Complaints:
         self._model = settings.model_name
         self._key = (settings.openai_api_key or "").strip()
         self._patience = settings.model_timeout_seconds
+        self._api = settings.api
 
     def before(self, error: Exception) -> ModelError:
         """Translate an error that came instead of a stream."""
@@ -49,14 +50,27 @@ class Complaints:
             return self._stalled()
         if isinstance(error, openai.APIConnectionError):
             return self.truncated()
-        body = error.body if isinstance(error, openai.APIError) else "It sent what is no chat completion."
-        return self._error("model_failed", f"The model at {self._address} failed while it answered: ask again.", body)
+        return self.gave_up(error.body if isinstance(error, openai.APIError) else "It sent what is no answer.")
 
-    def gave_up(self, reason: str) -> ModelError:
+    def gave_up(self, said: object) -> ModelError:
+        """Repeat what the provider said of an answer that it broke off by itself."""
+        return self._error("model_failed", f"The model at {self._address} failed while it answered: ask again.", said)
+
+    def reported(self, error: object) -> ModelError:
+        """Translate the `code` and `message` of an error that was told inside a stream."""
+        said = getattr(error, "message", None)
+        return self.busy(said) if "rate_limit" in str(getattr(error, "code", None)) else self.gave_up(said)
+
+    def busy(self, said: object, when: str = "later") -> ModelError:
+        sentence = f"{self._address} takes no more requests for now: ask again {when}."
+        return self._error("model_rate_limited", sentence, said)
+
+    def cancelled(self) -> ModelError:
+        return self._error("model_failed", f"Somebody cancelled the answer at {self._address}: ask again.")
+
+    def not_cancelled(self, seconds: float) -> ModelError:
         return self._error(
-            "model_failed",
-            f"The model at {self._address} failed while it answered: ask again.",
-            f"finish_reason {reason}",
+            "model_stalled", f"{self._address} did not confirm within {seconds:g} seconds that it cancelled the answer."
         )
 
     def truncated(self) -> ModelError:
@@ -82,15 +96,16 @@ class Complaints:
             return self._error("model_refused_key", f"{self._address} refused the key ({status}): {do}.", said)
         if status == 429:
             wait = retry_after(error.response)
-            when = f"in {ceil(wait)} seconds" if wait else "later"
-            sentence = f"{self._address} takes no more requests for now: ask again {when}."
-            return self._error("model_rate_limited", sentence, error.body)
+            return self.busy(error.body, f"in {ceil(wait)} seconds" if wait else "later")
         if status >= 500:
             return self._error(
                 "model_failed", f"The model at {self._address} failed ({status}): ask again.", error.body
             )
         if status == 404:
-            sentence = f"{self._address} knows no model {self._model}: check MIDSENTENCE_MODEL and OPENAI_BASE_URL."
+            unknown, check = f"model {self._model}", "MIDSENTENCE_MODEL"
+            if self._api == "responses":
+                unknown, check = f"{unknown}, or no Responses API", f"{check}, MIDSENTENCE_API"
+            sentence = f"{self._address} knows no {unknown}: check {check} and OPENAI_BASE_URL."
         else:
             sentence = (
                 f"The model {self._model} at {self._address} refused the request ({status}): change what you ask."

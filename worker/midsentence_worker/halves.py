@@ -22,6 +22,16 @@ class Halves:
         self._held = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
         return _paired(text.removesuffix(self._held))
 
+    def join_whole(self, text: str) -> str:
+        """Join as `join` does, but give nothing at all while a half is held, not even what came before it in its chunk.
+
+        For a stream that is gone on with by its chunks' numbers: a chunk is then either given or not.
+        """
+        self._held += text
+        if "\ud800" <= self._held[-1:] <= "\udbff":
+            return ""
+        return self.rest()
+
     def rest(self) -> str:
         rest, self._held = _paired(self._held), ""
         return rest

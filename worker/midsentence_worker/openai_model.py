@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final, Literal
 
-import httpx2
 import openai
 from openai.types.chat import (
     ChatCompletionAssistantMessageParam,
@@ -16,14 +15,10 @@ from openai.types.chat import (
 )
 
 from midsentence.settings import Settings
-from midsentence_worker import retry
-from midsentence_worker.complaints import Complaints
 from midsentence_worker.halves import Halves
-from midsentence_worker.model import Finish, Message, Piece, Reasoning, Text, Usage
+from midsentence_worker.model import CannotResumeError, Finish, Message, Piece, Reasoning, Takeover, Text, Usage
+from midsentence_worker.provider import Provider
 
-OPENAI_URL: Final = "https://api.openai.com/v1"
-# Less than a lease lasts, so that an address that swallows packets is reported by the worker that tried it.
-CONNECT_SECONDS: Final = 5.0
 # The answer is complete; only its usage may still come, and some servers neither send that nor hang up.
 TAIL_SECONDS: Final = 5.0
 
@@ -35,60 +30,61 @@ _ENDINGS: Final[dict[str, Literal["length", "content_filter"]]] = {
 # Not endings but failures, told in the field of an ending: OpenRouter, Zhipu, DeepSeek.
 _BROKEN: Final = frozenset({"error", "network_error", "insufficient_system_resource"})
 
+# Without these vLLM closes the partial answer and begins another behind it. llama.cpp knows them too; before it did, it
+# went on from a last message of the assistant anyway.
+_CONTINUE: Final = {"continue_final_message": True, "add_generation_prompt": False}
+
 _Chunks = openai.AsyncStream[ChatCompletionChunk]
 
 
 class OpenAIModel:
     def __init__(self, settings: Settings) -> None:
-        address = settings.openai_base_url or OPENAI_URL
-        self._name = settings.model_name
-        self._complaints = Complaints(settings, address)
+        self._provider = Provider(settings)
         # Unknown until a request succeeds: compatible servers refuse the option in many words.
         self._takes_usage_option: bool | None = None
-        timeout = httpx2.Timeout(settings.model_timeout_seconds, connect=CONNECT_SECONDS, pool=None)
-        self._client = openai.AsyncOpenAI(
-            # Local servers want none; the SDK insists on one.
-            api_key=settings.openai_api_key or "none",
-            base_url=address,
-            # The SDK's own retries would wait three times for a silent model, and two minutes for a busy one.
-            max_retries=0,
-            # The worker bounds its turns; another bound here would be a queue that nobody sees.
-            http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, limits=httpx2.Limits(max_connections=None)),
-        )
 
     @property
     def name(self) -> str:
-        return self._name
+        return self._provider.model
 
-    async def stream(self, messages: Sequence[Message]) -> AsyncGenerator[Piece, None]:
-        """Ask, and yield the answer. A connection that breaks counts as an answer cut short: its text so far stands."""
-        chunks = await self._ask(messages)
+    @property
+    def takeover(self) -> Takeover:
+        # Many servers go on from a last message of the assistant; others silently begin another answer behind it, and
+        # none says which it does. So that is for whoever knows their server to choose.
+        return "restart"
+
+    async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
+        """Ask, and yield the answer. A connection that breaks counts as an answer cut short: its text so far stands.
+
+        A last message of the assistant is gone on with. Raises CannotResumeError where the server refuses that.
+        """
+        del mark  # chat completions have none to give
+        chunks = await self._provider.asked(lambda: self._open(messages))
         try:
             async with aclosing(self._pieces(chunks)) as pieces:
                 async for piece in pieces:
                     yield piece
         # What is not JSON or not UTF-8 surfaces as a ValueError.
         except (openai.OpenAIError, ValueError) as error:
-            raise self._complaints.during(error) from error
+            raise self._provider.complaints.during(error) from error
         finally:
             await chunks.close()
 
-    async def aclose(self) -> None:
-        await self._client.close()
+    async def cancel(self, mark: str) -> None:
+        del mark  # closing the connection has ended the call
 
-    async def _ask(self, messages: Sequence[Message]) -> _Chunks:
-        attempt = 0
-        while True:
-            try:
-                return await self._open(messages)
-            except (openai.OpenAIError, UnicodeEncodeError) as error:
-                pause = retry.pause(error, attempt) if isinstance(error, openai.OpenAIError) else None
-                if pause is None:
-                    raise self._complaints.before(error) from error
-            await asyncio.sleep(pause)
-            attempt += 1
+    async def aclose(self) -> None:
+        await self._provider.aclose()
 
     async def _open(self, messages: Sequence[Message]) -> _Chunks:
+        try:
+            return await self._with_usage(messages)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            if _continues(messages):
+                raise CannotResumeError(self._provider.complaints.before(error).message) from error
+            raise
+
+    async def _with_usage(self, messages: Sequence[Message]) -> _Chunks:
         if self._takes_usage_option is not False:
             try:
                 chunks = await self._create(messages, include_usage=True)
@@ -104,11 +100,12 @@ class OpenAIModel:
         return chunks
 
     async def _create(self, messages: Sequence[Message], *, include_usage: bool) -> _Chunks:
-        return await self._client.chat.completions.create(
-            model=self._name,
+        return await self._provider.client.chat.completions.create(
+            model=self._provider.model,
             messages=[_param(message) for message in messages],
             stream=True,
             stream_options={"include_usage": True} if include_usage else openai.omit,
+            extra_body=_CONTINUE if _continues(messages) else None,
         )
 
     async def _pieces(self, chunks: _Chunks) -> AsyncGenerator[Piece, None]:
@@ -126,13 +123,17 @@ class OpenAIModel:
                     yield Text(rest)
                 yield Finish(self._reason(finish), await _last_usage(chunks) or usage)
                 return
-        raise self._complaints.truncated() if seen else self._complaints.empty(chunks.response)
+        raise self._provider.complaints.truncated() if seen else self._provider.complaints.empty(chunks.response)
 
     def _reason(self, finish: str) -> Literal["stop", "length", "content_filter"]:
         if finish in _BROKEN:
-            raise self._complaints.gave_up(finish)
+            raise self._provider.complaints.gave_up(f"finish_reason {finish}")
         # Tools are not offered, so a call of one is an ending like any other; so are the words of unknown servers.
         return _ENDINGS.get(finish, "stop")
+
+
+def _continues(messages: Sequence[Message]) -> bool:
+    return bool(messages) and messages[-1].role == "assistant"
 
 
 def _param(message: Message) -> ChatCompletionMessageParam:

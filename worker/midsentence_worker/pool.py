@@ -82,6 +82,8 @@ class Pool:
         while not self._draining:
             self._news.clear()
             try:
+                if reachable is False:
+                    await self._let_renew()
                 await self._claim()
                 if not reachable:
                     _logger.info("redis_answers", worker=self.name, model=self._model.name)
@@ -96,6 +98,15 @@ class Pool:
                     await self._news.wait()
             except TimeoutError:
                 continue
+
+    async def _let_renew(self) -> None:
+        """Give every worker time to renew, after an outage, what it never stopped working on.
+
+        All leases may have run out while nobody could renew them; taken over at once, each of those answers would be
+        paid for twice.
+        """
+        await self._renew()
+        await asyncio.sleep(self._settings.lease_seconds / _RENEWALS)
 
     async def _claim(self) -> None:
         free = self._settings.worker_concurrency - len(self._turns)

@@ -74,9 +74,11 @@ class Turn:
     async def _answer(self) -> None:
         view = await self._log.read(self._claim.lease.session_id)
         fold = view.fold or Fold()
+        if not self._goes_on:
+            await self._cancel_upstream(self._claim.mark)
         if self._claim.stop:
             await self.writer.end(End("stopped"), fold)
-        elif self._claim.attempt > self._settings.max_attempts or self._claim.lease.epoch > _LAST_EPOCH:
+        elif self._is_exhausted:
             tried = f"{self._claim.attempt - 1} workers were lost while they answered this; ask again."
             await self.writer.end(_failed("attempts_exhausted", tried), fold)
         elif self._takeover == "fail":
@@ -108,6 +110,15 @@ class Turn:
             self.writer.add(Reset(self._claim.attempt, "another worker took over"))
         self.writer.add(start)
         return await self._streamed(asked)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether what an earlier attempt left running at the provider is still of use."""
+        return self._takeover == "reattach" and not self._claim.stop and not self._is_exhausted
+
+    @property
+    def _is_exhausted(self) -> bool:
+        return self._claim.attempt > self._settings.max_attempts or self._claim.lease.epoch > _LAST_EPOCH
 
     @property
     def _takeover(self) -> Takeover:

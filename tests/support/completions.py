@@ -1,0 +1,91 @@
+"""The scripted upstream's chat completions."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+
+from tests.support.answers import MODEL, Answer
+from tests.support.wire import Request, Wire
+
+
+class Completion:
+    """One streamed answer, which ends with its connection."""
+
+    def __init__(self, wire: Wire, request: Request) -> None:
+        self.wire = wire
+        self.request = request
+        self.answer: Answer = wire.answer
+
+    async def play(self) -> bool:
+        """Write the answer. Whether the connection can take another request."""
+        if (reusable := await self.wire.without_stream()) is not None:
+            return reusable
+        await self.wire.head()
+        if self.answer.raw:
+            for piece in self.answer.raw:
+                await self.wire.chunk(piece)
+        elif not await self._events():
+            return False
+        await self.wire.end()
+        return True
+
+    async def _events(self) -> bool:
+        """Write all events. False where the script cuts the connection."""
+        answer = self.answer
+        await self._event(self._delta({"role": "assistant", "content": ""}))
+        deltas = [{answer.reasoning_field: token} for token in answer.reasoning]
+        deltas += [{"content": token} for token in remaining(answer.tokens, self.request.partial)]
+        for sent, delta in enumerate([*deltas, None]):
+            if sent == answer.error_after:
+                await self._event({"error": {"message": "The scripted model broke.", "code": 500}})
+                return True
+            if sent == answer.stall_after:
+                await asyncio.Event().wait()
+            if sent == answer.cut_after:
+                await self.wire.cut()
+                return False
+            if delta is not None:
+                await answer.due()
+                await self._event(self._delta(delta))
+                self.request.sent += 1
+        await self._tail()
+        return True
+
+    async def _tail(self) -> None:
+        answer = self.answer
+        usage = answer.usage and {
+            "prompt_tokens": answer.usage[0],
+            "completion_tokens": answer.usage[1],
+            "total_tokens": sum(answer.usage),
+        }
+        if answer.finish is not None:
+            finish = self._delta({}, finish=answer.finish)
+            await self._event({**finish, "usage": usage} if answer.usage_in_finish else finish)
+        if usage and self.request.wants_usage and not answer.usage_in_finish:
+            await self._event({**self._delta({}), "choices": [], "usage": usage})
+        if answer.done:
+            await self.wire.chunk(b"data: [DONE]\n\n")
+
+    def _delta(self, delta: Mapping[str, str], finish: str | None = None) -> dict[str, object]:
+        return {
+            "id": "chatcmpl-scripted",
+            "object": "chat.completion.chunk",
+            "created": 1_700_000_000,
+            "model": self.request.body.get("model", MODEL),
+            "choices": [{"index": 0, "delta": dict(delta), "finish_reason": finish}],
+        }
+
+    async def _event(self, data: Mapping[str, object]) -> None:
+        await self.wire.chunk(b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n")
+
+
+def remaining(tokens: Sequence[str], partial: str) -> list[str]:
+    """Leave out what a partial answer holds; all that it could not have come from is left out of nothing."""
+    if not "".join(tokens).startswith(partial):
+        return list(tokens)
+    left, rest = len(partial), list[str]()
+    for token in tokens:
+        if left < len(token):
+            rest.append(token[left:])
+        left = max(0, left - len(token))
+    return rest

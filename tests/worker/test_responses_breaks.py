@@ -1,0 +1,191 @@
+"""A background response over connections that break: each token once, and none of them paid for twice."""
+
+import asyncio
+import random
+from typing import Literal
+
+import pytest
+
+from midsentence_worker import background, retry
+from midsentence_worker.model import CannotResumeError, Finish, Mark, Usage
+from tests.support.asking import QUESTION, answered, eventually, failed, model_at, text_of
+from tests.support.upstream import Answer, Upstream, text_for
+
+pytestmark = pytest.mark.anyio
+
+TOKENS = text_for("tokens=20 seed=4")
+TEXT = "".join(TOKENS)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(background, "POLL_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("every", [1, 2, 3, 7, 20])
+async def test_a_cut_after_every_kth_token_costs_nothing(upstream: Upstream, every: int, *, reset: bool) -> None:
+    """Seen red with the re-attaching taken out: `model_truncated`."""
+    upstream.answers.append(Answer(tokens=TOKENS, cut_after=every, cuts=99, reset=reset))
+    async with model_at(upstream.url, api="responses") as model:
+        pieces = await answered(model)
+    assert text_of(pieces) == TEXT
+    assert pieces[-1] == Finish("stop", Usage(11, 7, "reported"))
+    (response,) = upstream.responses
+    assert response.generated == len(TOKENS)
+    # What a reset takes with it may have to be sent again, but is not written again.
+    assert response.streamed >= len(TOKENS) // every
+
+
+async def test_a_cut_in_the_middle_of_a_character_costs_nothing(upstream: Upstream) -> None:
+    """Seen red with the half kept over the break: it came again, and stood before itself."""
+    upstream.answers.append(Answer(tokens=["a\ud83d", "\ude00b"], cut_after=1))
+    async with model_at(upstream.url, api="responses") as model:
+        assert text_of(await answered(model)) == "a😀b"
+
+
+async def test_cuts_at_random_places_cost_nothing(upstream: Upstream) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed={seed}")
+    chance = random.Random(seed)
+    async with model_at(upstream.url, api="responses") as model:
+        for _ in range(10):
+            tokens = text_for(f"tokens={chance.randrange(1, 40)} seed={chance.randrange(10**6)}")
+            upstream.answers.append(
+                Answer(tokens=tokens, reasoning=["Hm. "] * 3, cut_after=chance.randrange(1, 9), cuts=99, delay=0.001)
+            )
+            assert text_of(await answered(model)) == "".join(tokens)
+    assert len(upstream.requests) == 10
+
+
+async def test_a_connection_that_falls_silent_is_replaced(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(tokens=TOKENS, stall_after=3))
+    async with model_at(upstream.url, patience=0.2, api="responses") as model:
+        assert text_of(await answered(model)) == TEXT
+    assert (upstream.responses[0].streamed, len(upstream.requests)) == (2, 1)
+
+
+async def test_a_provider_that_is_away_for_a_moment_is_asked_again(upstream: Upstream) -> None:
+    answer = Answer(tokens=TOKENS, cut_after=3, gate=True)
+    upstream.answers.append(answer)
+    async with model_at(upstream.url, api="responses") as model:
+        reader = asyncio.create_task(answered(model))
+        await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
+        # The cut itself counts as one connection that brought nothing new after its last token.
+        upstream.responses[0].refuses = background.CONNECTIONS - 2
+        answer.release_all()
+        assert text_of(await reader) == TEXT
+    assert (upstream.responses[0].refuses, upstream.responses[0].streamed) == (0, 2)
+
+
+async def test_a_response_that_cannot_be_reached_again_is_given_up_and_cancelled(upstream: Upstream) -> None:
+    """Seen red without the cancellation at a ModelError: the response was written on for nobody."""
+    answer = Answer(tokens=TOKENS, cut_after=3, gate=True)
+    upstream.answers.append(answer)
+    async with model_at(upstream.url, api="responses") as model:
+        reader = asyncio.create_task(failed(model))
+        await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
+        upstream.responses[0].refuses = 99
+        answer.release(3)
+        text, failure = await reader
+    assert (text, failure.code) == ("".join(TOKENS[:3]), "model_failed")
+    assert upstream.responses[0].status == "cancelled"
+
+
+async def test_a_model_that_stays_silent_has_stalled_and_is_cancelled(upstream: Upstream) -> None:
+    answer = Answer(tokens=TOKENS, gate=True)
+    upstream.answers.append(answer)
+    answer.release(3)
+    async with model_at(upstream.url, patience=0.1, api="responses") as model:
+        text, failure = await failed(model)
+    assert (text, failure.code) == ("".join(TOKENS[:3]), "model_stalled")
+    assert (upstream.responses[0].streamed, upstream.responses[0].status) == (background.CONNECTIONS, "cancelled")
+
+
+async def test_closing_the_stream_leaves_the_response_to_whoever_has_its_mark(upstream: Upstream) -> None:
+    answer = Answer(tokens=TOKENS, gate=True)
+    upstream.answers.append(answer)
+    answer.release(3)
+    said, mark = "", ""
+    async with model_at(upstream.url, api="responses") as model:
+        stream = model.stream(QUESTION)
+        while said != "".join(TOKENS[:3]) or not mark.endswith(f":{len(said)}"):
+            piece = await anext(stream)
+            said += text_of([piece])
+            mark = piece.value if isinstance(piece, Mark) else mark
+        await stream.aclose()
+        await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
+    answer.release_all()
+    async with model_at(upstream.url, api="responses") as another:
+        rest = await answered(another, mark=mark)
+    assert said + text_of(rest) == TEXT
+    (response,) = upstream.responses
+    assert (response.generated, response.streamed, response.cancelled) == (len(TOKENS), 2, 0)
+
+
+async def test_a_provider_that_tells_everything_again_is_heard_once(upstream: Upstream) -> None:
+    """Seen red without the comparison of numbers: all tokens came twice."""
+    upstream.answers.append(Answer(tokens=TOKENS))
+    async with model_at(upstream.url, api="responses") as model:
+        pieces = await answered(model)
+        upstream.responses[0].replays = True
+        for number, piece in enumerate(pieces):
+            if isinstance(piece, Mark):
+                assert text_of(pieces[:number]) + text_of(await answered(model, mark=piece.value)) == TEXT
+
+
+@pytest.mark.parametrize("instead", ["expired", "document"])
+async def test_a_response_that_is_streamed_no_longer_is_waited_for_whole(
+    upstream: Upstream, instead: Literal["expired", "document"]
+) -> None:
+    """OpenAI streams a response for five minutes.
+
+    Seen red with a refused stream taken for a lost response, with the characters not counted (the beginning came
+    twice), and with the last event's number kept in the mark behind the whole text.
+    """
+    answer = Answer(tokens=TOKENS, cut_after=3, gate=True)
+    upstream.answers.append(answer)
+    async with model_at(upstream.url, api="responses") as model:
+        reader = asyncio.create_task(answered(model))
+        await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
+        (response,) = upstream.responses
+        response.unstreamed = instead
+        answer.release(3)
+        await eventually(lambda: response.looked_up > 1, description="the model asked for the whole", seconds=10)
+        answer.release_all()
+        pieces = await reader
+        assert text_of(pieces) == TEXT
+        assert pieces[-1] == Finish("stop", Usage(11, 7, "reported"))
+        # Whoever takes over between the text and its end must not have it twice, even were the stream to come back.
+        response.unstreamed = None
+        mark = pieces[-2]
+        assert isinstance(mark, Mark)
+        assert text_of(await answered(model, mark=mark.value)) == ""
+    assert (response.generated, len(upstream.requests)) == (len(TOKENS), 1)
+
+
+async def test_events_without_numbers_are_gone_on_with_by_the_whole_text(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(tokens=TOKENS, cut_after=3, numbered=False))
+    async with model_at(upstream.url, api="responses") as model:
+        assert text_of(await answered(model)) == TEXT
+    assert (upstream.responses[0].generated, len(upstream.requests)) == (len(TOKENS), 1)
+
+
+async def test_a_response_that_the_provider_forgot_cannot_be_resumed(upstream: Upstream) -> None:
+    """Seen red with the 404 left a ModelError."""
+    async with model_at(upstream.url, api="responses") as model:
+        with pytest.raises(CannotResumeError):
+            await answered(model, mark="resp_9:4:7")
+
+
+async def test_a_response_that_is_forgotten_in_mid_answer_is_truncated(upstream: Upstream) -> None:
+    """What was read stands, so this is no CannotResumeError. Seen red as one."""
+    upstream.answers.append(Answer(tokens=TOKENS, cut_after=3, delay=0.005))
+    async with model_at(upstream.url, api="responses") as model:
+        stream = model.stream(QUESTION)
+        await anext(stream)
+        upstream.responses.clear()
+        with pytest.raises(Exception, match="broke off before its end") as failure:
+            _ = [piece async for piece in stream]
+    assert getattr(failure.value, "code", None) == "model_truncated"

@@ -1,0 +1,113 @@
+"""What a background response becomes, asked over real HTTP."""
+
+from contextlib import aclosing
+
+import pytest
+
+from midsentence_worker.model import CannotResumeError, Finish, Mark, Message, Piece, Reasoning, Text, Usage
+from tests.support.asking import QUESTION, answered, model_at, text_of
+from tests.support.upstream import Answer, Upstream, text_for
+
+pytestmark = pytest.mark.anyio
+
+
+def without_marks(pieces: list[Piece]) -> list[Piece]:
+    return [piece for piece in pieces if not isinstance(piece, Mark)]
+
+
+async def test_the_pieces_come_as_the_model_wrote_them_and_the_usage_last(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(reasoning=["Hm. "], tokens=["Good ", "morning"], usage=(12, 3)))
+    async with model_at(upstream.url, api="responses") as model:
+        pieces = await answered(model)
+    expected = [Reasoning("Hm. "), Text("Good "), Text("morning"), Finish("stop", Usage(12, 3, "reported"))]
+    assert without_marks(pieces) == expected
+
+
+async def test_the_conversation_is_sent_to_be_written_in_the_background(upstream: Upstream) -> None:
+    conversation = [
+        Message("system", "Be brief."),
+        Message("user", "你好"),
+        Message("assistant", "你好！"),
+        Message("user", "And now?"),
+    ]
+    async with model_at(upstream.url, key="sk-mine", api="responses") as model:
+        await answered(model, conversation)
+        assert (model.name, model.takeover) == ("scripted", "reattach")
+    (request,) = upstream.requests
+    assert request.path == "/v1/responses"
+    assert request.headers["authorization"] == "Bearer sk-mine"
+    assert request.body == {
+        "model": "scripted",
+        "instructions": "Be brief.",
+        "input": [{"role": role, "content": text} for role, text in conversation[1:]],
+        "background": True,
+        "store": True,
+        "stream": True,
+    }
+
+
+async def test_a_token_is_yielded_before_the_next_is_written(upstream: Upstream) -> None:
+    answer = Answer(tokens=["one", "two"], gate=True)
+    upstream.answers.append(answer)
+    async with model_at(upstream.url, api="responses") as model, aclosing(model.stream(QUESTION)) as pieces:
+        # Before any text: a turn that dies while the model thinks can be taken up as well.
+        assert [await anext(pieces) for _ in range(3)] == [Mark(f"resp_1:{number}:0") for number in range(3)]
+        answer.release()
+        assert await anext(pieces) == Text("one")
+        assert upstream.responses[0].generated == 1
+        answer.release_all()
+        assert [piece async for piece in pieces if isinstance(piece, Text)] == [Text("two")]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_each_mark_covers_exactly_the_text_before_it(upstream: Upstream, seed: int) -> None:
+    """Seen red with the mark yielded before its text, and with `starting_after` one more."""
+    tokens = text_for(f"tokens=12 seed={seed}")
+    upstream.answers.append(Answer(tokens=tokens, reasoning=["Hm. ", "So. "], split_utf8=True))
+    async with model_at(upstream.url, api="responses") as model:
+        pieces = await answered(model)
+        assert text_of(pieces) == "".join(tokens)
+        for number, piece in enumerate(pieces):
+            if isinstance(piece, Mark):
+                rest = await answered(model, mark=piece.value)
+                assert without_marks(rest) == without_marks(pieces[number:])
+    assert len(upstream.responses) == 1
+
+
+async def test_a_character_cut_between_two_events_comes_whole_and_no_mark_parts_it(upstream: Upstream) -> None:
+    """Seen red with `Halves.join`: "a" came before a mark that stood before it."""
+    upstream.answers.append(Answer(tokens=["a\ud83d", "\ude00b", "\ud83d"]))
+    async with model_at(upstream.url, api="responses") as model:
+        pieces = await answered(model)
+        assert [piece for piece in pieces if isinstance(piece, Text)] == [Text("a😀b"), Text("\ufffd")]
+        for number, piece in enumerate(pieces):
+            if isinstance(piece, Mark):
+                rest = await answered(model, mark=piece.value)
+                assert text_of(pieces[:number]) + text_of(rest) == "a😀b\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"),
+    [("stop", "stop"), ("length", "length"), ("content_filter", "content_filter"), ("anything", "length")],
+)
+async def test_every_end_becomes_one_of_three(upstream: Upstream, finish: str, reason: str) -> None:
+    upstream.answers.append(Answer(finish=finish, usage=None))
+    async with model_at(upstream.url, api="responses") as model:
+        end = (await answered(model))[-1]
+    assert end == Finish(reason, None)  # pyright: ignore[reportArgumentType]
+
+
+async def test_a_partial_answer_is_not_asked_to_be_gone_on_with(upstream: Upstream) -> None:
+    """The API would take it for a finished answer and begin another."""
+    async with model_at(upstream.url, api="responses") as model:
+        with pytest.raises(CannotResumeError):
+            await answered(model, [*QUESTION, Message("assistant", "Yes, ")])
+    assert upstream.requests == []
+
+
+async def test_a_mark_of_another_model_is_refused_before_anything_is_asked(upstream: Upstream) -> None:
+    async with model_at(upstream.url, api="responses") as model:
+        for mark in ("x", "resp_1:3", "resp_1:a:b"):
+            with pytest.raises(CannotResumeError):
+                await answered(model, mark=mark)
+    assert upstream.log == []
