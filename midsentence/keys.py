@@ -22,9 +22,6 @@ _TAGS = """
 # Where the servers keep what signs the cookies, if nobody configured it.
 SECRET = "ms:secret"  # noqa: S105 - the name of a key, not a secret
 
-# Written only to have something to wait for when an answer must mean "on disk".
-FSYNC_MARK = "ms:fsync"
-
 
 class SessionKeys(NamedTuple):
     """The keys of one session, in the order in which every script takes them as KEYS."""
@@ -58,6 +55,11 @@ def session(session_id: str) -> SessionKeys:
         live=f"{own}:live",
         wake=f"ms:{{{tag}}}:wake",
     )
+
+
+def fsync_mark(session_id: str) -> str:
+    """Name what is written only to have something to wait for where an answer must mean "on disk": the session's."""
+    return f"ms:{{{_TAGS[partition_of(session_id)]}}}:fsync"
 
 
 class PartitionKeys(NamedTuple):

@@ -1,25 +1,25 @@
-"""The one subscription of a process: hears what is appended, and heals by itself.
+"""The subscriptions of a process: hear what is appended, and heal by themselves.
 
 Publishing is only a wake-up that happens to carry the data. Whatever is missed here is found in the log, so every
 listener is told when a subscription (re)starts and reads the log then.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError
 
-from midsentence.connection import Store, address, refusal
+from midsentence.connection import Store, address
 from midsentence.errors import StoreUnavailableError
+from midsentence.line import Line
+from midsentence.node import Node
 
-# A connection whose packets are dropped looks like a quiet one. It is asked this often, and given up after as long
-# again without an answer.
-_PING_SECONDS = 5.0
-_BACK_OFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
-# Subscribed from the first moment: redis-py reads a connection only once it is subscribed to something.
-_HEARTBEAT_CHANNEL = "ms:{heartbeat}"
+# Channels that lost their node are placed anew together, this long after the first, since the slots of a cluster move
+# by the hundred and two nodes may disagree for a moment; and again after the longer time where nobody serves them.
+_GATHER_SECONDS = 0.01
+_RETRY_SECONDS = 0.25
 
 _logger = structlog.get_logger()
 
@@ -32,20 +32,24 @@ class Listener(Protocol):
 
 
 class Live:
-    """Listeners by channel. `run()` must be running for anything to be heard."""
+    """Listeners by channel, on one connection for each Redis node. `run()` must be running for it to heal."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: dict[str, Listener] = {}
-        self._acknowledged: dict[str, asyncio.Future[None]] = {}
-        self._pubsub: Any = None
-        # Commands reach Redis in the order in which they were meant: a reader who leaves and one who comes must not
-        # swap.
-        self._order = asyncio.Lock()
+        self._confirmed: dict[str, asyncio.Future[None]] = {}
+        self._lines: dict[Node, Line] = {}
+        self._at: dict[str, Line] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._homeless: set[str] = set()
+        self._news = asyncio.Event()
 
     def listen(self, channels: Iterable[str], listener: Listener) -> None:
-        """Listen from the first connection on; call it before `run`. Nothing waits for Redis here."""
-        self._listeners.update(dict.fromkeys(channels, listener))
+        """Listen from the moment at which `run` finds Redis. Nothing waits for it here."""
+        wanted = dict.fromkeys(channels, listener)
+        self._listeners.update(wanted)
+        self._homeless.update(wanted)
+        self._news.set()
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
         """Listen to a channel; returns once Redis confirmed it.
@@ -53,11 +57,10 @@ class Live:
         Raises StoreUnavailableError when it does not in time.
         """
         self._listeners[channel] = listener
-        confirmed = self._acknowledged.setdefault(channel, asyncio.get_running_loop().create_future())
-        if self._pubsub is not None:
-            await self._send(self._pubsub.ssubscribe, channel)
+        confirmed = self._confirmed.setdefault(channel, asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout(self._store.settings.redis_timeout_seconds):
+                await self._place(channel)
                 await asyncio.shield(confirmed)
         except TimeoutError as error:
             raise StoreUnavailableError(
@@ -66,74 +69,82 @@ class Live:
 
     async def unsubscribe(self, channel: str) -> None:
         self._listeners.pop(channel, None)
-        self._acknowledged.pop(channel, None)
-        if self._pubsub is not None:
-            await self._send(self._pubsub.sunsubscribe, channel)
+        self._confirmed.pop(channel, None)
+        self._homeless.discard(channel)
+        line = self._at.pop(channel, None)
+        if line is not None:
+            await line.leave(channel)
 
     async def run(self) -> None:
-        """Listen for ever, over as many connections as it takes."""
-        failures = 0
+        """Find a node for every channel that has none, for ever."""
+        failing = False
         while True:
+            await self._news.wait()
+            await asyncio.sleep(_RETRY_SECONDS if failing else _GATHER_SECONDS)
+            self._news.clear()
             try:
-                await self._connect()
-                if failures:
-                    _logger.info("subscription_restored", redis=address(self._store.settings))
-                failures = 0
-                await self._read()
-            except (RedisError, OSError, StoreUnavailableError) as error:
-                if not failures:
-                    reason = refusal(error, self._store.settings) if isinstance(error, RedisError) else error
-                    _logger.warning("subscription_lost", error=str(reason))
-                await self._drop()
-                await asyncio.sleep(_BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)])
-                failures += 1
+                for channel in list(self._homeless):
+                    await self._place(channel)
+                failing = False
+            except StoreUnavailableError as error:
+                if not failing:
+                    _logger.warning("channels_unserved", error=str(error), channels=len(self._homeless))
+                failing = True
+                self._news.set()
 
     async def aclose(self) -> None:
-        await self._drop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _send(self, command: Callable[..., Any], *channels: str) -> None:
-        try:
-            async with self._order:
-                await command(*channels)
-        except (RedisError, OSError):
-            # `run` meets the same broken connection and subscribes to everything anew.
-            _logger.debug("subscription_command_failed", channels=channels)
+    # What a line tells (`line.Exchange`)
 
-    async def _connect(self) -> None:
-        pubsub: Any = self._store.pubsub()
-        await pubsub.ssubscribe(_HEARTBEAT_CHANNEL, *self._listeners)
-        self._pubsub = pubsub
-
-    async def _drop(self) -> None:
-        pubsub, self._pubsub = self._pubsub, None
-        if pubsub is not None:
-            try:
-                await pubsub.aclose()
-            except (RedisError, OSError):
-                _logger.debug("subscription_close_failed")
-
-    async def _read(self) -> None:
-        unanswered = False
-        while True:
-            message = await self._pubsub.get_message(timeout=_PING_SECONDS)
-            if message is not None:
-                unanswered = False
-                self._dispatch(message)
-            elif unanswered:
-                raise StoreUnavailableError(f"Redis at {address(self._store.settings)} is silent")
-            else:
-                unanswered = True
-                await self._pubsub.ping()
-
-    def _dispatch(self, message: dict[str, Any]) -> None:
-        channel = (message["channel"] or b"").decode()
+    def published(self, channel: str, payload: bytes) -> None:
         listener = self._listeners.get(channel)
-        if listener is None:
-            return
-        if message["type"] == "smessage":
-            listener.published(message["data"])
-        elif message["type"] == "ssubscribe":
-            confirmed = self._acknowledged.setdefault(channel, asyncio.get_running_loop().create_future())
+        if listener is not None:
+            listener.published(payload)
+
+    def subscribed(self, channel: str) -> None:
+        listener = self._listeners.get(channel)
+        if listener is not None:
+            confirmed = self._confirmed.setdefault(channel, asyncio.get_running_loop().create_future())
             if not confirmed.done():
                 confirmed.set_result(None)
             listener.subscribed()
+
+    def displaced(self, line: Line, channels: Iterable[str]) -> None:
+        for channel in list(channels):
+            line.channels.discard(channel)
+            if self._at.get(channel) is line:
+                del self._at[channel]
+                self._homeless.add(channel)
+                self._news.set()
+
+    def moved(self, line: Line, error: MovedError) -> None:
+        self._store.topology.moved(line.node, error)
+
+    async def lost(self, line: Line) -> None:
+        try:
+            await self._store.topology.look_again()
+            elsewhere = [each for each in list(line.channels) if await self._store.node(each) is not line.node]
+        except StoreUnavailableError:
+            return
+        self.displaced(line, elsewhere)
+
+    def over(self, line: Line) -> None:
+        del self._lines[line.node]
+
+    async def _place(self, channel: str) -> None:
+        node = await self._store.node(channel)
+        self._homeless.discard(channel)
+        # They may have left meanwhile.
+        if channel in self._listeners:
+            line = self._at[channel] = self._lines.get(node) or self._open(node)
+            await line.join(channel)
+
+    def _open(self, node: Node) -> Line:
+        line = self._lines[node] = Line(node, self)
+        task = asyncio.create_task(line.run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return line

@@ -123,7 +123,10 @@ class SessionLog:
         derived = None if key is None else (secret, owner, key)
         session_id = new_session_id(self._settings.partitions, derived_from=derived)
         title = " ".join(text.split())[:_TITLE_CHARS]
-        return await self._submit(session_id, owner, text, key, create=True, kind=kind, title=title)
+        may_return = derived is not None
+        return await self._submit(
+            session_id, owner, text, key, create=True, kind=kind, title=title, may_return=may_return
+        )
 
     async def say(
         self, session_id: str, owner: str, text: str, *, key: str | None = None, on_busy: OnBusy = "queue"
@@ -146,13 +149,16 @@ class SessionLog:
         kind: Kind,
         title: str,
         on_busy: OnBusy = "queue",
+        may_return: bool = False,
     ) -> Submitted:
         message = msgspec.json.encode({"role": "user", "text": text})
         stored_key = _MADE_UP_KEY + secrets.token_urlsafe(12) if key is None else _CLIENT_KEY + key
         digest = hashlib.sha256(message + on_busy.encode()).hexdigest()[:32]
         # The script adds the turn's number to the message, which only it knows: hence the object goes over unclosed.
         about = (session_id, owner, int(create), kind, title, stored_key, digest, message[:-1])
-        call = Call(_SUBMIT, keys.session(session_id), (*about, self._settings.queue_limit, self._ttl, on_busy))
+        call = Call(
+            _SUBMIT, keys.session(session_id), (*about, self._settings.queue_limit, self._ttl, on_busy, int(may_return))
+        )
         status, turn = await self._store.run(call)
         match status:
             case b"missing":
@@ -165,7 +171,7 @@ class SessionLog:
                 raise QueueFullError(f"{self._settings.queue_limit} messages wait already")
             case _:
                 if self._settings.durable:
-                    await self._store.fsynced()
+                    await self._store.fsynced(keys.fsync_mark(session_id))
                 return Submitted(session_id, turn)
 
     async def read(self, session_id: str, cursor: EventId | None = None) -> View:
@@ -231,7 +237,7 @@ class SessionLog:
     async def delete(self, session_id: str, owner: str) -> None:
         """Forget a session. Raises SessionNotFoundError, StoreUnavailableError."""
         _check(session_id)
-        if not await self._store.run(Call(_DELETE, keys.session(session_id), (session_id, owner))):
+        if not await self._store.run(Call(_DELETE, keys.session(session_id), (session_id, owner, self._ttl))):
             raise SessionNotFoundError(session_id)
 
 

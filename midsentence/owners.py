@@ -5,7 +5,8 @@ import time
 from typing import Any, NamedTuple
 
 from midsentence import keys
-from midsentence.connection import Store, translated
+from midsentence.connection import Store
+from midsentence.errors import StoreUnavailableError
 
 # A list longer than a person can look through only costs; the oldest are still reachable by their address.
 _LISTED = 200
@@ -31,28 +32,28 @@ class Owners:
         Raises StoreUnavailableError; the session itself is safe then.
         """
         key = keys.owned_sessions(owner)
-        with translated(self._store.settings):
-            pipeline = self._store.pipeline()
-            # The clock of this process will do: it only orders a list for people.
-            pipeline.zadd(key, {session_id: time.time_ns() // 1000})
-            pipeline.pexpire(key, self._ttl)
-            await pipeline.execute()
+        # The clock of this process will do: it only orders a list for people.
+        now = time.time_ns() // 1000
+        await self._store.execute(("ZADD", key, now, session_id), ("PEXPIRE", key, self._ttl))
 
     async def sessions(self, owner: str) -> list[Listed]:
         """List the owner's sessions, newest first, and drop from the list what expired or was deleted."""
         key = keys.owned_sessions(owner)
-        with translated(self._store.settings):
-            pipeline = self._store.pipeline()
-            pipeline.zrevrange(key, 0, _LISTED - 1)
-            (names,) = await pipeline.execute()
-            ids: list[str] = [name.decode() for name in names]
-            pipeline = self._store.pipeline()
-            for session_id in ids:
-                pipeline.hmget(keys.session(session_id).meta, "owner", "title", "state", "updated")
-            found: dict[str, Any] = dict(zip(ids, await pipeline.execute(), strict=True))
-            gone = [session_id for session_id, held in found.items() if held[0] != owner.encode()]
-            if gone:
-                await self._store.pipeline().zrem(key, *gone).execute()
+        (names,) = await self._store.execute(("ZREVRANGE", key, 0, _LISTED - 1))
+        ids: list[str] = [name.decode() for name in names]
+        fields = ("owner", "title", "state", "updated")
+        replies = await self._store.execute_all(
+            [("HMGET", keys.session(session_id).meta, *fields) for session_id in ids]
+        )
+        # A cluster that lacks one master still lists what the others hold.
+        found: dict[str, Any] = {
+            session_id: reply
+            for session_id, reply in zip(ids, replies, strict=True)
+            if not isinstance(reply, StoreUnavailableError)
+        }
+        gone = [session_id for session_id, held in found.items() if held[0] != owner.encode()]
+        if gone:
+            await self._store.execute(("ZREM", key, *gone))
         return [
             Listed(session_id, held[1].decode(), held[2].decode(), int(held[3]))
             for session_id, held in found.items()
@@ -64,11 +65,11 @@ class Owners:
         configured = self._store.settings.secret
         if configured is not None:
             return configured
-        with translated(self._store.settings):
-            pipeline = self._store.pipeline()
+        lifetime = self._ttl * _SECRET_TTLS
+        _, _, kept = await self._store.execute(
             # Whoever loses the race reads the winner's.
-            pipeline.set(keys.SECRET, secrets.token_urlsafe(32), nx=True, px=self._ttl * _SECRET_TTLS)
-            pipeline.pexpire(keys.SECRET, self._ttl * _SECRET_TTLS)
-            pipeline.get(keys.SECRET)
-            _, _, kept = await pipeline.execute()
-            return kept.decode()
+            ("SET", keys.SECRET, secrets.token_urlsafe(32), "NX", "PX", lifetime),
+            ("PEXPIRE", keys.SECRET, lifetime),
+            ("GET", keys.SECRET),
+        )
+        return kept.decode()

@@ -13,7 +13,8 @@ import typer
 from midsentence import valkey
 from midsentence.address import Address, free_address
 from midsentence.children import Child, say, write_line
-from midsentence.errors import BadSettingsError, CannotStartError
+from midsentence.errors import BadSettingsError, CannotStartError, StoreUnavailableError
+from midsentence.redis_url import RedisUrl
 from midsentence.settings import Settings
 from midsentence.supervisor import Stage, supervise
 
@@ -78,7 +79,10 @@ def up(
     settings = Settings.load()
     address = free_address(host, port)
     if os.environ.get("MIDSENTENCE_REDIS_URL"):
-        check_redis(settings.redis_url)
+        if RedisUrl.parse(settings.redis_url).topology in {"sentinel", "cluster"}:
+            asyncio.run(check_topology(settings))
+        else:
+            check_redis(settings.redis_url)
         return run_on(settings.redis_url, None, address, settings, request)
     directory = data_directory(data_dir)
     with valkey.locked(directory) as lock, valkey.socket_path(directory) as socket:
@@ -171,6 +175,20 @@ def check_redis(url: str) -> None:
         cause = error.__context__
         reason = f" ({cause.strerror.lower()})" if isinstance(cause, OSError) and cause.strerror else ""
         raise CannotStartError(f"The Redis of MIDSENTENCE_REDIS_URL does not answer{reason}: {advice}.") from error
+
+
+async def check_topology(settings: Settings) -> None:
+    """As `check_redis`, for sentinels and clusters."""
+    from midsentence.topologies import topology  # noqa: PLC0415
+
+    reached = topology(settings)
+    try:
+        await reached.ping()
+    except StoreUnavailableError as error:
+        advice = "check the address, or unset it to use the embedded Valkey"
+        raise CannotStartError(f"MIDSENTENCE_REDIS_URL: {error}: {advice}.") from error
+    finally:
+        await reached.aclose()
 
 
 def has_browser() -> bool:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
@@ -15,6 +16,7 @@ from midsentence.errors import StoreUnavailableError
 from midsentence.settings import Settings
 from midsentence_server import health, page, push, refusals, sessions
 from midsentence_server.services import Services
+from midsentence_server.unfinished import Unfinished
 
 _STORE_POLL_SECONDS = 1.0
 
@@ -51,7 +53,10 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
     if settings.push:
         routes.append(_stream("/push", push.push))
     app = Starlette(
-        routes=routes, lifespan=lifespan, exception_handlers=dict.fromkeys(refusals.HANDLED, refusals.refuse)
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(Unfinished)],
+        exception_handlers=dict.fromkeys(refusals.HANDLED, refusals.refuse),
     )
     app.state.services = at
     return app

@@ -15,6 +15,7 @@ from midsentence.settings import Settings
 from midsentence_server.hub import Hub
 from midsentence_server.reader import Reader
 from midsentence_server.refusals import not_found
+from midsentence_server.unfinished import BEGUN
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -104,6 +105,7 @@ class EventStream(Response):
                 return
             leaving = asyncio.create_task(_leave_on_disconnect(receive, reader))
             try:
+                scope[BEGUN] = True
                 await self._head(send)
                 await self._write(send, self._dialect.render(first))
                 while (

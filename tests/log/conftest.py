@@ -1,6 +1,7 @@
-"""One contract, every store: fakeredis, the bundled Valkey, Debian's Redis 7."""
+"""One contract, every store: fakeredis, the bundled Valkey, Debian's Redis 7, sentinels, a cluster."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from pathlib import Path
 
 import fakeredis
 import pytest
@@ -12,25 +13,44 @@ from midsentence.owners import Owners
 from midsentence.settings import Settings
 from tests.conftest import assert_every_key_expires
 from tests.support.processes import RedisChild
+from tests.support.redises import ClusterOfThree, Sentinels, everywhere
 from tests.support.requirements import program
 
-STORES = ["fakeredis", "valkey", pytest.param("redis", marks=pytest.mark.needs_redis_server)]
+Started = RedisChild | Sentinels | ClusterOfThree
+STORES: dict[str, Callable[[Path], Started]] = {
+    "valkey": RedisChild,
+    "redis": lambda directory: RedisChild(directory, program("redis-server")),
+    "sentinel": Sentinels,
+    "cluster": ClusterOfThree,
+}
+PARAMS = ["fakeredis", "valkey", pytest.param("redis", marks=pytest.mark.needs_redis_server), "sentinel", "cluster"]
 
 
-@pytest.fixture(scope="session", params=STORES)
+@pytest.fixture(scope="session", params=PARAMS)
 def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[str | None]:
     """Where the store under test is; None for fakeredis, which is nowhere."""
     if request.param == "fakeredis":
         yield None
         return
-    directory = tmp_path_factory.mktemp(request.param)
-    child = RedisChild(directory, program("redis-server") if request.param == "redis" else None)
+    made = STORES[request.param](tmp_path_factory.mktemp(request.param))
     try:
-        child.start()
-        yield child.url
-        assert_every_key_expires(child.url)
+        made.start()
+        yield made.url
+        for child in holders(made):
+            assert_every_key_expires(child.url)
     finally:
-        child.stop()
+        made.stop()
+
+
+def holders(made: Started) -> Sequence[RedisChild]:
+    """Those processes that hold keys of their own."""
+    match made:
+        case RedisChild():
+            return [made]
+        case Sentinels():
+            return [made.replicated.primary]
+        case ClusterOfThree():
+            return made.masters
 
 
 @pytest.fixture
@@ -52,7 +72,7 @@ async def store(settings: Settings, redis_url: str | None) -> AsyncGenerator[Sto
     fake = fakeredis.FakeAsyncRedis(server_type="valkey") if redis_url is None else None
     store = Store(settings, fake)
     # Leftovers of another test would be claimed by this one.
-    await store.pipeline().flushall().execute()
+    await everywhere(store, "FLUSHALL")
     yield store
     await store.aclose()
 

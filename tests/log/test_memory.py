@@ -10,6 +10,7 @@ from midsentence.fold import Fold, stored_turn
 from midsentence.ids import EventId
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
+from tests.support.redises import everywhere
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -49,8 +50,5 @@ async def test_a_finished_session_holds_its_text_and_little_else(
 
 
 async def held(store: Store, session_id: str) -> int:
-    (names,) = await store.pipeline().keys(f"*{session_id}*").execute()
-    pipeline = store.pipeline()
-    for name in names:
-        pipeline.memory_usage(name, samples=0)
-    return sum(await pipeline.execute())
+    names = [name.decode() for name in await everywhere(store, "KEYS", f"*{session_id}*")]
+    return sum(await store.execute(*(("MEMORY USAGE", name, "SAMPLES", 0) for name in names)))

@@ -13,6 +13,7 @@ from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from tests.log.test_live import Ear
 from tests.support.processes import RedisChild
+from tests.support.redises import everywhere
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +65,7 @@ async def test_a_lost_subscription_is_made_again_and_announced(tmp_path: Path) -
     try:
         session_id, _ = await log.start("ann", "hello")
         await live.subscribe(keys.session(session_id).live, ear)
-        await store.pipeline().client_kill_filter(_type="pubsub").execute()
+        await everywhere(store, "CLIENT KILL", "TYPE", "pubsub")
         await eventually(lambda: ear.subscriptions == 2, description="the subscription was made again")
         await log.say(session_id, "ann", "second")
         await eventually(lambda: ear.payloads, description="what comes after is heard")

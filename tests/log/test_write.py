@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from midsentence import keys
 from midsentence.connection import Store
 from midsentence.errors import SessionNotFoundError
 from midsentence.events import Delta, End, Entry
@@ -10,6 +11,7 @@ from midsentence.fold import stored_turn
 from midsentence.ids import EventId
 from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.log import Lease, SessionLog, Write, Written
+from tests.support.redises import everywhere
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -180,7 +182,7 @@ async def test_finished_deltas_are_let_go_and_a_caught_up_reader_keeps_its_curso
     await written(log, Write(claim.lease, 1, [*deltas(*"abc"), END], folded("one", "abc")))
     assert len((await log.read(session_id, EventId(1, 1, 1))).events) == 3
     await eventually(jobs.trim, description="the replay window is over", seconds=3)
-    (length,) = await store.pipeline().xlen(f"{await _meta(store, session_id)}:log").execute()
+    (length,) = await store.execute(("XLEN", keys.session(session_id).log))
     assert length == 1
     behind, caught_up = await log.read(session_id, EventId(1, 1, 1)), await log.read(session_id, EventId(1, 1, 4))
     assert behind.fold is not None
@@ -211,11 +213,6 @@ async def test_many_turns_are_written_in_one_round_trip(log: SessionLog, jobs: J
 
 async def test_scripts_survive_a_redis_that_forgot_them(log: SessionLog, store: Store) -> None:
     await log.start("ann", "hello")
-    await store.pipeline().script_flush().execute()
+    await everywhere(store, "SCRIPT FLUSH")
     session_id, _ = await log.start("ann", "hello again")
     assert (await log.read(session_id)).turn == 1
-
-
-async def _meta(store: Store, session_id: str) -> str:
-    (names,) = await store.pipeline().keys(f"*:{session_id}").execute()
-    return names[0].decode()

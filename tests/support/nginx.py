@@ -31,13 +31,7 @@ def nginx(
     # can take the port between its choice and its use.
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
         host, port = listener.getsockname()
-        variables = {
-            "MIDSENTENCE_MAX_BODY_BYTES": str(max_body_bytes),
-            "MIDSENTENCE_NGINX_LISTEN": f"{host}:{port}",
-            "MIDSENTENCE_NGINX_SERVERS": servers(upstreams),
-            "MIDSENTENCE_NGINX_TRUSTED_PROXY": trusted_proxy,
-        }
-        (directory / "nginx.conf").write_text(render(variables))
+        configure(directory, f"{host}:{port}", upstreams, trusted_proxy=trusted_proxy, max_body_bytes=max_body_bytes)
         process = _start(directory, listener)
     # Our copy of the socket is closed by now: if nginx died, connecting fails instead of waiting in nobody's backlog.
     try:
@@ -45,6 +39,33 @@ def nginx(
         yield f"http://{host}:{port}"
     finally:
         _stop(process)
+
+
+def configure(
+    directory: Path,
+    listen: str,
+    upstreams: Sequence[tuple[str, int]],
+    *,
+    trusted_proxy: str = NOBODY,
+    max_body_bytes: int = 2**20,
+) -> None:
+    """Write `directory/nginx.conf`, from the template and nothing else."""
+    variables = {
+        "MIDSENTENCE_MAX_BODY_BYTES": str(max_body_bytes),
+        "MIDSENTENCE_NGINX_LISTEN": listen,
+        "MIDSENTENCE_NGINX_SERVERS": servers(upstreams),
+        "MIDSENTENCE_NGINX_TRUSTED_PROXY": trusted_proxy,
+    }
+    (directory / "nginx.conf").write_text(render(variables))
+
+
+def command(directory: Path) -> list[str]:
+    """How a configured nginx is started."""
+    argv = [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
+    if os.geteuid() == 0:
+        # The workers of a root's nginx run as nobody otherwise, who may not enter the temporary directory of a test.
+        argv += ["-g", "user root root;"]
+    return argv
 
 
 def servers(upstreams: Sequence[tuple[str, int]]) -> str:
@@ -57,13 +78,9 @@ def render(variables: Mapping[str, str]) -> str:
 
 
 def _start(directory: Path, listener: socket.socket) -> subprocess.Popen[bytes]:
-    command = [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
-    if os.geteuid() == 0:
-        # The workers of a root's nginx run as nobody otherwise, who may not enter the temporary directory of a test.
-        command += ["-g", "user root root;"]
     with (directory / "nginx.log").open("ab") as log:
         return subprocess.Popen(
-            command,
+            command(directory),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -36,6 +36,14 @@ def command(name: str, *arguments: str) -> list[str]:
     return [str(Path(sys.executable).with_name(name)), *arguments]
 
 
+def listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1):
+            return True
+    except OSError:
+        return False
+
+
 class Child:
     """One process and its log."""
 
@@ -56,12 +64,19 @@ class Child:
         return self._log.read_text() if self._log.exists() else ""
 
     @property
+    def recent(self) -> str:
+        """What it logged since it was started last."""
+        with self._log.open("rb") as log:
+            log.seek(self._begun)
+            return log.read().decode()
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def spawn(self) -> None:
         assert not self.is_running, "started twice"
-        self._begun = len(self.log)
+        self._begun = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._argv, stdout=log, stderr=log, env=self._environment)
 
@@ -92,6 +107,7 @@ class RedisChild(Child):
 
     def __init__(self, directory: Path, binary: str | None = None, *options: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         argv = [
@@ -105,14 +121,15 @@ class RedisChild(Child):
         self.wait()
 
     def wait(self) -> None:
-        wait_until(self._answers, description=f"Redis answers on port {self.port}")
+        wait_until(lambda: self.says(b"PONG"), description=f"Redis answers on port {self.port}")
 
-    def _answers(self) -> bool:
+    def says(self, word: bytes) -> bool:
+        """Whether it answers PING with this, its PONG or why not."""
         assert self.is_running, self.log
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16)[1:].startswith(word)
         except OSError:
             return False
 
@@ -155,7 +172,7 @@ class WorkerChild(Child):
     @property
     def _reached_redis(self) -> bool:
         assert self.is_running, self.log
-        return "redis_answers" in self.log[self._begun :]
+        return "redis_answers" in self.recent
 
 
 class Stack:
@@ -169,11 +186,14 @@ class Stack:
         servers: int = 1,
         workers: int = 1,
         settings: Mapping[str, str] | None = None,
+        redis_url: str | None = None,
     ) -> None:
+        """With a `redis_url`, `redis` is not started: whatever is there belongs to the caller."""
         self.upstream = upstream
         self.redis = RedisChild(directory / "redis")
+        self._own_redis = [self.redis] if redis_url is None else []
         self.environment = {
-            "MIDSENTENCE_REDIS_URL": self.redis.url,
+            "MIDSENTENCE_REDIS_URL": redis_url or self.redis.url,
             "MIDSENTENCE_PUSH": "1",
             "MIDSENTENCE_DRAIN_SECONDS": "2",
             "MIDSENTENCE_LEASE_SECONDS": "2",
@@ -190,13 +210,20 @@ class Stack:
 
     @property
     def children(self) -> list[Child]:
-        return [*self.servers, *self.workers, self.redis]
+        return [*self.servers, *self.workers, *self._own_redis]
+
+    @property
+    def pids(self) -> list[int]:
+        """Who serves and works; the same list later means that nobody died or was restarted."""
+        for child in (*self.servers, *self.workers):
+            assert child.is_running, child.log
+        return [child.process.pid for child in (*self.servers, *self.workers)]
 
     def start(self) -> None:
         # All at once: each spends its first second on imports, and waits for the others by itself.
         for child in self.children:
             child.spawn()
-        for child in (self.redis, *self.workers, *self.servers):
+        for child in (*self._own_redis, *self.workers, *self.servers):
             child.wait()
 
     def stop(self) -> None:

@@ -1,0 +1,93 @@
+"""The model of a chaos run: every token says which attempt wrote it and where it stands, so that no mix goes unseen."""
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.support.background import Response
+from tests.support.upstream import Answer, Request, Upstream, answer_for, text_for
+
+TAG = re.compile(r"⟦(\d+)\.(\d+)⟧")
+
+
+def tokens_of(question: str, attempt: int) -> list[str]:
+    """What the model writes when it is asked this for the `attempt`-th time."""
+    return [f"{piece}⟦{attempt}.{number}⟧" for number, piece in enumerate(text_for(question))]
+
+
+@dataclass
+class Attempt:
+    """One request for an answer: the tokens from `first` on of what attempt `number` has."""
+
+    number: int
+    tokens: Sequence[str]
+    first: int
+    request: Request
+    response: Response | None = None  # of what runs in the background: written on whether or not anybody listens
+
+    @property
+    def written(self) -> int:
+        return self.request.sent if self.response is None else self.response.generated
+
+    @property
+    def is_whole(self) -> bool:
+        return self.written == len(self.tokens) - self.first
+
+
+@dataclass
+class Record:
+    """What was asked and what was written for it."""
+
+    attempts: defaultdict[str, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
+    # Partial answers that the model was to continue and that it never wrote.
+    foreign: list[str] = field(default_factory=list[str])
+
+    @property
+    def written(self) -> int:
+        """Tokens, those that were paid for twice included."""
+        return sum(attempt.written for asked in self.attempts.values() for attempt in asked)
+
+
+class AttemptsUpstream(Upstream):
+    """Answers as `answer_for` does, with tagged tokens; goes on with a partial answer that it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.record = Record()
+
+    def choose(self, request: Request) -> Answer:
+        if request.method != "POST":
+            return super().choose(request)
+        answer = answer_for(request.question)
+        attempt = self._attempt(request)
+        self.record.attempts[request.question].append(attempt)
+        answer.tokens = attempt.tokens[attempt.first :]
+        return answer
+
+    async def play(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+        try:
+            return await super().play(request, writer)
+        finally:
+            # A long run asks thousands of times, each time with the conversation so far.
+            if request.body:
+                request.body.update(messages=None, input=None)
+
+    def link(self) -> None:
+        """Tell the attempts which of them ran in the background."""
+        responses = {id(response.body): response for response in self.responses}
+        for attempt in (attempt for asked in self.record.attempts.values() for attempt in asked):
+            attempt.response = responses.get(id(attempt.request.body))
+
+    def _attempt(self, request: Request) -> Attempt:
+        if partial := request.partial:
+            found = TAG.findall(partial)
+            number = int(found[0][0]) if found else 0
+            tokens = tokens_of(request.question, number)
+            if partial == "".join(tokens[: len(found)]):
+                return Attempt(number, tokens, len(found), request)
+            self.record.foreign.append(partial)
+        asked = self.record.attempts[request.question]
+        number = 1 + max((attempt.number for attempt in asked), default=0)
+        return Attempt(number, tokens_of(request.question, number), 0, request)

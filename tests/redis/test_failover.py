@@ -1,0 +1,196 @@
+"""A replica that lagged behind is promoted: what was lost is sent again, and nothing is told twice under one name."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+
+import pytest
+
+from midsentence.connection import Store
+from midsentence.events import Delta
+from midsentence.ids import EventId
+from midsentence.jobs import Jobs
+from midsentence.log import SessionLog, Write
+from midsentence.settings import Settings
+from tests.support.client import Visitor
+from tests.support.processes import RedisChild, Stack
+from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events
+from tests.support.redises import Replicated, Sentinels, ask
+from tests.support.upstream import Upstream, text_for
+from tests.support.waiting import eventually, wait_until
+
+QUESTION = "tokens=400 rate=50 seed=26"
+TEXT = "".join(text_for(QUESTION))
+
+
+@pytest.fixture
+def sentinels(tmp_path: Path) -> Generator[Sentinels]:
+    deployment = Sentinels(tmp_path / "sentinels")
+    try:
+        deployment.start()
+        yield deployment
+    finally:
+        deployment.stop()
+
+
+@pytest.fixture(params=["12"])
+def watched(
+    sentinels: Sentinels, tmp_path: Path, upstream: Upstream, request: pytest.FixtureRequest
+) -> Generator[Stack]:
+    """Servers and a worker that know only the sentinels. The parameter is how long a lease lasts."""
+    settings = {
+        "MIDSENTENCE_REDIS_TIMEOUT_SECONDS": "1",
+        "MIDSENTENCE_LEASE_SECONDS": request.param,
+        "MIDSENTENCE_SECRET": "a secret of the tests alone",
+    }
+    stack = Stack(tmp_path, upstream, servers=2, settings=settings, redis_url=sentinels.url)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+def lag(replicated: Replicated) -> None:
+    """From now on the replica gets nothing. Stopped alone it would still find what waits in its socket."""
+    replicated.replica.pause()
+    ask(replicated.primary, "CLIENT KILL", "TYPE", "replica")
+
+
+def test_the_worker_sends_the_lost_tail_again_and_every_reader_ends_with_the_text(
+    sentinels: Sentinels, watched: Stack
+) -> None:
+    """FAULTS 26. Seen red without the case `Written("hole", seq)` in the worker's `TurnWriter.settle`."""
+    replicated = sentinels.replicated
+    with Visitor(watched.base_url) as visitor:
+        session_id = visitor.start(QUESTION)
+        readers = [Reader(visitor, session_id, server.base_url) for server in watched.servers for _ in range(2)]
+        wait_for_events(readers, 30)
+        before = watched.pids
+        lag(replicated)
+        reached = readers[0].events
+        wait_for_events(readers, reached + 30)
+        replicated.primary.kill()
+        replicated.replica.resume()
+        transcripts = [reader.finished(50) for reader in readers]
+    assert {transcript.answer() for transcript in transcripts} == {TEXT}
+    assert [reader.connections for reader in readers] == [1] * len(readers)
+    assert watched.pids == before
+    assert_ids_name_one_content(transcripts)
+    assert "tail_sent_again" in watched.workers[0].log, "nothing was lost, and nothing was tested"
+
+
+@pytest.mark.parametrize("watched", ["3"], indirect=True)
+def test_a_reader_whose_cursor_was_lost_gets_one_snapshot_and_no_glued_text(
+    sentinels: Sentinels, watched: Stack
+) -> None:
+    """FAULTS 26, the worker lost with the tail: another answers anew under an epoch that nobody has seen.
+
+    Seen red without the branch `view.fold is not None` in `Feed._catch_up`.
+    """
+    replicated = sentinels.replicated
+    with Visitor(watched.base_url) as visitor:
+        session_id = visitor.start(QUESTION)
+        readers = [Reader(visitor, session_id, server.base_url) for server in watched.servers]
+        wait_for_events(readers, 30)
+        lag(replicated)
+        reached = readers[0].events
+        wait_for_events(readers, reached + 30)
+        watched.workers[0].kill()
+        replicated.primary.kill()
+        caught_up = [reader.transcript.cursor for reader in readers]
+        replicated.replica.resume()
+        wait_until(lambda: ask(replicated.replica, "ROLE")[0] == b"master", description="the replica is promoted")
+        watched.workers[0].start()
+        transcripts = [reader.finished(50) for reader in readers]
+    assert {transcript.answer() for transcript in transcripts} == {TEXT}
+    for transcript, cursor in zip(transcripts, caught_up, strict=True):
+        lost = [event.id for event in transcript.events].index(cursor)
+        assert [event.type for event in transcript.events[lost + 1 :]].count("snapshot") == 1
+    assert_ids_name_one_content(transcripts)
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncGenerator[Replicated]:
+    replicated = Replicated(tmp_path)
+    try:
+        await asyncio.to_thread(replicated.start)
+        yield replicated
+    finally:
+        replicated.stop()
+
+
+def store_of(child: RedisChild) -> Store:
+    return Store(Settings.model_validate({"redis_url": child.url, "lease_seconds": 0.2}))
+
+
+async def ids(log: SessionLog, session_id: str) -> list[str]:
+    return [str(event.id) for event in (await log.read(session_id, EventId(1, 0, 0))).events]
+
+
+async def in_step(pair: Replicated) -> None:
+    await eventually(lambda: asyncio.to_thread(pair.is_in_step), description="the replica is in step")
+
+
+async def claimed_soon(jobs: Jobs, worker: str) -> list[Write]:
+    """Take the turn over when its lease is out, and write one event that names its writer."""
+    claims = [claim for claim in await jobs.claim(worker, "none", 1) if claim.lease.turn]
+    return [Write(claim.lease, claim.seq + 1, [(Delta.type, Delta(worker).encoded())]) for claim in claims]
+
+
+@pytest.mark.anyio
+async def test_a_claim_that_was_lost_comes_again_under_an_epoch_that_its_first_holder_never_had(
+    pair: Replicated,
+) -> None:
+    """Seen red without `epoch_base` in lua/claim.lua: both are 1.1-1, with two contents."""
+    before, after = store_of(pair.primary), store_of(pair.replica)
+    try:
+        log = SessionLog(before)
+        session_id, _ = await log.start("ann", "hello")
+        await in_step(pair)
+        await asyncio.to_thread(lag, pair)
+        await log.write(await claimed_soon(Jobs(before), "w1"))
+        lost = await ids(log, session_id)
+        pair.primary.kill()
+        pair.replica.resume()
+        await asyncio.to_thread(ask, pair.replica, "REPLICAOF", "NO", "ONE")
+        log = SessionLog(after)
+        await log.write(await claimed_soon(Jobs(after), "w2"))
+        again = await ids(log, session_id)
+        assert len(lost) == len(again) == 1
+        assert set(lost).isdisjoint(again)
+        assert (await log.read(session_id, EventId.parse(lost[0]))).fold is not None, "a lost cursor was honoured"
+    finally:
+        await before.aclose()
+        await after.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_message_that_was_lost_comes_again_under_another_id(pair: Replicated) -> None:
+    """Seen red where `epoch_base` always answers 0: two messages are 2.0-0.
+
+    The first is asked, and lost; the second is asked of the one that was promoted.
+    """
+    before, after = store_of(pair.primary), store_of(pair.replica)
+    try:
+        log = SessionLog(before)
+        session_id, _ = await log.start("ann", "hello")
+        (claim,) = await Jobs(before).claim("w1", "none", 1)
+        folded = b'[{"turn":1,"parent":0,"role":"user","text":"hello","end":null}]'
+        await log.write([Write(claim.lease, 1, [("end", b'{"reason":"stop"}')], folded)])
+        await in_step(pair)
+        await asyncio.to_thread(lag, pair)
+        await log.say(session_id, "ann", "the one that is lost")
+        lost = (await log.read(session_id)).top
+        pair.primary.kill()
+        pair.replica.resume()
+        await asyncio.to_thread(ask, pair.replica, "REPLICAOF", "NO", "ONE")
+        log = SessionLog(after)
+        await log.say(session_id, "ann", "another")
+        again = await log.read(session_id, lost)
+        assert again.top != lost
+        assert (again.top.turn, again.top.seq) == (lost.turn, lost.seq)
+        assert again.fold is not None
+    finally:
+        await before.aclose()
+        await after.aclose()

@@ -1,0 +1,132 @@
+"""A Redis that answers and will not write: what is asked is refused with a reason, what is read goes on."""
+
+import shutil
+import time
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+import pytest
+from redis import Redis
+
+from tests.support.client import Visitor
+from tests.support.processes import RedisChild, Stack, free_port
+from tests.support.readers import Reader, wait_for_events
+from tests.support.redises import ask
+from tests.support.upstream import Upstream, text_for
+from tests.support.waiting import wait_until
+
+LOADED_COMMANDS = 15_000
+QUESTION = "tokens=150 rate=60 seed=30"
+
+
+class Trouble(NamedTuple):
+    begin: Callable[[RedisChild], object]
+    end: Callable[[RedisChild], object]
+
+
+def fill(redis: RedisChild) -> None:
+    ask(redis, "CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1mb")
+
+
+def empty(redis: RedisChild) -> None:
+    ask(redis, "CONFIG", "SET", "maxmemory", "0")
+
+
+def demote(redis: RedisChild) -> None:
+    ask(redis, "REPLICAOF", "127.0.0.1", free_port())
+
+
+def promote(redis: RedisChild) -> None:
+    ask(redis, "REPLICAOF", "NO", "ONE")
+
+
+def spoil_disk(redis: RedisChild) -> None:
+    """A copy cannot be put where a directory stands, as it could not be put on a full disk."""
+    (redis.directory / "dump.rdb" / "full").mkdir(parents=True)
+    ask(redis, "CONFIG", "SET", "save", "3600 1", "stop-writes-on-bgsave-error", "yes")
+    ask(redis, "BGSAVE")
+    wait_until(lambda: ask(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "err", description="it failed")
+
+
+def clear_disk(redis: RedisChild) -> None:
+    shutil.rmtree(redis.directory / "dump.rdb")
+    ask(redis, "BGSAVE")
+    wait_until(lambda: ask(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "ok", description="it was saved")
+    ask(redis, "CONFIG", "SET", "save", "")
+
+
+def load(redis: RedisChild) -> None:
+    """Until `loaded` every command of its file takes a while to be read again.
+
+    A server that loads its file looks at its clients after every 1,024 commands.
+    """
+    with Redis(port=redis.port) as client:
+        pipeline: Any = client.pipeline(transaction=False)  # pyright: ignore[reportUnknownMemberType]
+        for _ in range(LOADED_COMMANDS):
+            pipeline.set("ms:weight", "", px=600_000)
+        pipeline.execute()
+    redis.kill()
+    redis.spawn()
+    wait_until(lambda: redis.says(b"LOADING"), description="it loads")
+
+
+def loaded(redis: RedisChild) -> None:
+    ask(redis, "CONFIG", "SET", "key-load-delay", "0")
+    redis.wait()
+
+
+TROUBLES = {
+    "OOM": Trouble(fill, empty),
+    "READONLY": Trouble(demote, promote),
+    "MISCONF": Trouble(spoil_disk, clear_disk),
+    "LOADING": Trouble(load, loaded),
+}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack, RedisChild]]:
+    directory = tmp_path_factory.mktemp("refusing")
+    redis = RedisChild(directory / "redis", None, "--key-load-delay", "300")
+    settings = {
+        "MIDSENTENCE_REDIS_TIMEOUT_SECONDS": "1",
+        "MIDSENTENCE_LEASE_SECONDS": "20",
+        "MIDSENTENCE_SECRET": "a secret of the tests alone",
+    }
+    with Upstream() as upstream:
+        stack = Stack(directory, upstream, settings=settings, redis_url=redis.url)
+        try:
+            redis.spawn()
+            stack.start()
+            yield stack, redis
+        finally:
+            stack.stop()
+            redis.stop()
+
+
+@pytest.mark.parametrize("word", TROUBLES)
+def test_a_post_is_refused_whole_and_viewers_keep_their_place(house: tuple[Stack, RedisChild], word: str) -> None:
+    """FAULTS 30. Seen red without `_NOT_NOW_CLASSES` and `_NOT_NOW_WORDS` in `Node.refusal`: 500, and a lost turn."""
+    stack, redis = house
+    trouble = TROUBLES[word]
+    with Visitor(stack.base_url) as visitor:
+        session_id = visitor.start(QUESTION)
+        reader = Reader(visitor, session_id)
+        wait_for_events([reader], 20)
+        before = stack.pids
+        held = set(ask(redis, "KEYS", "*"))
+        trouble.begin(redis)
+        for _ in range(3):
+            refused = visitor.http.post("/sessions", json={"text": "Will you have me?"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+            assert int(refused.headers["retry-after"]) >= 1
+            assert refused.json()["error"]["message"].count("\n") == 0
+            time.sleep(0.2)
+        trouble.end(redis)
+        assert set(ask(redis, "KEYS", "*")) - held <= {b"ms:weight"}, "something of a refused message stayed"
+        transcript = reader.finished()
+        wait_until(lambda: visitor.http.get("/readyz").status_code == 200, description="the server is ready")
+        again = visitor.start("tokens=20 rate=200 seed=31")
+        assert visitor.read(again).answer() == "".join(text_for("tokens=20 rate=200 seed=31"))
+    assert transcript.answer() == "".join(text_for(QUESTION))
+    assert (reader.connections, transcript.snapshots) == (1, 1)
+    assert stack.pids == before

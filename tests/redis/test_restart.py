@@ -1,0 +1,71 @@
+"""Redis dies and comes back: with its file nothing happened, without it nobody pretends."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Visitor
+from tests.support.processes import RedisChild, Stack
+from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events
+from tests.support.upstream import Upstream, text_for
+from tests.support.waiting import wait_until
+
+QUESTION = "tokens=300 rate=60 seed=25"
+SETTINGS = {"MIDSENTENCE_REDIS_TIMEOUT_SECONDS": "1", "MIDSENTENCE_SECRET": "a secret of the tests alone"}
+
+
+@pytest.fixture
+def stack_settings() -> dict[str, str]:
+    return SETTINGS
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path, upstream: Upstream) -> Generator[tuple[Stack, RedisChild]]:
+    """A house on a Valkey that keeps nothing on disk."""
+    redis = RedisChild(tmp_path / "forgetful", None, "--appendonly", "no")
+    stack = Stack(tmp_path, upstream, settings=SETTINGS, redis_url=redis.url)
+    try:
+        redis.spawn()
+        stack.start()
+        yield stack, redis
+    finally:
+        stack.stop()
+        redis.stop()
+
+
+def test_readers_stay_connected_over_a_kill_and_a_restart_and_miss_nothing(stack: Stack, visitor: Visitor) -> None:
+    """FAULTS 25 with the append-only file. Seen red without the SCRIPT LOAD in `Node.execute`."""
+    session_id = visitor.start(QUESTION)
+    readers = [Reader(visitor, session_id) for _ in range(3)]
+    before = stack.pids
+    for after in (20, 60):
+        wait_for_events(readers, after)
+        stack.redis.kill()
+        stack.redis.start()
+    transcripts = [reader.finished() for reader in readers]
+    assert {transcript.answer() for transcript in transcripts} == {"".join(text_for(QUESTION))}
+    assert [reader.connections for reader in readers] == [1, 1, 1], "somebody was sent away"
+    assert stack.pids == before
+    assert_ids_name_one_content(transcripts)
+
+
+def test_a_redis_that_forgot_everything_ends_the_streams_and_serves_new_sessions(
+    forgetful: tuple[Stack, RedisChild],
+) -> None:
+    """FAULTS 25 without a file: no text that nobody holds is promised to come. Seen red without `feed.gone = True`."""
+    stack, redis = forgetful
+    with Visitor(stack.base_url) as visitor:
+        session_id = visitor.start(QUESTION)
+        reader = Reader(visitor, session_id)
+        wait_for_events([reader], 20)
+        before = stack.pids
+        redis.kill()
+        redis.start()
+        reader.finished()
+        assert reader.was_missing, "the stream of a session that is gone ended as if it were over"
+        assert visitor.http.get(f"/sessions/{session_id}").status_code == 404
+        wait_until(lambda: visitor.http.get("/readyz").status_code == 200, description="the server is ready again")
+        again = visitor.start("tokens=20 rate=200 seed=26")
+        assert visitor.read(again).answer() == "".join(text_for("tokens=20 rate=200 seed=26"))
+    assert stack.pids == before

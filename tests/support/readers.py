@@ -1,0 +1,86 @@
+"""A reader in a thread of its own, which comes back with its cursor as an EventSource does, and notes what it saw."""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+import httpx
+
+from tests.support.client import Transcript, Visitor, lines_of, parse
+from tests.support.waiting import wait_until
+
+
+class Reader(threading.Thread):
+    def __init__(self, visitor: Visitor, session_id: str, base_url: str | None = None, *, turns: int = 1) -> None:
+        """Read until as many turns have ended as are named."""
+        super().__init__(daemon=True)
+        self.transcript = Transcript(session_id)
+        self.connections = 0
+        self.was_missing = False
+        self.heard_at: list[float] = []
+        self._visitor = visitor
+        self._base_url = base_url
+        self._turns = turns
+        self._error: BaseException | None = None
+        self.start()
+
+    @property
+    def events(self) -> int:
+        return len(self.transcript.events)
+
+    @property
+    def text(self) -> str:
+        return self.transcript.answer(self._turns)
+
+    @property
+    def gaps(self) -> list[float]:
+        """How long it waited for each event after its first."""
+        return [after - before for before, after in zip(self.heard_at, self.heard_at[1:], strict=False)]
+
+    def run(self) -> None:
+        try:
+            while not self.transcript.end(self._turns) and not self.was_missing:
+                self._listen()
+        except BaseException as error:  # noqa: BLE001 - told to whoever asks for the outcome
+            self._error = error
+
+    def finished(self, seconds: float = 30) -> Transcript:
+        """What it has at the end. Raises what went wrong on the way, and AssertionError where there is no end."""
+        self.join(seconds)
+        if self._error is not None:
+            raise self._error
+        assert not self.is_alive(), f"no end within {seconds:g} s; it has {self.events} events"
+        return self.transcript
+
+    def _listen(self) -> None:
+        self.connections += 1
+        path = f"{self._base_url or ''}/sessions/{self.transcript.session_id}/events?until=end"
+        headers = {} if self.transcript.cursor is None else {"Last-Event-ID": self.transcript.cursor}
+        try:
+            with self._visitor.http.stream("GET", path, headers=headers) as response:
+                self.was_missing = response.status_code == 404
+                if response.status_code == 200:
+                    for event in parse(lines_of(response.iter_raw())):
+                        self.transcript.take(event)
+                        self.heard_at.append(time.monotonic())
+                        if self.transcript.end(self._turns):
+                            return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+
+
+def wait_for_events(readers: Sequence[Reader], count: int) -> None:
+    """Wait until each of them has so many events."""
+    wait_until(lambda: all(reader.events >= count for reader in readers), description=f"{count} events at every reader")
+
+
+def assert_ids_name_one_content(transcripts: Iterable[Transcript]) -> None:
+    """Protocol 1.1, over everything that anybody was ever sent."""
+    contents: dict[str, tuple[str, str]] = {}
+    for transcript in transcripts:
+        for event in transcript.events:
+            # A snapshot's id names where it stands, and its content grows with what is folded into it.
+            if event.id is not None and event.type != "snapshot":
+                known = contents.setdefault(event.id, (event.type, event.data))
+                assert known == (event.type, event.data), f"{event.id} names two contents"

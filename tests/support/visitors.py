@@ -1,0 +1,126 @@
+"""Visitors by the dozen in one process: they repeat their POSTs with a key, and read as an EventSource does."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from typing import Any, NamedTuple
+
+from tests.support.client import Lines, Parser, SentEvent
+from tests.support.streams import Address, exchange
+
+# No answer, or one that a proxy or a server gives in the place of it: the request may have been done all the same.
+_AGAIN = frozenset({502, 503, 504})
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Counted:
+    """What visitors had to do again."""
+
+    repeated: int = 0  # requests
+    resumed: int = 0  # streams, with a cursor
+    refused: int = 0  # streams that were answered with anything but 200 and 204, or not at all
+
+
+class AsyncVisitor:
+    """Somebody with a cookie of their own, who asks whichever server `choose` names."""
+
+    def __init__(
+        self,
+        choose: Callable[[], Address],
+        chance: random.Random,
+        *,
+        patience: float = 5,
+        stall: float = 5,
+        counted: Counted | None = None,
+    ) -> None:
+        """`patience`: seconds to wait for an answer. `stall`: after so many seconds of silence a stream is dead."""
+        self.counted = counted or Counted()
+        self._choose = choose
+        self._chance = chance
+        self._patience = patience
+        self._stall = stall
+        self._cookie = ""
+
+    async def arrive(self) -> None:
+        """Get a cookie before anything is asked: a POST that is repeated without one is another visitor's."""
+        while not self._cookie:
+            reply = await self.request("GET", "/")
+            held = SimpleCookie(reply.headers.get("set-cookie", "")).get("midsentence")
+            if held is None:
+                await self.pause()
+            else:
+                self._cookie = f"midsentence={held.value}"
+
+    async def request(
+        self, method: str, path: str, body: object = None, *, key: str = "", patience: float | None = None
+    ) -> Reply:
+        """Send a request, with its key until it is answered. Raises AssertionError for a 500."""
+        headers = {"cookie": self._cookie} if self._cookie else {}
+        if key:
+            headers["idempotency-key"] = key
+        if body is not None:
+            headers["content-type"] = "application/json"
+        encoded = b"" if body is None else json.dumps(body).encode()
+        while True:
+            address = self._choose()
+            try:
+                limit = patience or self._patience
+                # A server that takes its time over every byte would escape the patience with silence.
+                async with (
+                    asyncio.timeout(2 * limit),
+                    exchange(address, method, path, headers, encoded, patience=limit) as response,
+                ):
+                    reply = Reply(response.status, response.headers, await response.body())
+            except OSError:
+                reply = None
+            assert reply is None or reply.status != 500, f"{method} {path} at {address}: {reply}"
+            if reply is not None and reply.status not in _AGAIN:
+                return reply
+            self.counted.repeated += 1
+            await self.pause()
+
+    async def listen(
+        self, session_id: str, cursor: str | None, take: Callable[[SentEvent], bool], *, until_end: bool = False
+    ) -> int:
+        """Read one connection's events until it is closed, or until `take` returns True and hangs up.
+
+        Returns the status; 0 where there was none, or the connection broke: both mean to come back.
+        """
+        headers = {"cookie": self._cookie, "accept": "text/event-stream"}
+        if cursor is not None:
+            headers["last-event-id"] = cursor
+        path = f"/sessions/{session_id}/events" + ("?until=end" if until_end else "")
+        status = 0
+        lines, parser = Lines(), Parser()
+        try:
+            async with exchange(self._choose(), "GET", path, headers, patience=self._stall) as response:
+                status = response.status
+                if status == 200 and cursor is not None:
+                    self.counted.resumed += 1
+                while status == 200 and (chunk := await response.chunk()):
+                    for line in lines.feed(chunk):
+                        event = parser.feed(line)
+                        if event is not None and take(event):
+                            return status
+        except OSError:
+            status = 0
+        if status not in {200, 204}:
+            self.counted.refused += 1
+        return status
+
+    async def pause(self) -> None:
+        """Wait as long as one does before trying again: never all at once."""
+        await asyncio.sleep(self._chance.uniform(0.05, 0.4))

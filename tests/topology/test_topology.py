@@ -1,0 +1,95 @@
+"""`scripts/topology`, as a process."""
+
+import os
+import signal
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Visitor
+from tests.support.upstream import text_for
+from tests.support.waiting import wait_until
+from tests.topology import __main__ as program
+from tests.topology.running import Running, is_alive, refused, topology
+
+QUESTION = "tokens=40 rate=200 seed=3"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    arguments = ("--servers", "2", "--workers", "1", "--upstream", "scripted")
+    with topology(tmp_path_factory.mktemp("topology"), *arguments) as started:
+        yield started
+
+
+@pytest.mark.needs_nginx
+def test_it_tells_the_address_and_each_process(running: Running) -> None:
+    assert running.output.startswith(f"{running.base_url}\nscripted answers.\n")
+    names = {"valkey", "server1", "server2", "worker1", "upstream", "nginx"}
+    assert {name for name, row in running.table.items() if is_alive(row.pid)} == names
+
+
+@pytest.mark.needs_nginx
+def test_an_answer_comes_through_nginx_from_the_scripted_model(running: Running) -> None:
+    with Visitor(running.base_url) as visitor:
+        transcript = visitor.read(visitor.start(QUESTION))
+    assert transcript.answer() == "".join(text_for(QUESTION))
+
+
+@pytest.mark.needs_nginx
+def test_a_process_that_is_killed_is_started_again(running: Running) -> None:
+    """What one does with it: kill anything by the number that it printed."""
+    os.kill(running.table["worker1"].pid, signal.SIGKILL)
+    wait_until(lambda: "worker1 stopped (SIGKILL); it is started again" in running.output, description="it is noticed")
+    with Visitor(running.base_url) as visitor:
+        transcript = visitor.read(visitor.start(QUESTION))
+    assert transcript.answer() == "".join(text_for(QUESTION))
+
+
+@pytest.mark.needs_nginx
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_of_it(tmp_path: Path, number: signal.Signals) -> None:
+    with topology(tmp_path, "--servers", "1", "--workers", "1") as started:
+        pids = [row.pid for row in started.table.values()]
+        assert started.stop(number) == 0
+    assert [pid for pid in pids if is_alive(pid)] == []
+
+
+@pytest.mark.needs_nginx
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused("--port", str(port))
+    assert said == (
+        f"topology: Port {port} is taken by another program: stop it, or choose another port with --port.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--bogus",), "unrecognized arguments: --bogus"),
+        (("--port", "x"), "argument --port: 'x' is not a number from 1 to 65535"),
+        (("--servers", "0"), "argument --servers: '0' is not a number from 1 to 64"),
+        (("--upstream", "real"), "argument --upstream: invalid choice: 'real' (choose from 'scripted')"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_sentence(arguments: tuple[str, ...], reason: str) -> None:
+    assert refused(*arguments) == f"topology: {reason}; `scripts/topology --help` says what it takes.\n"
+
+
+def test_without_nginx_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere(*_names: str) -> None: ...
+
+    monkeypatch.setattr(program, "program", nowhere)
+    monkeypatch.setattr("sys.argv", ["scripts/topology"])
+    with pytest.raises(SystemExit) as left:
+        program.main()
+    assert left.value.code == 2
+    assert capfd.readouterr().err == (
+        "topology: nginx is missing: install it (on Debian and Ubuntu: apt install nginx-light).\n"
+    )
