@@ -55,9 +55,7 @@ class House:
 
     async def subscriptions(self) -> int:
         """As Redis counts them."""
-        pipeline = self.store.pipeline()
-        pipeline.execute_command("PUBSUB", "SHARDNUMSUB", keys.session(self.session_id).live)
-        ((_, count),) = await pipeline.execute()
+        ((_, count),) = await self.store.execute(("PUBSUB", "SHARDNUMSUB", keys.session(self.session_id).live))
         return count
 
     def followed(self) -> int:
