@@ -69,7 +69,8 @@ class Line:
                         _logger.info("subscription_restored", redis=self.node.where)
                     failures = 0
                     await self._read()
-                except (RedisError, OSError, StoreUnavailableError) as error:
+                # uvloop's name for a write to a connection that was closed is RuntimeError.
+                except (RedisError, OSError, RuntimeError, StoreUnavailableError) as error:
                     if not failures:
                         _logger.warning("subscription_lost", error=str(self.node.refusal(error)))
                 await self._drop()
@@ -115,7 +116,7 @@ class Line:
                 # One that broke would be made again by the mere attempt, without any of its subscriptions.
                 if connection is not None and connection.is_connected:
                     await connection.send_command(*command, check_health=False)
-        except (RedisError, OSError):
+        except (RedisError, OSError, RuntimeError):
             # `run` meets the same broken connection and subscribes to everything anew.
             _logger.debug("subscription_command_failed", command=command)
 

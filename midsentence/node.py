@@ -42,6 +42,9 @@ _NOT_NOW_CLASSES = {"OutOfMemoryError", "ReadOnlyError", "NoPermissionError"}
 # What a cluster client follows; where it leads nowhere in time it is one more "not now".
 _MOVING = (TryAgainError, ClusterDownError)
 
+# What uvloop raises for a write to a connection that was closed, where asyncio has an OSError.
+_HANDLE_CLOSED = "the handler is closed"
+
 _bodies: dict[str, str] = {}
 
 
@@ -132,6 +135,11 @@ class Node:
             raise StoreUnavailableError(self._trouble) from error
         except DataError:
             raise  # a defect of ours: what we gave cannot be sent
+        except RuntimeError as error:
+            if _HANDLE_CLOSED not in str(error):
+                raise
+            # The connection broke between redis-py's look at it and its write; it is made anew for the next.
+            raise StoreUnavailableError(f"Redis at {self.where} does not answer: the connection was lost") from error
         except (RedisError, OSError) as error:
             # What is raised, instead of standing among the replies, is about the connection: no login, no such
             # database, loading, gone.
