@@ -7,7 +7,7 @@ import re
 import secrets
 from typing import NamedTuple, Self
 
-# The Redis stream id of an event is `<turn * EPOCHS + epoch>-<seq>`, so both sort alike; DESIGN: docs/design.md,
+# The Redis stream id of an event is `<turn * EPOCHS + epoch>-<seq>`, so both sort alike; see docs/design.md,
 # "Event ids".
 EPOCHS = 1000
 # 2**64 is where Redis' own ids end; the bound below keeps every part far inside it, whatever a client sends as a

@@ -85,7 +85,7 @@ async def test_a_deleted_session_never_was(log: SessionLog, store: Store) -> Non
 
 
 async def test_a_name_that_comes_again_numbers_its_events_anew(log: SessionLog) -> None:
-    """1.1 of the protocol, FAULTS 17: a cursor of the session that was deleted is none of the one that is."""
+    """1.1 of the protocol: a cursor of the session that was deleted is none of the one that is."""
     first, _ = await log.start("ann", "hello", key="k", secret="s" * 16)
     old = (await log.read(first)).top
     await log.delete(first, "ann")

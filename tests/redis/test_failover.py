@@ -60,7 +60,7 @@ def lag(replicated: Replicated) -> None:
 def test_the_worker_sends_the_lost_tail_again_and_every_reader_ends_with_the_text(
     sentinels: Sentinels, watched: Stack
 ) -> None:
-    """FAULTS 26. Seen red without the case `Written("hole", seq)` in the worker's `TurnWriter.settle`."""
+    """Seen red without the case `Written("hole", seq)` in the worker's `TurnWriter.settle`."""
     replicated = sentinels.replicated
     with Visitor(watched.base_url) as visitor:
         session_id = visitor.start(QUESTION)
@@ -84,7 +84,7 @@ def test_the_worker_sends_the_lost_tail_again_and_every_reader_ends_with_the_tex
 def test_a_reader_whose_cursor_was_lost_gets_one_snapshot_and_no_glued_text(
     sentinels: Sentinels, watched: Stack
 ) -> None:
-    """FAULTS 26, the worker lost with the tail: another answers anew under an epoch that nobody has seen.
+    """The worker is lost with the tail: another answers anew under an epoch that nobody has seen.
 
     Seen red without the branch `view.fold is not None` in `Feed._catch_up`.
     """

@@ -37,7 +37,7 @@ def house(directory: Path, upstream: Upstream, redis_url: str) -> Stack:
 def test_a_subscription_whose_packets_are_dropped_is_made_again_in_time(
     tmp_path: Path, upstream: Upstream, redis: RedisChild
 ) -> None:
-    """FAULTS 29: nothing is lost, and new readers are served within the bound. Seen red without the PING in `Line`.
+    """Nothing is lost, and new readers are served within the bound. Seen red without the PING in `Line`.
 
     Meanwhile the log is read by the clock, so that those who read already are late and not stuck.
     """
@@ -70,7 +70,7 @@ def test_a_subscription_whose_packets_are_dropped_is_made_again_in_time(
 def test_one_message_in_a_hundred_that_is_lost_costs_nobody_an_event(
     tmp_path: Path, upstream: Upstream, redis: RedisChild
 ) -> None:
-    """FAULTS 12: all of the text, in order (which `Transcript` holds), and no gap longer than the bound.
+    """All of the text, in order (which `Transcript` holds), and no gap longer than the bound.
 
     The next message finds the loss; only what has none after it waits for the clock. Seen red without the last branch
     of `Feed.published`: then everything does.

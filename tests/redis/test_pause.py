@@ -37,7 +37,7 @@ def memory(child: Child) -> int:
 
 
 def test_a_redis_that_stands_still_is_reported_and_nothing_is_lost(stack: Stack, visitor: Visitor) -> None:
-    """FAULTS 28. Seen red without `asyncio.timeout` in `Node._round_trip`; the last bound, without `_trouble` there."""
+    """Seen red without `asyncio.timeout` in `Node._round_trip`; the last bound, without `_trouble` there."""
     session_id = visitor.start(QUESTION)
     readers = [Reader(visitor, session_id) for _ in range(40)]
     wait_for_events(readers, 20)

@@ -105,7 +105,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack, Re
 
 @pytest.mark.parametrize("word", TROUBLES)
 def test_a_post_is_refused_whole_and_viewers_keep_their_place(house: tuple[Stack, RedisChild], word: str) -> None:
-    """FAULTS 30. Seen red without `_NOT_NOW_CLASSES` and `_NOT_NOW_WORDS` in `Node.refusal`: 500, and a lost turn."""
+    """Seen red without `_NOT_NOW_CLASSES` and `_NOT_NOW_WORDS` in `Node.refusal`: 500, and a lost turn."""
     stack, redis = house
     trouble = TROUBLES[word]
     with Visitor(stack.base_url) as visitor:

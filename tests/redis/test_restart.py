@@ -35,7 +35,7 @@ def forgetful(tmp_path: Path, upstream: Upstream) -> Generator[tuple[Stack, Redi
 
 
 def test_readers_stay_connected_over_a_kill_and_a_restart_and_miss_nothing(stack: Stack, visitor: Visitor) -> None:
-    """FAULTS 25 with the append-only file. Seen red without the SCRIPT LOAD in `Node.execute`."""
+    """With the append-only file. Seen red without the SCRIPT LOAD in `Node.execute`."""
     session_id = visitor.start(QUESTION)
     readers = [Reader(visitor, session_id) for _ in range(3)]
     before = stack.pids
@@ -53,7 +53,7 @@ def test_readers_stay_connected_over_a_kill_and_a_restart_and_miss_nothing(stack
 def test_a_redis_that_forgot_everything_ends_the_streams_and_serves_new_sessions(
     forgetful: tuple[Stack, RedisChild],
 ) -> None:
-    """FAULTS 25 without a file: no text that nobody holds is promised to come. Seen red without `feed.gone = True`."""
+    """Without a file: no text that nobody holds is promised to come. Seen red without `feed.gone = True`."""
     stack, redis = forgetful
     with Visitor(stack.base_url) as visitor:
         session_id = visitor.start(QUESTION)

@@ -74,7 +74,7 @@ class Cursor:
 
 
 async def test_no_order_of_growth_announcement_loss_and_reading_loses_or_repeats_an_event() -> None:
-    """FAULTS 11 and 12 in small: seeded schedules over a feed, its log and two readers."""
+    """Seeded schedules over a feed, its log and two readers."""
     for seed in range(SCHEDULES):
         chance = random.Random(seed)
         log = ScriptedLog()
