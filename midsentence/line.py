@@ -116,7 +116,8 @@ class Line:
                 # One that broke would be made again by the mere attempt, without any of its subscriptions.
                 if connection is not None and connection.is_connected:
                     await connection.send_command(*command, check_health=False)
-        except (RedisError, OSError, RuntimeError):
+        except (RedisError, OSError, RuntimeError, AttributeError):
+            # redis-py writes in a task of its own, and finds no writer where the connection was dropped in between.
             # `run` meets the same broken connection and subscribes to everything anew.
             _logger.debug("subscription_command_failed", command=command)
 

@@ -4,7 +4,7 @@ That it can fail was seen with protections taken out, one at a time, and this ve
 
 - fencing (epoch and worker compared in `write_events`): mismatches, a paused worker's text inside another's;
 - the comparison of `before` with the top in a server's feed: holes;
-- the `reset` of a takeover: mismatches, two attempts in one answer;
+- the `reset` of a takeover (with seed 2): mismatches, two attempts in one answer;
 - the first entry of the log's tail, which is the cursor's own, given out again: duplicates, and readers who never end;
 - leases that end: stuck turns.
 """
