@@ -12,11 +12,6 @@ from tests.topology.running import ROOT, topology
 pytestmark = pytest.mark.needs_nginx
 
 FILES = ("asking", "cursors", "idempotency", "queueing", "stopping")
-# 30,000 bytes of a cursor are more than nginx lets a header or an address have: its own 400 or 414 is the answer then.
-NGINX_REFUSES = (
-    "test_cursors.py::test_a_malformed_cursor_is_answered_with_one_snapshot[long]",
-    "test_cursors.py::test_a_malformed_cursor_in_the_query_is_answered_alike[long]",
-)
 
 
 @pytest.mark.timeout(150)
@@ -24,7 +19,6 @@ def test_the_protocol_holds_behind_nginx(tmp_path: Path) -> None:
     """Sections 4 and 5; the rest is of what nginx has no part in, or takes the 15 s of a ping to be seen."""
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     suite += [f"tests/protocol/test_{name}.py" for name in FILES]
-    suite += [f"--deselect=tests/protocol/{name}" for name in NGINX_REFUSES]
     with topology(tmp_path, "--upstream", "scripted") as running:
         suite += ["--base-url", running.base_url]
         ran = subprocess.run(suite, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
