@@ -118,6 +118,21 @@ async def test_a_turn_given_back_is_taken_at_once_and_costs_no_attempt(log: Sess
     assert await written(log, Write(first.lease, 1, deltas("late"))) == Written("fenced", 0)
 
 
+async def test_a_turn_outlives_forty_restarts_of_redis_and_never_meets_an_epoch_again(
+    log: SessionLog, jobs: Jobs, store: Store
+) -> None:
+    """Seen red with a hundred epochs for each Redis process: the three digits were used up after nine."""
+    session_id, _ = await log.start("ann", "hello")
+    epochs: list[int] = []
+    for number in range(40):
+        claim = await claimed(jobs)
+        epochs.append(claim.lease.epoch)
+        await jobs.release(claim.lease, counts=False)
+        await store.execute(("HSET", keys.session(session_id).meta, "run", f"a process that is gone, {number}"))
+    assert epochs == sorted(set(epochs))
+    assert epochs[-1] < 990
+
+
 async def test_the_end_of_a_turn_begins_the_next_in_one_step(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     await log.say(session_id, "ann", "two\nlines")
