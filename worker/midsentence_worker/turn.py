@@ -77,7 +77,9 @@ class Turn:
         if not self._goes_on:
             await self._cancel_upstream(self._claim.mark)
         if self._claim.stop:
-            await self.writer.end(End("stopped"), fold)
+            # Whoever stops a turn whose worker died keeps what was said, and what that cost.
+            said = Answer(partial(fold.messages(), self._claim.lease.turn), "")
+            await self.writer.end(End("stopped", said.estimated_usage(self._asked(fold))), fold)
         elif self._is_exhausted:
             tried = f"{self._claim.attempt - 1} workers were lost while they answered this; ask again."
             await self.writer.end(_failed("attempts_exhausted", tried), fold)
@@ -90,11 +92,7 @@ class Turn:
 
     async def _resumed(self, fold: Fold) -> End:
         """Go on with what an earlier attempt began, or begin anew, and return how it ended."""
-        asked = prompt(
-            conversation(fold.messages(), self._claim.lease.turn),
-            system_prompt=self._settings.system_prompt,
-            budget=self._settings.context_tokens,
-        )
+        asked = self._asked(fold)
         said = partial(fold.messages(), self._claim.lease.turn)
         start = Start(self._claim.lease.turn, self._claim.attempt, self._model.name)
         try:
@@ -110,6 +108,13 @@ class Turn:
             self.writer.add(Reset(self._claim.attempt, "another worker took over"))
         self.writer.add(start)
         return await self._streamed(asked)
+
+    def _asked(self, fold: Fold) -> list[Message]:
+        return prompt(
+            conversation(fold.messages(), self._claim.lease.turn),
+            system_prompt=self._settings.system_prompt,
+            budget=self._settings.context_tokens,
+        )
 
     @property
     def _goes_on(self) -> bool:
