@@ -1,6 +1,7 @@
 """Real processes under test: a Redis, servers, workers. Each is ended by whoever started it."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,12 +20,24 @@ from tests.support.waiting import wait_until
 # The tests' own settings begin from nothing: what the person who runs them has set must not decide them.
 _FOREIGN = ("MIDSENTENCE_", "OPENAI_")
 _STOP_SECONDS = 10
+# Linux hands out 32768 and above, other systems 49152 and above (RFC 6335, 6).
+_PORTS = range(10_240, 32_768)
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Find a port that stays free until its process takes it.
+
+    It lies below the ports that a system gives to connections by itself: any of those may have become a neighbour's
+    connection before the process that was told to listen on it has started.
+    """
+    while True:
+        port = _PORTS[secrets.randbelow(len(_PORTS))]
+        if port not in _given:
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from midsentence.address import Address, free_address
-from tests.up.running import free_port
+from tests.support.processes import free_port
 
 
 def test_the_name_that_was_asked_for_is_shown_and_its_address_used() -> None:

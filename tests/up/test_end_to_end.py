@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.processes import free_port
 from tests.support.waiting import wait_until
-from tests.up.running import Running, children_of, free_port, is_alive, running
+from tests.up.running import Running, children_of, is_alive, running
 
 
 class Midsentence:

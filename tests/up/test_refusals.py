@@ -11,7 +11,8 @@ import pytest
 
 from midsentence import up, valkey
 from midsentence.errors import CannotStartError
-from tests.up.running import free_port, running
+from tests.support.processes import free_port
+from tests.up.running import running
 
 Refusal = Callable[..., str]
 
