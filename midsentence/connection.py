@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from midsentence.errors import StoreUnavailableError
-from midsentence.node import Command, Node, Script
+from midsentence.node import Command, Node, Packed, Script
 from midsentence.redis_url import RedisUrl
 from midsentence.settings import Settings
 from midsentence.topologies import Topology, topology
+from midsentence.wire import pack
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["Call", "Command", "Script", "Store", "address"]
+__all__ = ["Call", "Command", "Packed", "Script", "Store", "address"]
 
 
 class Call(NamedTuple):
@@ -39,16 +40,14 @@ class Store:
             raise reply
         return reply
 
-    async def run_all(self, calls: Sequence[Call]) -> list[Any]:
+    async def run_all(self, calls: Sequence[Call] | Sequence[Packed]) -> list[Any]:
         """Run scripts in one round trip for each server that they concern, and give their replies in order.
 
         What Redis does not do for now is a StoreUnavailableError in its place, raised where it is all there is: the
         servers that answer must not suffer from the one that does not.
         """
-        commands: list[Command] = [
-            ("EVALSHA", call.script.digest, len(call.keys), *call.keys, *call.arguments) for call in calls
-        ]
-        replies = await self.topology.execute([call.keys[0] for call in calls], commands)
+        commands = [call if isinstance(call, Packed) else _packed(call) for call in calls]
+        replies = await self.topology.execute([command.key for command in commands], commands)
         if replies and all(isinstance(reply, StoreUnavailableError) for reply in replies):
             raise replies[0]
         return replies
@@ -93,6 +92,11 @@ class Store:
 
     async def aclose(self) -> None:
         await self.topology.aclose()
+
+
+def _packed(call: Call) -> Packed:
+    words = ("EVALSHA", call.script.digest, len(call.keys), *call.keys, *call.arguments)
+    return Packed(call.keys[0], call.script.digest, pack(words))
 
 
 def address(settings: Settings) -> str:

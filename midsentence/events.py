@@ -121,7 +121,7 @@ class Event(NamedTuple):
 _encoder = msgspec.json.Encoder()
 
 
-def encode(event_id: EventId | None, event_type: str, data: bytes) -> bytes:
+def encode(event_id: EventId | str | None, event_type: str, data: bytes) -> bytes:
     """One event on the wire (HTML standard, 9.2.5).
 
     `data` must be JSON on one line, which is why nothing here is escaped.

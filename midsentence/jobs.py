@@ -9,8 +9,8 @@ from midsentence import keys
 from midsentence.connection import Call, Script, Store
 from midsentence.log import Lease
 
-_CLAIM = Script("claim", of_session=False)
-_TRIM = Script("trim", of_session=False)
+_CLAIM = Script("claim", behind=("common",))
+_TRIM = Script("trim", behind=("common",))
 _RENEW = Script("renew")
 _RELEASE = Script("release")
 

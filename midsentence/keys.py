@@ -26,14 +26,15 @@ SECRET = "ms:secret"  # noqa: S105 - the name of a key, not a secret
 class SessionKeys(NamedTuple):
     """The keys of one session, in the order in which every script takes them as KEYS."""
 
+    # What an append needs; it is given no more.
     meta: str  # hash: whose it is, where its log stands, who writes it
     log: str  # stream: one entry per event, its one field the event's type, the value its data
+    live: str  # channel: what was appended, and wake-ups
     turns: str  # hash: turn -> JSON list of its finished messages
     queue: str  # list: the messages that wait, "<key>\n<turn>\n<message JSON>"
     seen: str  # hash: Idempotency-Key -> "<turn> <digest of the body>"
     jobs: str  # sorted set of the partition: session id, scored by the time (ms) from which it may be claimed
     trims: str  # sorted set of the partition: session id, scored by the time (ms) at which its finished deltas go
-    live: str  # channel: what was appended, and wake-ups
     wake: str  # channel of the partition: there is a job
 
 
@@ -47,12 +48,12 @@ def session(session_id: str) -> SessionKeys:
     return SessionKeys(
         meta=own,
         log=f"{own}:log",
+        live=f"{own}:live",
         turns=f"{own}:turns",
         queue=f"{own}:queue",
         seen=f"{own}:seen",
         jobs=f"ms:{{{tag}}}:jobs",
         trims=f"ms:{{{tag}}}:trims",
-        live=f"{own}:live",
         wake=f"ms:{{{tag}}}:wake",
     )
 

@@ -8,12 +8,14 @@ import structlog
 from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError
 
+from midsentence.ear import Ear, ear
 from midsentence.errors import StoreUnavailableError
 from midsentence.node import Node
 
 # A connection whose packets are dropped looks like a quiet one. It is asked this often, and given up after as long
 # again without an answer.
-_PING_SECONDS = 5.0
+_PING_SECONDS = 4.0
+_LOOK_SECONDS = 1.0
 # redis-py's tries and time-outs multiply.
 _CONNECT_SECONDS = 5.0
 _BACK_OFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -24,7 +26,8 @@ _logger = structlog.get_logger()
 class Exchange(Protocol):
     """Whoever knows which channel belongs on which line."""
 
-    def published(self, channel: str, payload: bytes) -> None: ...
+    def published(self, messages: list[tuple[bytes, bytes]]) -> None:
+        """(channel, payload) of all that came together, in order."""
 
     def subscribed(self, channel: str) -> None: ...
 
@@ -45,45 +48,43 @@ class Line:
         self.node = node
         self.channels: set[str] = set()
         self._exchange = exchange
-        self._connection: Any = None
-        # Commands reach Redis in the order in which they were meant: a reader who leaves and one who comes must not
-        # swap.
-        self._order = asyncio.Lock()
+        self._ear: Ear | None = None
+        self._is_quiet = True
 
-    async def join(self, channel: str) -> None:
+    def join(self, channel: str) -> None:
         self.channels.add(channel)
-        await self._say("SSUBSCRIBE", channel)
+        self._say("SSUBSCRIBE", channel)
 
-    async def leave(self, channel: str) -> None:
+    def leave(self, channel: str) -> None:
         self.channels.discard(channel)
-        await self._say("SUNSUBSCRIBE", channel)
+        self._say("SUNSUBSCRIBE", channel)
 
     async def run(self) -> None:
         """Listen, over as many connections as it takes, until one is lost when nobody listens."""
         failures = 0
-        try:
-            while True:
+        while True:
+            try:
+                connection = await self._connect()
                 try:
-                    await self._connect()
                     if failures:
                         _logger.info("subscription_restored", redis=self.node.where)
                     failures = 0
-                    await self._read()
-                # uvloop's name for a write to a connection that was closed is RuntimeError.
-                except (RedisError, OSError, RuntimeError, StoreUnavailableError) as error:
-                    if not failures:
-                        _logger.warning("subscription_lost", error=str(self.node.refusal(error)))
-                await self._drop()
-                await self._exchange.lost(self)
-                if not self.channels:
-                    self._exchange.over(self)
-                    return
-                await asyncio.sleep(_BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)])
-                failures += 1
-        finally:
-            await self._drop()
+                    await self._listen(connection)
+                finally:
+                    self._ear = None
+                    await _drop(connection)
+            # uvloop's name for a write to a connection that was closed is RuntimeError.
+            except (RedisError, OSError, RuntimeError, StoreUnavailableError) as error:
+                if not failures:
+                    _logger.warning("subscription_lost", error=str(self.node.refusal(error)))
+            await self._exchange.lost(self)
+            if not self.channels:
+                self._exchange.over(self)
+                return
+            await asyncio.sleep(_BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)])
+            failures += 1
 
-    async def _connect(self) -> None:
+    async def _connect(self) -> Any:
         connection = self.node.connection()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
@@ -94,56 +95,53 @@ class Line:
             if isinstance(error, TimeoutError):
                 raise StoreUnavailableError(f"Redis at {self.node.where} does not answer a subscriber") from error
             raise
-        self._connection = connection
-        # A command each, since the channels of one node lie in many slots; one write, since there may be thousands.
-        commands = [("SSUBSCRIBE", channel) for channel in self.channels]
-        if commands:
-            async with self._order:
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        return connection
 
-    async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                await connection.disconnect(nowait=True)
-            except (RedisError, OSError):
-                _logger.debug("subscription_close_failed")
-
-    async def _say(self, *command: str) -> None:
+    async def _listen(self, connection: Any) -> None:
+        """Hear until the connection is lost, and raise why."""
+        listening = self._ear = ear(connection, self._heard)
         try:
-            async with self._order:
-                connection = self._connection
-                # One that broke would be made again by the mere attempt, without any of its subscriptions.
-                if connection is not None and connection.is_connected:
-                    await connection.send_command(*command, check_health=False)
-        except (RedisError, OSError, RuntimeError, AttributeError):
-            # redis-py writes in a task of its own, and finds no writer where the connection was dropped in between.
-            # `run` meets the same broken connection and subscribes to everything anew.
-            _logger.debug("subscription_command_failed", command=command)
+            # A command each, since the channels of one node lie in many slots; one write, since there may be thousands.
+            if self.channels:
+                listening.say(*(("SSUBSCRIBE", channel) for channel in self.channels))
+            quiet = 0.0
+            while quiet < 2 * _PING_SECONDS:
+                self._is_quiet = True
+                await asyncio.wait({listening.lost}, timeout=_LOOK_SECONDS)
+                if listening.lost.done():
+                    raise listening.lost.result()
+                quiet = quiet + _LOOK_SECONDS if self._is_quiet else 0.0
+                if quiet == _PING_SECONDS:
+                    self._say("PING", "")
+            raise StoreUnavailableError(f"Redis at {self.node.where} is silent")
+        finally:
+            listening.close()
 
-    async def _read(self) -> None:
-        unanswered = False
-        while True:
-            try:
-                message = await self._connection.read_response(timeout=_PING_SECONDS)
-            except MovedError as error:
-                self._exchange.moved(self, error)
-                slot = error.slot_id
-                self._exchange.displaced(self, [each for each in self.channels if key_slot(each.encode()) == slot])
-                continue
-            if message is not None:
-                unanswered = False
-                self._dispatch(message)
-            elif unanswered:
-                raise StoreUnavailableError(f"Redis at {self.node.where} is silent")
+    def _say(self, command: str, channel: str) -> None:
+        # Where there is none, the next one begins with all the channels.
+        if self._ear is not None:
+            self._ear.say((command, channel))
+
+    def _heard(self, replies: list[Any]) -> None:
+        """The hot path: one call for all that the socket held."""
+        self._is_quiet = False
+        messages: list[tuple[bytes, bytes]] = []
+        for reply in replies:
+            if isinstance(reply, list) and reply[0] == b"smessage":
+                messages.append((reply[1], reply[2]))  # pyright: ignore[reportUnknownArgumentType] - bytes
             else:
-                unanswered = True
-                await self._say("PING")
+                self._noted(reply)
+        if messages:
+            self._exchange.published(messages)
 
-    def _dispatch(self, message: Any) -> None:
-        match message:
-            case [b"smessage", channel, payload]:
-                self._exchange.published(channel.decode(), payload)
+    def _noted(self, reply: Any) -> None:
+        match reply:
+            case MovedError():
+                self._exchange.moved(self, reply)
+                slot = reply.slot_id
+                self._exchange.displaced(self, [each for each in self.channels if key_slot(each.encode()) == slot])
+            case Exception():
+                raise reply
             case [b"ssubscribe", channel, _]:
                 self._exchange.subscribed(channel.decode())
             case [b"sunsubscribe", channel, _] if channel is not None and channel.decode() in self.channels:
@@ -152,3 +150,10 @@ class Line:
                 self._exchange.displaced(self, [channel.decode()])
             case _:
                 pass  # an answer to PING, or to somebody who left
+
+
+async def _drop(connection: Any) -> None:
+    try:
+        await connection.disconnect(nowait=True)
+    except (RedisError, OSError):
+        _logger.debug("subscription_close_failed")

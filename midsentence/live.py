@@ -28,7 +28,14 @@ class Listener(Protocol):
     def subscribed(self) -> None:
         """The subscription stands, for the first time or again: what was published before may have been missed."""
 
-    def published(self, payload: bytes) -> None: ...
+    def interrupted(self) -> None:
+        """Nothing is heard until it stands again."""
+
+    def published(self, payload: bytes) -> None:
+        """Take a message in. Others may have come with it: what they cause together waits for `settle`."""
+
+    def settle(self) -> None:
+        """All that had come by now was told."""
 
 
 class Live:
@@ -36,7 +43,7 @@ class Live:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[bytes, Listener] = {}
         self._confirmed: dict[str, asyncio.Future[None]] = {}
         self._lines: dict[Node, Line] = {}
         self._at: dict[str, Line] = {}
@@ -46,9 +53,9 @@ class Live:
 
     def listen(self, channels: Iterable[str], listener: Listener) -> None:
         """Listen from the moment at which `run` finds Redis. Nothing waits for it here."""
-        wanted = dict.fromkeys(channels, listener)
-        self._listeners.update(wanted)
-        self._homeless.update(wanted)
+        for channel in channels:
+            self._listeners[channel.encode()] = listener
+            self._homeless.add(channel)
         self._news.set()
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
@@ -56,7 +63,7 @@ class Live:
 
         Raises StoreUnavailableError when it does not in time.
         """
-        self._listeners[channel] = listener
+        self._listeners[channel.encode()] = listener
         confirmed = self._confirmed.setdefault(channel, asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout(self._store.settings.redis_timeout_seconds):
@@ -67,13 +74,13 @@ class Live:
                 f"Redis at {address(self._store.settings)} does not confirm a subscription"
             ) from error
 
-    async def unsubscribe(self, channel: str) -> None:
-        self._listeners.pop(channel, None)
+    def unsubscribe(self, channel: str) -> None:
+        self._listeners.pop(channel.encode(), None)
         self._confirmed.pop(channel, None)
         self._homeless.discard(channel)
         line = self._at.pop(channel, None)
         if line is not None:
-            await line.leave(channel)
+            line.leave(channel)
 
     async def run(self) -> None:
         """Find a node for every channel that has none, for ever."""
@@ -99,13 +106,18 @@ class Live:
 
     # What a line tells (`line.Exchange`)
 
-    def published(self, channel: str, payload: bytes) -> None:
-        listener = self._listeners.get(channel)
-        if listener is not None:
-            listener.published(payload)
+    def published(self, messages: list[tuple[bytes, bytes]]) -> None:
+        touched: dict[Listener, None] = {}
+        for channel, payload in messages:
+            listener = self._listeners.get(channel)
+            if listener is not None:
+                listener.published(payload)
+                touched[listener] = None
+        for listener in touched:
+            listener.settle()
 
     def subscribed(self, channel: str) -> None:
-        listener = self._listeners.get(channel)
+        listener = self._listeners.get(channel.encode())
         if listener is not None:
             confirmed = self._confirmed.setdefault(channel, asyncio.get_running_loop().create_future())
             if not confirmed.done():
@@ -124,6 +136,9 @@ class Live:
         self._store.topology.moved(line.node, error)
 
     async def lost(self, line: Line) -> None:
+        for channel in line.channels:
+            if (listener := self._listeners.get(channel.encode())) is not None:
+                listener.interrupted()
         try:
             await self._store.topology.look_again()
             elsewhere = [each for each in list(line.channels) if await self._store.node(each) is not line.node]
@@ -138,9 +153,9 @@ class Live:
         node = await self._store.node(channel)
         self._homeless.discard(channel)
         # They may have left meanwhile.
-        if channel in self._listeners:
+        if channel.encode() in self._listeners:
             line = self._at[channel] = self._lines.get(node) or self._open(node)
-            await line.join(channel)
+            line.join(channel)
 
     def _open(self, node: Node) -> Line:
         line = self._lines[node] = Line(node, self)

@@ -19,17 +19,18 @@ from midsentence.errors import (
     SessionNotFoundError,
     TurnNotFoundError,
 )
-from midsentence.events import EndReason, Entry, Event, Queued, Snapshot, State, encode
+from midsentence.events import EndReason, Entry, Event, Queued, Snapshot, State
 from midsentence.fold import Fold
 from midsentence.ids import ORIGIN, EventId, is_session_id, new_session_id
+from midsentence.writing import Lease, Write, Written, packed, written
+
+__all__ = ["Kind", "Lease", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
 
 Kind = Literal["chat", "push"]
 OnBusy = Literal["queue", "reject", "interrupt"]
 
 _SUBMIT = Script("submit")
 _READ = Script("read")
-_APPEND = Script("append")
-_FINISH = Script("finish")
 _DELETE = Script("delete")
 _STOP = Script("stop")
 
@@ -46,36 +47,6 @@ class Submitted(NamedTuple):
     turn: int
 
 
-class Lease(NamedTuple):
-    """The right to write one turn, for as long as nobody raised its epoch."""
-
-    session_id: str
-    turn: int
-    epoch: int
-    worker: str
-
-
-class Write(NamedTuple):
-    """Events that a worker appends: the first has the number `first`. With `folded`, they end the turn.
-
-    `mark` is where the model's own stream stands after them, for whoever takes the turn over; empty: it cannot say.
-    """
-
-    lease: Lease
-    first: int
-    events: Sequence[tuple[str, bytes]]
-    folded: bytes | None = None
-    mark: str = ""
-
-
-class Written(NamedTuple):
-    """`hole`: nothing was written, since the log ends at `seq` and the write would leave numbers out."""
-
-    status: Literal["ok", "fenced", "hole"]
-    seq: int
-    stop: bool = False
-
-
 class Stopped(NamedTuple):
     """What became of a turn that was to be stopped: its observed end, or None while the worker has not written it."""
 
@@ -86,7 +57,7 @@ class Stopped(NamedTuple):
 class View(NamedTuple):
     """One consistent look at a session.
 
-    `fold` is None where the reader's cursor was honoured and `events` follow it.
+    `events` follow the event `after`. `fold` is None where the reader's cursor was honoured, which is `after` then.
     """
 
     owner: str
@@ -97,6 +68,7 @@ class View(NamedTuple):
     title: str
     model: str | None
     queued: list[Queued]
+    after: EventId
     events: list[Event]
     fold: Fold | None
 
@@ -174,42 +146,28 @@ class SessionLog:
                     await self._store.fsynced(keys.fsync_mark(session_id))
                 return Submitted(session_id, turn)
 
-    async def read(self, session_id: str, cursor: EventId | None = None) -> View:
+    async def read(self, session_id: str, cursor: EventId | None = None, *, window: bool = False) -> View:
         """Look at a session from a cursor. Raises SessionNotFoundError, StoreUnavailableError.
 
         Where the log does not hold exactly that cursor, or the reader is further behind than
-        MIDSENTENCE_REPLAY_EVENTS, the view has a fold.
+        MIDSENTENCE_REPLAY_EVENTS, the view has a fold. With `window` it has both the fold and as many of the newest
+        events: whatever cursors there are, that answers all of them.
         """
         _check(session_id)
-        arguments = (cursor.stream_id if cursor else "", self._settings.replay_events)
+        place = "window" if window else cursor.stream_id if cursor else ""
+        arguments = (place, self._settings.replay_events)
         reply = await self._store.run(Call(_READ, keys.session(session_id), arguments))
         if reply is None:
             raise SessionNotFoundError(session_id)
-        return _view(reply)
+        return _view(reply, cursor)
 
     async def write(self, writes: Sequence[Write]) -> list[Written | Exception]:
         """Append for many turns in one round trip.
 
         A write that Redis refused stands as its error in the write's place.
         """
-        replies = await self._store.run_all([self._call(write) for write in writes])
-        return [
-            reply if isinstance(reply, Exception) else Written(reply[0].decode(), reply[1], bool(reply[2]))
-            for reply in replies
-        ]
-
-    def _call(self, write: Write) -> Call:
-        session_id, turn, epoch, worker = write.lease
-        frames = b"".join(
-            encode(EventId(turn, epoch, write.first + offset), event_type, data)
-            for offset, (event_type, data) in enumerate(write.events)
-        )
-        pairs = [part for event in write.events for part in event]
-        session = keys.session(session_id)
-        if write.folded is None:
-            return Call(_APPEND, session, (worker, turn, epoch, write.first, frames, write.mark, *pairs))
-        ending = (write.folded, self._ttl, self._replay)
-        return Call(_FINISH, session, (session_id, worker, turn, epoch, write.first, frames, *ending, *pairs))
+        replies = await self._store.run_all([packed(write, self._ttl, self._replay) for write in writes])
+        return [written(write, reply) for write, reply in zip(writes, replies, strict=True)]
 
     async def stop(self, session_id: str, owner: str, turn: int | None = None) -> Stopped:
         """Ask for the end of a turn, the one that runs unless another is named; ask again to learn of its end.
@@ -247,27 +205,32 @@ def _check(session_id: str) -> None:
         raise SessionNotFoundError(session_id)
 
 
-def _view(reply: Any) -> View:
+def _view(reply: Any, cursor: EventId | None) -> View:
     owner, kind, state, turn, top, title, model, queue, mode, content, *rest = reply
     number = int(turn)
+    after = newest = EventId.parse(top.decode()) or ORIGIN
     if mode == b"tail":
-        events, fold = _events(content), None
+        assert cursor is not None  # noqa: S101 - it was asked for
+        after, events, fold = cursor, _events(content), None
     else:
         # Redis gives a hash in no order.
         finished = dict(zip(map(int, content[::2]), content[1::2], strict=True))
         fold = Fold(finished[turn_number] for turn_number in sorted(finished))
-        events = _events(rest[0])
-        for event in events:
+        for event in _events(rest[0]):
             fold.apply(event)
+        events = _events(reversed(rest[1]))
+        if events:
+            after, *_ = events.pop(0)
     return View(
         owner.decode(),
         kind.decode(),
         state.decode(),
         number,
-        EventId.parse(top.decode()) or ORIGIN,
+        newest,
         title.decode(),
         None if model is None else model.decode(),
         [_queued(item) for item in queue],
+        after,
         events,
         fold,
     )

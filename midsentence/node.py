@@ -9,13 +9,16 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import (
     AskError,
     ClusterDownError,
     DataError,
     NoScriptError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
     TryAgainError,
@@ -24,9 +27,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from midsentence.errors import StoreUnavailableError
-
-# A command's name, then its arguments, the key first.
-Command = tuple[str | bytes | int | float, ...]
+from midsentence.pipe import Pipe, pipe
+from midsentence.wire import Word, pack
 
 # One burst of readers must not open a socket each: those over this number wait for a connection, as long as for a
 # reply.
@@ -45,17 +47,18 @@ _MOVING = (TryAgainError, ClusterDownError)
 # What uvloop raises for a write to a connection that was closed, where asyncio has an OSError.
 _HANDLE_CLOSED = "the handler is closed"
 
-_bodies: dict[str, str] = {}
+# What every script of a session begins with.
+_OF_SESSION = ("common", "prelude")
 
 
 class Script:
     """One Lua script of `midsentence/lua`, known to Redis by its digest."""
 
-    def __init__(self, name: str, *, of_session: bool = True) -> None:
+    def __init__(self, name: str, *, behind: Sequence[str] = _OF_SESSION) -> None:
+        """`behind`: the parts that it needs, in order; each costs a little whenever it runs."""
         folder = files("midsentence") / "lua"
-        parts = ["common", "prelude", name] if of_session else ["common", name]
         self.name = name
-        self.body = "".join((folder / f"{part}.lua").read_text() for part in parts)
+        self.body = "".join((folder / f"{part}.lua").read_text() for part in (*behind, name))
 
     @functools.cached_property
     def digest(self) -> str:
@@ -63,6 +66,20 @@ class Script:
         digest = hashlib.sha1(self.body.encode(), usedforsecurity=False).hexdigest()
         _bodies[digest] = self.body
         return digest
+
+
+class Packed(NamedTuple):
+    """A call of a script as it goes over the connection."""
+
+    key: str
+    digest: str
+    request: bytes
+
+
+# A command's name, then its arguments, the key first; or one that was packed beforehand.
+Command = tuple[Word, ...] | Packed
+
+_bodies: dict[str, str] = {}
 
 
 class Node:
@@ -74,6 +91,11 @@ class Node:
         self._patience = patience
         # redis-py's own blocking pool can lose the wake-up of a waiter that is cancelled.
         self._free = asyncio.Semaphore(CONNECTIONS)
+        # For what comes packed: one connection for all, made when it is needed.
+        self._pipe: Pipe | None = None
+        self._piping = asyncio.Lock()
+        # As often as redis-py tries; a client that was not told how often, never again.
+        self._retry: Retry = client.get_retry() or Retry(NoBackoff(), 0)
         self._trouble = ""
         self._probing: asyncio.Task[None] | None = None
 
@@ -85,7 +107,7 @@ class Node:
         """Send commands in one round trip and give their replies in order, RedisErrors among them.
 
         Raises StoreUnavailableError where the server does not answer. Any command may then have been done, and a
-        connection that drops in the middle makes redis-py send all of them again: only what may be repeated is sent.
+        connection that drops in the middle has all of them sent again: only what may be repeated is sent.
         """
         replies = await self._round_trip(commands)
         unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -120,6 +142,7 @@ class Node:
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
+        await self._drop(self._pipe)
         with contextlib.suppress(RedisError, OSError):
             await self._client.aclose()
 
@@ -128,9 +151,14 @@ class Node:
             raise StoreUnavailableError(self._trouble)
         try:
             # Not left to redis-py, whose tries and time-outs multiply.
-            async with asyncio.timeout(self._patience), self._free:
-                return await self._send(commands)
+            async with asyncio.timeout(self._patience):
+                if commands and isinstance(commands[-1], Packed):
+                    return await self._pass(commands)
+                async with self._free:
+                    return await self._send(commands)
         except TimeoutError as error:
+            # Nobody is to wait on a connection behind what did not come.
+            await self._drop(self._pipe)
             self._notice(f"Redis at {self.where} did not answer within {self._patience:g} s")
             raise StoreUnavailableError(self._trouble) from error
         except DataError:
@@ -153,6 +181,37 @@ class Node:
             pipeline.execute_command(*command)
         return await pipeline.execute(raise_on_error=False)
 
+    async def _pass(self, commands: Sequence[Command]) -> list[Any]:
+        """As `_send`, for what is packed and what must go before it; replies come as Redis wrote them."""
+        requests = b"".join(
+            [command.request if isinstance(command, Packed) else _packed(command) for command in commands]
+        )
+        return await self._retry.call_with_retry(lambda: self._exchange(requests, len(commands)), _broke)
+
+    async def _exchange(self, requests: bytes, count: int) -> list[Any]:
+        way = self._pipe
+        if way is None or not way.is_open:
+            way = await self._opened()
+        replies = await way.exchange(requests, count)
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            # It was the primary once; sentinels know who is now, and are asked when a connection is made.
+            await self._drop(way)
+        return replies
+
+    async def _opened(self) -> Pipe:
+        async with self._piping:
+            if self._pipe is None or not self._pipe.is_open:
+                await self._drop(self._pipe)
+                self._pipe = await pipe(self.connection())
+            return self._pipe
+
+    async def _drop(self, way: Pipe | None) -> None:
+        if way is not None:
+            if self._pipe is way:
+                self._pipe = None
+            with contextlib.suppress(RedisError, OSError):
+                await way.aclose()
+
     def _notice(self, trouble: str) -> None:
         self._trouble = trouble
         if self._probing is None:
@@ -173,3 +232,13 @@ class Node:
 
     def _probed(self, _task: asyncio.Task[None]) -> None:
         self._probing = None
+
+
+async def _broke(error: Exception) -> None:
+    """For redis-py's retries, which ask somebody to close what broke: `_exchange` sees by itself."""
+    del error
+
+
+def _packed(command: tuple[Word, ...]) -> bytes:
+    # "SCRIPT LOAD" is two words to Redis.
+    return pack((*str(command[0]).split(), *command[1:]))

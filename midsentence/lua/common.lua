@@ -9,6 +9,12 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
+-- Who may write a turn (log.py, Lease). A claim raises the epoch, and a turn that begins has none, so the name of the lease is all
+-- there is to compare.
+local function lease(worker, turn, epoch)
+  return worker .. ' ' .. turn .. '.' .. epoch
+end
+
 local run_id
 
 -- Where a session's epochs begin under this Redis process. What a failover took back, or a restart that lost its last

@@ -1,8 +1,8 @@
 -- Prolongs a lease on Redis' clock. ARGV: session id, worker, turn, epoch, lease. Replies 1, 2 where a stop was asked for, or 0 where the turn
 -- is somebody else's.
-local held = redis.call('HMGET', META, 'worker', 'turn', 'epoch', 'stop')
-if held[1] ~= ARGV[2] or held[2] ~= ARGV[3] or held[3] ~= ARGV[4] then
+local held = redis.call('HMGET', META, 'lease', 'stop')
+if held[1] ~= lease(ARGV[2], ARGV[3], ARGV[4]) then
   return 0
 end
 redis.call('ZADD', JOBS, 'XX', whole(now() + ARGV[5]), ARGV[1])
-return held[4] == held[2] and 2 or 1
+return held[2] == ARGV[3] and 2 or 1

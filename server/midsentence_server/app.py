@@ -38,6 +38,8 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
         await at.store.aclose()
 
     routes = [
+        # First, since routes are tried in their order and a crowd of readers comes back here.
+        _stream("/sessions/{session_id}/events", sessions.events),
         Route("/", page.page),
         Route("/sessions", sessions.start, methods=["POST"]),
         Route("/sessions", sessions.mine, methods=["GET"]),
@@ -45,7 +47,6 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
         Route("/sessions/{session_id}", sessions.delete, methods=["DELETE"]),
         Route("/sessions/{session_id}/messages", sessions.say, methods=["POST"]),
         Route("/sessions/{session_id}/stop", sessions.stop, methods=["POST"]),
-        _stream("/sessions/{session_id}/events", sessions.events),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),
         Mount("/page", page.static_files()),

@@ -1,39 +1,59 @@
-"""One session as this process follows it: the frames that came lately, shared by all of its readers.
-
-A frame is kept under the id of the event before it. A reader is a cursor: what it still lacks is the chain of frames
-that begins there, and a cursor that begins no chain is looked up in the log. Order, holes and duplicates are all
-settled by that one comparison of ids.
-"""
+"""One session as this process follows it: heard from Redis, read from the log, told to all of its readers."""
 
 import asyncio
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
-from midsentence.events import Event, StateChange, encode
+from midsentence.events import Event, Snapshot, StateChange, decode, encode
 from midsentence.ids import EventId
 from midsentence.log import SessionLog, View
+from midsentence_server.frames import Frame, Frames
 
-# Frames beyond these are let go, oldest first; a reader who still needs them reads the log. Bounds what a stalled
-# reader can cost.
-_KEPT_FRAMES = 512
-_KEPT_BYTES = 1 << 20
-# A refresh that tokens overtake is tried again, but not for ever: the next one is never far.
-_TRIES = 3
+if TYPE_CHECKING:
+    from midsentence.fold import Fold
+
+# How soon a log that could not be read is read again. The subscription says when Redis is back; this is for Redises
+# that refuse.
 _RETRY_SECONDS = 1.0
+# Publishing may lose a message without anybody noticing. How long such a loss may last: briefly while an answer is
+# written, longer while nothing happens, where all that could be missed is that something began.
+_STREAMING_SECONDS = 3.0
+_IDLE_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
+# What an idle session said longer ago is not kept here, nor longer than the log keeps it: who comes back now reads the
+# log.
+_KEEP_SECONDS = 30.0
+# A feed outlives its last reader by this: who was cut in the middle of an answer is soon back, all at the same time.
+LINGER_SECONDS = 10.0
 
 _logger = structlog.get_logger()
 
 
-class Frame(NamedTuple):
+class Burst(NamedTuple):
+    """What was published together, encoded once for all readers: the frames, and the same as a chunk of HTTP/1.1."""
+
+    before: bytes
     last: bytes
     wire: bytes
+    chunk: bytes
 
 
 class Follower(Protocol):
+    def heard(self, burst: Burst) -> None:
+        """These frames came."""
+
     def wake(self) -> None:
-        """There is something new, or there may be."""
+        """There may be something new of any kind: frames, the state, or nothing more for ever."""
+
+    def ping(self) -> None:
+        """Nothing was said for MIDSENTENCE_PING_SECONDS."""
+
+
+def chunk(wire: bytes) -> bytes:
+    """RFC 9112, 7.1."""
+    return b"%x\r\n%b\r\n" % (len(wire), wire)
 
 
 def wire_of(events: list[Event]) -> bytes:
@@ -41,57 +61,96 @@ def wire_of(events: list[Event]) -> bytes:
 
 
 class Feed:
-    def __init__(self, session_id: str, log: SessionLog) -> None:
+    __slots__ = (
+        "_begins", "_burst", "_early", "_fold", "_folded_to", "_frames", "_hears", "_is_current",
+        "_keep_seconds", "_left_at", "_loaded", "_loading", "_log", "_ping_seconds", "_said_at", "_snapshot",
+        "_spoke_at", "_stale_at", "_subscription", "_wanted", "draining", "followers", "gone", "kind", "owner",
+        "ready", "session_id", "state", "state_wire", "top",
+    )  # fmt: skip
+
+    def __init__(self, session_id: str, log: SessionLog, *, ping_seconds: float, replay_seconds: float) -> None:
         self.session_id = session_id
+        # Done when the subscription stands.
+        self.ready: asyncio.Future[None]
         self.followers: set[Follower] = set()
         # Id of the newest event that is known here; empty until the log was read once.
         self.top = b""
+        self.owner = self.kind = ""
         self.state: StateChange | None = None
+        self.state_wire = b""
+        # There is no such session, or there is none any more.
         self.gone = False
-        self.read_at = 0.0
+        self.draining = False
         self._log = log
-        self._frames: dict[bytes, Frame] = {}
-        self._bytes = 0
+        self._ping_seconds = ping_seconds
+        self._keep_seconds = min(replay_seconds, _KEEP_SECONDS)
+        self._frames = Frames()
+        # What came together, and the id before it.
+        self._burst: list[bytes] = []
+        self._begins = b""
         self._early: list[bytes] = []
-        self._reads = 0
-        self._adopted = 0
-        self._refreshing: asyncio.Task[None] | None = None
-        self._again = False
+        # How often the subscription was made, whether it stands, and whether the log was read since.
+        self._subscription = 0
+        self._hears = self._is_current = False
+        # What a reader without a place begins with: the fold, the event up to which it goes, and its wire.
+        self._fold: Fold | None = None
+        self._folded_to = b""
+        self._snapshot = b""
+        # The places that the next read of the log is asked for.
+        self._wanted: set[bytes] = set()
+        self._loaded: asyncio.Future[None] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        # When there were frames, when readers heard anything, when the last of them left, when the log is to be read.
+        self._said_at = self._spoke_at = self._left_at = asyncio.get_running_loop().time()
+        self._stale_at = self._said_at + _STREAMING_SECONDS
 
-    def since(self, cursor: bytes) -> tuple[bytes, bytes] | None:
-        """(the frames after the cursor, the cursor after them), or None where only the log can tell."""
-        if cursor == self.top:
-            return b"", cursor
-        wires: list[bytes] = []
-        while (frame := self._frames.get(cursor)) is not None:
-            wires.append(frame.wire)
-            cursor = frame.last
-        return (b"".join(wires), cursor) if wires else None
+    # Readers
 
-    async def read(self, cursor: EventId | None) -> View:
-        """Read the log, and learn from it what the session's state is.
+    def join(self, follower: Follower) -> None:
+        self.followers.add(follower)
 
-        Raises SessionNotFoundError, StoreUnavailableError.
-        """
-        self._reads += 1
-        number = self._reads
-        view = await self._log.read(self.session_id, cursor)
-        self.read_at = asyncio.get_running_loop().time()
-        # Replies may overtake each other: what an older read saw must not undo what a newer one did.
-        if number > self._adopted:
-            self._adopted = number
-            self.state = StateChange(view.state, view.turn, view.queued, view.title, view.model)
-        if not self.top:
-            self.top = str(view.top).encode()
-            early, self._early = self._early, []
-            for payload in early:
-                self.published(payload)
-        return view
+    def leave(self, follower: Follower) -> None:
+        self.followers.discard(follower)
+        self._left_at = asyncio.get_running_loop().time()
+
+    @property
+    def is_idle(self) -> bool:
+        return self.state is not None and self.state.state == "idle"
+
+    def from_memory(self, cursor: bytes) -> Frame | None:
+        """What a reader at this cursor, or at none, lacks; None where the log has to say it."""
+        if not self._is_current:
+            return None
+        return self.since(cursor) if cursor else self.snapshot()
+
+    def since(self, cursor: bytes) -> Frame | None:
+        """The frames after the cursor, or None where none are known to follow it."""
+        return Frame(cursor, b"") if cursor == self.top else self._frames.since(cursor)
+
+    def snapshot(self) -> Frame | None:
+        """The session folded up to its newest event; None where what is kept here does not reach back to a fold."""
+        if self._fold is None or (after := self.since(self._folded_to)) is None:
+            return None
+        if after.wire or not self._snapshot:
+            # Every event is folded once, and the whole encoded once, however many readers come.
+            for event in decode(after.wire):
+                self._fold.apply(event)
+            self._folded_to = after.last
+            folded = Snapshot(self.session_id, self.state.state if self.state else "idle", self._fold.messages())
+            self._snapshot = encode(EventId.parse(after.last.decode()), "snapshot", folded.encoded())
+        return Frame(after.last, self._snapshot)
+
+    # The subscription (`live.Listener`)
 
     def subscribed(self) -> None:
-        """Nothing before this moment was heard, or a reconnect lost some of it."""
+        self._subscription += 1
+        self._hears = True
         if self.top:
+            # Nothing was heard since it was interrupted.
             self.refresh()
+
+    def interrupted(self) -> None:
+        self._hears = self._is_current = False
 
     def published(self, payload: bytes) -> None:
         """The hot path: one call for each message of Redis, whatever the number of readers."""
@@ -101,69 +160,151 @@ class Feed:
         header, _, wire = payload.partition(b"\n")
         before, last, flags = header.split(b" ")
         if wire and before == self.top:
-            self._keep(before, Frame(last, wire))
-            self._wake()
+            if not self._burst:
+                self._begins = before
+            self._burst.append(wire)
+            self._frames.keep(before, Frame(last, wire))
+            self.top = last
             if flags == b"s":
                 self.refresh()
         elif last != self.top or flags == b"s":
             self.refresh()
 
+    def settle(self) -> None:
+        """Give the readers what came together in one piece."""
+        if self._burst:
+            wire = self._burst[0] if len(self._burst) == 1 else b"".join(self._burst)
+            self._burst.clear()
+            burst = Burst(self._begins, self.top, wire, chunk(wire))
+            self._said_at = self._spoke_at = asyncio.get_running_loop().time()
+            for follower in [*self.followers]:
+                follower.heard(burst)
+
+    # The log
+
     def refresh(self) -> None:
-        """Read the log again soon; calls that come while it is read are answered together by one more."""
-        if self._refreshing is None:
-            self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
-            self._refreshing.add_done_callback(self._refreshed)
-        else:
-            self._again = True
+        """Read the log again soon, from what is newest here."""
+        self._read_again()
+
+    async def load(self, cursor: bytes) -> None:
+        """Read the log by a read that begins after this call and tells what comes after the cursor, b"" for none.
+
+        All who ask while another read is under way share the next one. Raises SessionNotFoundError,
+        StoreUnavailableError.
+        """
+        self._wanted.add(cursor)
+        # Shielded: others wait for the same read.
+        await asyncio.shield(self._read_again())
 
     def close(self) -> None:
-        if self._refreshing is not None:
-            self._refreshing.cancel()
+        if self._loading is not None:
+            self._loading.cancel()
+        if self._loaded is not None:
+            self._loaded.cancel()
 
-    def _refreshed(self, task: asyncio.Task[None]) -> None:
-        self._refreshing = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.error("refresh_failed", session=self.session_id, exc_info=error)
-        if self._again and not task.cancelled():
-            self._again = False
+    def look(self, now: float) -> float | None:
+        """Do what has become due; returns when to look again, or None where nobody needs this feed."""
+        if not self.followers and (self.gone or now - self._left_at >= LINGER_SECONDS):
+            return None
+        if now - self._spoke_at >= self._ping_seconds:
+            self._spoke_at = now
+            for follower in [*self.followers]:
+                follower.ping()
+        # What is heard tells by itself that nothing before it was lost; but not of the state, for ever.
+        due = min(max(self._stale_at, self._said_at + _STREAMING_SECONDS), self._stale_at + _IDLE_SECONDS)
+        if now >= due and self.top:
+            self._stale_at = due = now + _STREAMING_SECONDS
             self.refresh()
+        if self.is_idle and now - self._said_at >= self._keep_seconds:
+            self._frames.clear()
+            self._fold = None
+            self._snapshot = b""
+        return min(max(due, now + _RETRY_SECONDS), self._spoke_at + self._ping_seconds, now + _LOOK_SECONDS)
 
-    async def _refresh(self) -> None:
-        for _ in range(_TRIES):
-            self._again = False
-            top = self.top
-            try:
-                view = await self.read(EventId.parse(top.decode()))
-            except SessionNotFoundError:
-                self.gone = True
-                break
-            except StoreUnavailableError:
-                # The subscription says when Redis is back; until then the readers wait with their cursors.
-                await asyncio.sleep(_RETRY_SECONDS)
-                self._again = True
-                return
-            if top == self.top:
-                self._catch_up(top, view)
-                break
+    def _read_again(self) -> "asyncio.Future[None]":
+        loop = asyncio.get_running_loop()
+        if self._loaded is None:
+            self._loaded = loop.create_future()
+        if self._loading is None:
+            self._loading = loop.create_task(self._load())
+        return self._loaded
+
+    async def _load(self) -> None:
+        try:
+            while (loaded := self._loaded) is not None:
+                self._loaded = None
+                wanted, self._wanted = self._wanted, set()
+                try:
+                    await self._load_for(wanted)
+                except asyncio.CancelledError:
+                    loaded.cancel()
+                    raise
+                except Exception as error:  # noqa: BLE001 - it is theirs who wait
+                    self._failed(error)
+                    loaded.set_exception(error)
+                    loaded.exception()  # nobody need have waited
+                else:
+                    loaded.set_result(None)
+        finally:
+            # Before anybody else can look: who asks from now on needs another task.
+            self._loading = None
+
+    async def _load_for(self, wanted: set[bytes]) -> None:
+        top, subscription = self.top, self._subscription
+        view = await self._read(top, {cursor for cursor in wanted if self.from_memory(cursor) is None})
+        self._adopt(top, view)
+        self._is_current = self._hears and subscription == self._subscription
         self._wake()
 
-    def _catch_up(self, top: bytes, view: View) -> None:
-        last = str(view.top).encode()
-        if view.fold is not None:
-            # The log no longer holds what this feed took for its newest event: nothing kept here can be trusted.
-            self._frames.clear()
-            self._bytes = 0
-            self.top = last
-        elif view.events:
-            self._keep(top, Frame(last, wire_of(view.events)))
-
-    def _keep(self, before: bytes, frame: Frame) -> None:
-        self._frames[before] = frame
-        self._bytes += len(frame.wire)
-        self.top = frame.last
-        while len(self._frames) > _KEPT_FRAMES or self._bytes > _KEPT_BYTES:
-            self._bytes -= len(self._frames.pop(next(iter(self._frames))).wire)
+    def _failed(self, error: Exception) -> None:
+        self._stale_at = asyncio.get_running_loop().time() + _RETRY_SECONDS
+        if isinstance(error, SessionNotFoundError):
+            self.gone = True
+            self._wake()
+        elif not isinstance(error, StoreUnavailableError):
+            _logger.error("load_failed", session=self.session_id, exc_info=error)
+        # Who waits here waits on with a cursor; the next look asks again.
 
     def _wake(self) -> None:
-        for follower in self.followers:
+        for follower in [*self.followers]:
             follower.wake()
+
+    async def _read(self, top: bytes, wanted: set[bytes]) -> View:
+        places = wanted | {top} if top else wanted
+        if len(places) > 1:
+            return await self._log.read(self.session_id, window=True)
+        (place,) = places
+        return await self._log.read(self.session_id, EventId.parse(place.decode()))
+
+    def _adopt(self, top: bytes, view: View) -> None:
+        """Take over what was read when `top` was the newest here; more may have been heard since."""
+        self.owner, self.kind = view.owner, view.kind
+        state = StateChange(view.state, view.turn, view.queued, view.title, view.model)
+        if state != self.state:
+            self.state, self.state_wire = state, encode(None, "state", state.encoded())
+            self._snapshot = b""
+        self._stale_at = asyncio.get_running_loop().time() + (_IDLE_SECONDS if self.is_idle else _STREAMING_SECONDS)
+        ids = [_name(view.after), *(_name(event.id) for event in view.events)]
+        overtaken = self.top != top
+        if top and top not in ids:
+            # The log no longer holds what this feed took for its newest event: nothing kept here can be trusted.
+            self._frames.clear()
+            self._fold = None
+            if overtaken:
+                self.refresh()
+            overtaken = False
+        older = zip(ids, ids[1:], view.events, strict=False)
+        self._frames.put_before((before, Frame(last, encode(*event))) for before, last, event in older)
+        if view.fold is not None:
+            self._fold, self._folded_to, self._snapshot = view.fold, _name(view.top), b""
+        if not overtaken or self.top in ids:
+            self.top = ids[-1]
+        early, self._early = self._early, []
+        for payload in early:
+            self.published(payload)
+        # They are found by their place, by everybody who is woken now.
+        self._burst.clear()
+
+
+def _name(event_id: EventId) -> bytes:
+    return str(event_id).encode()

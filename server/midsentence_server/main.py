@@ -9,26 +9,18 @@ from typing import Annotated, Any
 import structlog
 import typer
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from midsentence import logs
 from midsentence.address import free_address
 from midsentence.errors import BadSettingsError, CannotStartError
 from midsentence.settings import Settings
 from midsentence_server.app import create_app
+from midsentence_server.connection import Connection
 from midsentence_server.hub import Hub
-from midsentence_server.stream import TRANSPORT
 
 _logger = structlog.get_logger()
 
-
-class Connection(HttpToolsProtocol):
-    """uvicorn's own, which also lets the application drop a connection that takes nothing."""
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        scope: Any = self.scope
-        scope["extensions"] = {TRANSPORT: self.transport}
+_BACKLOG = 65_535
 
 
 class Server(uvicorn.Server):
@@ -73,6 +65,9 @@ def serve(
         access_log=False,
         log_level="warning",
         server_header=False,
+        # A crowd that comes back at once waits here to be let in: more than the system's own limit cannot, and whoever
+        # finds no room tries again only after a second, then two.
+        backlog=_BACKLOG,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
     )
     for number in (signal.SIGTERM, signal.SIGINT):

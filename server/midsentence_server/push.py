@@ -9,11 +9,11 @@ from starlette.responses import Response
 from midsentence.errors import SessionNotFoundError
 from midsentence.events import Delta, End, Failure, Snapshot, decode
 from midsentence.ids import EventId
-from midsentence.log import View
 from midsentence_server import requests
+from midsentence_server.dialects import HEADERS
 from midsentence_server.refusals import Refusal
 from midsentence_server.services import services
-from midsentence_server.stream import HEADERS, EventStream
+from midsentence_server.stream import EventStream
 from midsentence_server.visitors import new_owner
 
 _END = "[END]"
@@ -57,8 +57,10 @@ async def _resumed(request: Request, capability: str) -> Response:
     cursor = EventId.parse(place.removesuffix(_HALF))
     dialect = OneShot(session_id, owes_half=cursor if place.endswith(_HALF) else None)
     try:
-        if cursor is not None and dialect.admits(await at.log.read(session_id, cursor)):
-            return EventStream(at.hub, at.settings, session_id, cursor, dialect, until_end=True)
+        if cursor is not None:
+            view = await at.log.read(session_id, cursor)
+            if dialect.admits(view.owner, view.kind):
+                return EventStream(at.hub, at.settings, session_id, cursor, dialect, until_end=True)
     except SessionNotFoundError:
         pass
     # An EventSource that is told anything but 204 asks again, and what it would ask is the question.
@@ -68,6 +70,7 @@ async def _resumed(request: Request, capability: str) -> Response:
 class OneShot:
     """Bare text for `onmessage`, and `[END]`."""
 
+    is_native = False
     ping = b": ping\n\n"
     headers = {**HEADERS, **_OPEN_TO_ALL}  # noqa: RUF012 - read alone
 
@@ -81,9 +84,9 @@ class OneShot:
         elif owes_half is not None:
             self._ahead = self._event(owes_half, _END[_HEAD_CHARS:])
 
-    def admits(self, view: View) -> bool:
+    def admits(self, owner: str, kind: str) -> bool:  # noqa: ARG002 - whoever has the id
         # The id of an event opens the answer that was asked for here, and no session of anybody's.
-        return view.kind == "push"
+        return kind == "push"
 
     def render(self, wire: bytes) -> bytes:
         ahead, self._ahead = self._ahead, b""

@@ -1,96 +1,142 @@
-"""A reader: a cursor into one session, and what it still lacks."""
+"""A reader: a cursor into one session's feed, and the outlet through which what it lacks is written."""
 
 import asyncio
+import random
+from typing import Protocol
 
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
-from midsentence.events import StateChange, encode
-from midsentence.ids import EventId
-from midsentence.log import View
-from midsentence_server.feed import Feed, wire_of
-from midsentence_server.hub import Hub
+from midsentence_server.dialects import Dialect
+from midsentence_server.feed import Burst, Feed
+from midsentence_server.frames import Frame
 
-_STORE_RETRY_SECONDS = 1.0
+# How soon the readers of a server that goes away come back. Spread, so that they do not arrive as one.
+_DRAIN_RETRY_MS = (200, 3000)
+
+
+class Outlet(Protocol):
+    """Where a reader's bytes go."""
+
+    @property
+    def is_busy(self) -> bool:
+        """It takes nothing for now, and calls `Reader.wake` when it does again."""
+        ...
+
+    def send(self, burst: Burst) -> None:
+        """Write frames that are written to others too."""
+
+    def write(self, wire: bytes) -> None: ...
+
+    def close(self, last: bytes) -> None:
+        """End the stream cleanly, with these bytes."""
 
 
 class Reader:
-    def __init__(self, hub: Hub, session_id: str, *, until_end: bool) -> None:
-        self._hub = hub
-        self._session_id = session_id
+    __slots__ = (
+        "_cursor", "_dialect", "_feed", "_is_looked_up", "_looking", "_outlet", "_over", "_state", "_until_end",
+    )  # fmt: skip
+
+    def __init__(self, feed: Feed, dialect: Dialect, *, until_end: bool) -> None:
+        self._feed = feed
+        self._dialect = dialect
         self._until_end = until_end
+        self._outlet: Outlet
         self._cursor = b""
-        self._state: StateChange | None = None
-        self._news = asyncio.Event()
-        self._left = False
+        self._state = b""
+        self._over = False
+        self._looking: asyncio.Task[None] | None = None
+        # Nothing but the log knew whether the cursor is honoured, and it was asked.
+        self._is_looked_up = False
 
-    def wake(self) -> None:
-        self._news.set()
-
-    def leave(self) -> None:
-        """The other side hung up."""
-        self._left = True
-        self._news.set()
-
-    async def begin(self, feed: Feed, cursor: EventId | None) -> tuple[View, bytes]:
-        """Attach at a cursor: what the log holds there, and its wire, the snapshot or the replay, then the state.
+    async def find(self, cursor: bytes) -> Frame:
+        """What this reader begins with at its cursor, b"" for none: a replay or a snapshot.
 
         Raises SessionNotFoundError, StoreUnavailableError.
         """
-        view = await feed.read(cursor)
-        self._cursor = str(view.top).encode()
-        return view, self._wire_of(view) + self._state_change(feed)
+        found = self._feed.from_memory(cursor)
+        # That nothing is missing and nothing will come is said only by a read that began after the request: the message
+        # whose answer this reader wants may have been written a moment ago through another server.
+        if found is not None and not (self._until_end and not found.wire and self._feed.is_idle):
+            return found
+        await self._feed.load(cursor)
+        while (found := (self._feed.since(cursor) if cursor else None) or self._feed.snapshot()) is None:
+            # What was read was overtaken, by a failover say.
+            await self._feed.load(b"")
+        return found
 
-    def is_done(self, feed: Feed) -> bool:
+    def is_done_at(self, cursor: bytes) -> bool:
         """Everything was read, the last turn's end included, and nothing is queued behind it."""
-        return feed.state is not None and feed.state.state == "idle" and self._cursor == feed.top
+        return self._feed.is_idle and cursor == self._feed.top
 
-    async def next(self, feed: Feed, patience: float) -> bytes | None:
-        """Wait for native frames.
+    def begin(self, outlet: Outlet, greeting: bytes, first: Frame) -> None:
+        """Write what was found, and whatever comes from now on."""
+        self._outlet = outlet
+        self._cursor = first.last
+        self._state = self._feed.state_wire
+        outlet.write(greeting + self._dialect.render(first.wire + self._state))
+        self._feed.join(self)
+        self.wake()
 
-        Returns b"" when none came within `patience` seconds, None when the stream is to be closed.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience
-        while True:
-            self._news.clear()
-            if self._left or self._hub.draining or feed.gone:
-                return None
-            wire = await self._missing(feed) + self._state_change(feed)
-            if wire:
-                return wire
-            if self._until_end and self.is_done(feed):
-                return None
-            if loop.time() >= deadline:
-                return b""
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._news.wait()
-            except TimeoutError:
-                return b""
+    def heard(self, burst: Burst) -> None:
+        if self._cursor == burst.before and self._dialect.is_native and not self._outlet.is_busy:
+            self._cursor = burst.last
+            self._outlet.send(burst)
+        else:
+            self.wake()
 
-    async def _missing(self, feed: Feed) -> bytes:
-        found = feed.since(self._cursor)
+    def wake(self) -> None:
+        """Write all that is missing, if the outlet takes it and memory has it."""
+        feed = self._feed
+        if self._over or self._outlet.is_busy:
+            return
+        if feed.gone or feed.draining:
+            self._close()
+            return
+        found = feed.since(self._cursor) or (feed.snapshot() if self._is_looked_up else None)
         if found is None:
-            try:
-                view = await feed.read(EventId.parse(self._cursor.decode()))
-            except SessionNotFoundError:
-                feed.gone = True
-                self.wake()
-                return b""
-            except StoreUnavailableError:
-                await asyncio.sleep(_STORE_RETRY_SECONDS)
-                self.wake()
-                return b""
-            found = self._wire_of(view), str(view.top).encode()
-        wire, self._cursor = found
-        return wire
+            self._look_up()
+            return
+        self._cursor = found.last
+        self._is_looked_up = False
+        wire = found.wire
+        if feed.state_wire is not self._state:
+            self._state = feed.state_wire
+            wire += self._state
+        if wire:
+            self._outlet.write(self._dialect.render(wire))
+        if self._dialect.over or (self._until_end and self.is_done_at(self._cursor)):
+            self._close()
 
-    def _wire_of(self, view: View) -> bytes:
-        if view.fold is None:
-            return wire_of(view.events)
-        return encode(view.top, "snapshot", view.snapshot(self._session_id).encoded())
+    def ping(self) -> None:
+        if not self._over and not self._outlet.is_busy:
+            self._outlet.write(self._dialect.ping)
 
-    def _state_change(self, feed: Feed) -> bytes:
-        if feed.state is None or feed.state == self._state:
-            return b""
-        self._state = feed.state
-        return encode(None, "state", feed.state.encoded())
+    def leave(self) -> None:
+        """The other side hung up, or was cut off."""
+        self._over = True
+        # What is on its way to all readers finds no reader here.
+        self._cursor = b""
+        self._feed.leave(self)
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _close(self) -> None:
+        self.leave()
+        retry = b"retry: %d\n\n" % random.randint(*_DRAIN_RETRY_MS)  # noqa: S311 - jitter
+        self._outlet.close(retry if self._feed.draining else b"")
+
+    def _look_up(self) -> None:
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._looked_up())
+
+    async def _looked_up(self) -> None:
+        try:
+            await self._feed.load(self._cursor)
+            self._is_looked_up = True
+        except SessionNotFoundError:
+            pass  # the feed says so
+        except StoreUnavailableError:
+            # The feed wakes its readers when Redis is back.
+            return
+        finally:
+            self._looking = None
+        self.wake()

@@ -137,7 +137,7 @@ async def _content(request: Request, limit: int) -> bytes:
 def accepts_events(request: Request) -> bool:
     """Whether `Accept` admits text/event-stream (RFC 9110, 12.5.1)."""
     listed = ",".join(request.headers.getlist("accept")).lower()
-    if not listed:
+    if listed in {"", "text/event-stream", "*/*"}:
         return True
     parts = (part.partition(";") for part in listed.split(","))
     ranges = {kind.strip(): parameters for kind, _, parameters in parts}

@@ -26,7 +26,8 @@ class Services:
     @classmethod
     def on(cls, store: Store) -> "Services":
         log, live, owners = SessionLog(store), Live(store), Owners(store)
-        return cls(store.settings, store, log, live, owners, Visitors(owners), Hub(log, live))
+        hub = Hub(log, live, store.settings)
+        return cls(store.settings, store, log, live, owners, Visitors(owners), hub)
 
 
 def services(request: Request) -> Services:

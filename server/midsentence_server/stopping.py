@@ -3,6 +3,7 @@
 import asyncio
 
 from midsentence.log import Stopped
+from midsentence_server.feed import Burst
 from midsentence_server.hub import Hub
 
 # A worker that hears of a stop writes the end in a fraction of this; one that died of it needs a lease's time, and is
@@ -14,8 +15,14 @@ class _Watcher:
     def __init__(self) -> None:
         self.news = asyncio.Event()
 
+    def heard(self, burst: Burst) -> None:  # noqa: ARG002 - whatever it is
+        self.news.set()
+
     def wake(self) -> None:
         self.news.set()
+
+    def ping(self) -> None:
+        pass
 
 
 async def observed_stop(hub: Hub, session_id: str, owner: str, turn: int | None) -> Stopped:
@@ -28,9 +35,11 @@ async def observed_stop(hub: Hub, session_id: str, owner: str, turn: int | None)
         return stopped
     watcher = _Watcher()
     deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
-    async with hub.follow(session_id, watcher) as feed:
+    feed = await hub.feed(session_id)
+    feed.join(watcher)
+    try:
         # A feed tells what is new only when it knows what is old.
-        await feed.read(None)
+        await feed.load(b"")
         while not hub.draining:
             watcher.news.clear()
             stopped = await hub.log.stop(session_id, owner, stopped.turn)
@@ -41,4 +50,6 @@ async def observed_stop(hub: Hub, session_id: str, owner: str, turn: int | None)
                     await watcher.news.wait()
             except TimeoutError:
                 break
+    finally:
+        feed.leave(watcher)
     return stopped

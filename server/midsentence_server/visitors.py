@@ -16,6 +16,7 @@ _COOKIE_SECONDS = 400 * 86400
 # A Redis that lost its data has a new secret. Looking for it no more often than this keeps forged cookies from
 # becoming load on Redis.
 _LOOK_AGAIN_SECONDS = 5.0
+_REMEMBERED = 10_000
 
 
 class Visitors:
@@ -24,6 +25,8 @@ class Visitors:
         self._signer: Signer | None = None
         self._secret = ""
         self._looked = 0.0
+        # Cookies that were found good: a crowd that reconnects is checked once.
+        self._owners_by_cookie: dict[str, str] = {}
 
     async def secret(self) -> str:
         """Raises StoreUnavailableError where the secret is kept in Redis and Redis is away."""
@@ -36,6 +39,8 @@ class Visitors:
         cookie = request.cookies.get(COOKIE)
         if cookie is None:
             return None
+        if (known := self._owners_by_cookie.get(cookie)) is not None:
+            return known
         name = await self._unsigned(cookie)
         if name is None and time.monotonic() - self._looked > _LOOK_AGAIN_SECONDS:
             await self._look()
@@ -65,13 +70,18 @@ class Visitors:
         await self.secret()
         assert self._signer is not None  # noqa: S101 - just fetched
         try:
-            return self._signer.unsign(cookie).decode()
+            name = self._signer.unsign(cookie).decode()
         except (BadSignature, UnicodeError):
             return None
+        if len(self._owners_by_cookie) >= _REMEMBERED:
+            self._owners_by_cookie.clear()
+        self._owners_by_cookie[cookie] = name
+        return name
 
     async def _look(self) -> None:
         self._secret = await self._owners.secret()
         self._signer = Signer(self._secret, salt="midsentence.owner")
+        self._owners_by_cookie.clear()
         self._looked = time.monotonic()
 
 

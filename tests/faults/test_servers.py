@@ -58,6 +58,8 @@ class Stream:
 
     def __enter__(self) -> Self:
         headers = {"Cookie": self._cookie}
+        self._connection.connect()
+        self._port = self._connection.sock.getsockname()[1]
         self._connection.request("GET", f"/sessions/{self._session_id}/events", headers=headers)
         self._response = self._connection.getresponse()
         assert self._response.status == 200
@@ -71,7 +73,7 @@ class Stream:
     @property
     def is_held_by_server(self) -> bool:
         """Whether a process has the other end open, as the kernel tells: a socket that nobody has is of inode 0."""
-        ours = f":{self._connection.sock.getsockname()[1]:04X}"
+        ours = f":{self._port:04X}"
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
         return any(row[2].endswith(ours) and row[9] != "0" for row in rows)
 

@@ -90,7 +90,7 @@ def wait_for_text(visitor: Visitor, session_id: str, text: str) -> None:
 def holder(stack: Stack, session_id: str) -> WorkerChild:
     """Find the worker that has the turn."""
     with Redis.from_url(stack.redis.url, decode_responses=True) as redis:  # pyright: ignore[reportUnknownMemberType]
-        name = redis.hget(keys.session(session_id).meta, "worker")
+        name = redis.hget(keys.session(session_id).meta, "lease")
     pid = int(str(name).split(":")[-2])
     return next(worker for worker in stack.workers if worker.is_running and worker.process.pid == pid)
 

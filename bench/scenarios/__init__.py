@@ -1,0 +1,8 @@
+"""All that is measured, in the order in which it is."""
+
+from bench.scenario import Scenario
+from bench.scenarios import fanout, fast, growth, idle, post, relay, replay, storm, two
+
+SCENARIOS: dict[str, Scenario] = {
+    module.SCENARIO.name: module.SCENARIO for module in (relay, fanout, fast, idle, storm, replay, post, growth, two)
+}

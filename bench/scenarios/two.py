@@ -1,0 +1,16 @@
+"""One server process and two, both on the one CPU: what the second adds to a token's cost."""
+
+from collections.abc import Iterator
+
+from bench.contender import Contender
+from bench.scenario import Outcome, Scenario, Setting, streamed
+from bench.streaming import Stream
+
+
+def run(contender: Contender, setting: Setting) -> Iterator[Outcome]:
+    sessions = setting.many(200, 10)
+    for servers in (1, 2):
+        yield streamed(contender, setting, Stream(sessions, 1, 50, setting.seconds, servers=servers))
+
+
+SCENARIO = Scenario("two", run, ("midsentence",))

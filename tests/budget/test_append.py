@@ -1,0 +1,88 @@
+"""What an append costs a worker, counted in calls of functions: a number that no busy machine changes."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from midsentence.connection import Store
+from midsentence.events import Delta
+from midsentence.log import Lease, SessionLog
+from midsentence.settings import Settings
+from midsentence_worker.writer import Gathering, TurnWriter
+from tests.support.calls import counted
+
+pytestmark = pytest.mark.anyio
+
+TURNS, ROUNDS, TOKENS = 50, 20, 3
+# Turns of the event loop in which all that was added is surely sent and answered.
+LOOPS = 10
+# Calls of Python and of C for one append of three tokens, from `add` to `settle`. 71 when it was written.
+BUDGET = 76
+
+
+class Answering(asyncio.Transport):
+    """The socket of a Redis that says "ok" to every append."""
+
+    _closed = False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = cast("asyncio.Protocol", protocol)
+
+    def is_closing(self) -> bool:
+        return self._closed
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        replies = b":0\r\n" * bytes(data).count(b"EVALSHA")
+        asyncio.get_running_loop().call_soon(self._protocol.data_received, replies)
+
+    def abort(self) -> None:
+        self._closed = True
+
+
+class Client:
+    """As much of a redis-py client as a connection of ours is taken from."""
+
+    def __init__(self) -> None:
+        self.connection_pool = self._parser = self
+        protocol: Any = None
+        self._writer = asyncio.StreamWriter(Answering(), protocol, None, asyncio.get_running_loop())
+
+    def get_retry(self) -> None: ...
+
+    def make_connection(self) -> "Client":
+        return self
+
+    def parse_error(self, reply: str) -> Exception:
+        return Exception(reply)
+
+    async def connect(self) -> None: ...
+
+    async def disconnect(self, *, nowait: bool) -> None:
+        assert nowait
+
+    async def aclose(self) -> None: ...
+
+
+async def added_and_settled(writers: list[TurnWriter]) -> None:
+    for writer in writers:
+        for _ in range(TOKENS):
+            writer.add(Delta(" token"))
+    for _ in range(LOOPS):
+        await asyncio.sleep(0)
+
+
+async def test_an_append_stays_within_its_budget_of_calls() -> None:
+    """Seen red with a lease packed anew at every append (82), and with every token scheduled (81)."""
+    store = Store(Settings.model_validate({"redis_url": "redis://127.0.0.1:1"}), cast("Any", Client()))
+    gathering = Gathering(SessionLog(store), 0)
+    sending = asyncio.create_task(gathering.run())
+    writers = [TurnWriter(Lease(f"00{number:022d}", 1, 1, "a worker"), 0, gathering) for number in range(TURNS)]
+    await added_and_settled(writers)
+    assert [writer.has_more for writer in writers] == [False] * TURNS
+    with counted() as calls:
+        for _ in range(ROUNDS):
+            await added_and_settled(writers)
+    sending.cancel()
+    await store.aclose()
+    assert calls.count / (TURNS * ROUNDS) <= BUDGET

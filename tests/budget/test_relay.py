@@ -1,0 +1,136 @@
+"""What an event costs a server, from Redis' socket to the readers' sockets, counted in calls of functions."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from midsentence import keys
+from midsentence.events import Delta, encode
+from midsentence.ids import EventId, new_session_id
+from midsentence.line import Line
+from midsentence.live import Live
+from midsentence.log import SessionLog, View
+from midsentence.wire import Wire
+from midsentence_server.dialects import Native
+from midsentence_server.feed import Feed
+from midsentence_server.outlets import SocketOutlet
+from midsentence_server.reader import Reader
+from tests.support.calls import counted
+
+pytestmark = pytest.mark.anyio
+
+SESSIONS, EVENTS = 20, 50
+# Calls of Python and of C for an event that comes alone, is kept, and goes to its one reader; and for each reader more.
+# One of them is the write. 32 and 3 when they were written.
+BUDGET, BUDGET_PER_READER = 35, 3.5
+# Of the messages that one read of the socket held, each is parsed and kept, and all of a session are written together.
+# 16 when it was written.
+BUDGET_TOGETHER = 18
+
+
+class Socket(asyncio.Transport):
+    writes = 0
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        del data
+        self.writes += 1
+
+
+class Redis:
+    """As much of a redis-py connection as a wire is made of, and the messages that come over it."""
+
+    def __init__(self) -> None:
+        self._parser = self._writer = self
+        self.transport = Socket()
+
+    def parse_error(self, reply: str) -> Exception:
+        return Exception(reply)
+
+    @staticmethod
+    def message(session_id: str, seq: int) -> bytes:
+        before, last = EventId(1, 1, seq - 1), EventId(1, 1, seq)
+        payload = f"{before} {last} -\n".encode() + encode(last, "delta", Delta(" token").encoded())
+        words = (b"smessage", keys.session(session_id).live.encode(), payload)
+        return b"*3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+
+class Log:
+    """Every session stands at its first event, and runs."""
+
+    async def read(self, session_id: str, cursor: EventId | None = None, *, window: bool = False) -> View:
+        del session_id, window
+        at = EventId(1, 1, 0)
+        return View("ann", "chat", "streaming", 1, at, "", None, [], at if cursor is None else cursor, [], None)
+
+
+class Relay:
+    """Redis' socket, what listens to it, and the sockets of all readers."""
+
+    def __init__(self) -> None:
+        self.live = Live(cast("Any", None))
+        self.line = Line(cast("Any", None), self.live)
+        heard = self.line._heard  # pyright: ignore[reportPrivateUsage]
+        self.wire = Wire(Redis(), heard, lambda _: None)
+        self.sessions = [new_session_id(16) for _ in range(SESSIONS)]
+        self.sockets: list[Socket] = []
+
+    async def open(self, readers: int) -> None:
+        for session_id in self.sessions:
+            feed = Feed(session_id, cast("SessionLog", Log()), ping_seconds=15, replay_seconds=300)
+            self.live.listen([keys.session(session_id).live], feed)
+            feed.subscribed()
+            for _ in range(readers):
+                reader = Reader(feed, Native("ann"), until_end=False)
+                first = await reader.find(b"1.1-0")
+                outlet = SocketOutlet(reader, 30)
+                socket = Socket()
+                outlet.inherit(socket, b"", lambda _: None)
+                reader.begin(outlet, b": hello\n\n", first)
+                self.sockets.append(socket)
+
+    @property
+    def writes(self) -> int:
+        return sum(socket.writes for socket in self.sockets)
+
+
+async def relayed(readers: int, together: int = 1) -> tuple[float, int]:
+    """(calls per event, writes per reader) of a relay in which so many messages of each session come together."""
+    relay = Relay()
+    await relay.open(readers)
+    pieces = [
+        b"".join(Redis.message(session, seq) for seq in range(first, first + together))
+        for first in range(1, EVENTS + 1, together)
+        for session in relay.sessions
+    ]
+    before = relay.writes
+    with counted() as calls:
+        for piece in pieces:
+            relay.wire.data_received(piece)
+    return calls.count / (EVENTS * SESSIONS), (relay.writes - before) // len(relay.sockets)
+
+
+async def test_an_event_stays_within_its_budget_of_calls() -> None:
+    """Seen red with a task for each event and reader, and with frames encoded for each reader."""
+    calls, writes = await relayed(readers=1)
+    assert writes == EVENTS
+    assert calls <= BUDGET
+
+
+async def test_a_reader_more_costs_hardly_more_than_its_write() -> None:
+    one, _ = await relayed(readers=1)
+    eleven, writes = await relayed(readers=11)
+    assert writes == EVENTS
+    assert (eleven - one) / 10 <= BUDGET_PER_READER
+
+
+async def test_what_comes_together_is_cheaper_and_one_write() -> None:
+    calls, writes = await relayed(readers=1, together=10)
+    assert writes == EVENTS / 10
+    assert calls <= BUDGET_TOGETHER

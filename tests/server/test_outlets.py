@@ -1,0 +1,221 @@
+"""A stream on a connection of uvicorn's, whose socket is full, read and gone exactly where a test wants it to be."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from midsentence_server.connection import Connection
+from tests.support.houses import STUCK_SECONDS, House, house
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+PAGE = "x" * 1000
+
+
+class Socket(asyncio.Transport):
+    """What uvicorn writes to; says that it is full when it is told so."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.protocol: Any = None
+        self.writes: list[bytes] = []
+        self.unsent = 0
+        self.closed = self.aborted = False
+
+    @property
+    def written(self) -> bytes:
+        return b"".join(self.writes)
+
+    def fill(self, unsent: int = 100_000) -> None:
+        self.unsent = unsent
+        self.protocol.pause_writing()
+
+    def empty(self) -> None:
+        self.unsent = 0
+        self.protocol.resume_writing()
+
+    def lose(self) -> None:
+        self.closed = True
+        self.protocol.connection_lost(None)
+
+    # asyncio.Transport
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = self.closed = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class Server:
+    """As much of uvicorn as stands between a socket and the application."""
+
+    def __init__(self, at: House) -> None:
+        self.at = at
+        self.state = ServerState()
+        self._config = uvicorn.Config(at.app, http=Connection)
+        self._config.load()
+
+    def connect(self, headers: str = "", rest: bytes = b"") -> Socket:
+        socket = Socket()
+        connection = Connection(self._config, self.state, {})
+        socket.protocol = connection
+        connection.connection_made(socket)
+        cookie = f"Cookie: midsentence={self.at.cookie}\r\n"
+        head = f"GET /sessions/{self.at.session_id}/events HTTP/1.1\r\nHost: x\r\n{cookie}{headers}\r\n"
+        connection.data_received(head.encode() + rest)
+        return socket
+
+    async def stream(self, headers: str = "", rest: bytes = b"") -> Socket:
+        socket = self.connect(headers, rest)
+        await eventually(lambda: b"event: state" in socket.written, description="the stream began")
+        # The request's task is over: what follows is written by nobody's task.
+        await eventually(lambda: not self.state.tasks, description="no task is left")
+        return socket
+
+
+@asynccontextmanager
+async def serving(**settings: object) -> AsyncGenerator[Server]:
+    async with house(**settings) as at:
+        yield Server(at)
+
+
+async def writes(socket: Socket, count: int) -> None:
+    await eventually(lambda: len(socket.writes) >= count, description=f"{count} writes")
+
+
+async def test_a_stream_costs_one_write_to_begin_and_leaves_no_task() -> None:
+    async with serving() as server:
+        socket = await server.stream()
+        assert len(socket.writes) == 1
+        head, _, body = socket.writes[0].partition(b"\r\n\r\n")
+        lines = head.lower().split(b"\r\n")
+        assert lines[0] == b"http/1.1 200 ok"
+        assert {b"content-type: text/event-stream; charset=utf-8", b"transfer-encoding: chunked"} <= set(lines)
+        assert b"connection: close" in lines
+        size, _, rest = body.partition(b"\r\n")
+        assert rest.startswith(b": midsentence\nretry: ")
+        assert rest[int(size, 16) :] == b"\r\n", "one chunk, whole"
+        assert server.state.connections == {socket.protocol}, "a shutdown waits for it"
+
+
+async def test_each_event_is_one_write_and_the_same_bytes_for_all() -> None:
+    async with serving() as server:
+        sockets = [await server.stream() for _ in range(3)]
+        await server.at.write("one")
+        for socket in sockets:
+            await writes(socket, 2)
+        first = sockets[0].writes[1]
+        assert all(socket.writes[1] is first for socket in sockets), "encoded once"
+        assert b'"one"' in first
+        assert not server.state.tasks
+
+
+async def test_a_full_socket_is_written_nothing_and_then_all_that_waits_at_once() -> None:
+    async with serving(stuck_reader_seconds=5) as server:
+        full, other = await server.stream(), await server.stream()
+        full.fill()
+        for number in range(5):
+            await server.at.write(f"<{number}>")
+        await eventually(lambda: b"<4>" in other.written, description="the other reader has all")
+        assert len(full.writes) == 1
+        full.empty()
+        assert len(full.writes) == 2
+        assert full.writes[1].count(b"event: delta") == 5
+        assert not full.aborted
+
+
+async def test_a_socket_that_takes_nothing_is_dropped_and_one_that_takes_a_little_is_not() -> None:
+    """Seen red without the comparison in `SocketOutlet._look`, which is what tells them apart."""
+    async with serving() as server:
+        stuck, slow = await server.stream(), await server.stream()
+        began = asyncio.get_running_loop().time()
+        for socket in (stuck, slow):
+            socket.fill()
+        while not stuck.aborted:
+            assert asyncio.get_running_loop().time() - began < STUCK_SECONDS * 10, "it is never dropped"
+            slow.unsent -= 1
+            await asyncio.sleep(STUCK_SECONDS / 4)
+        assert asyncio.get_running_loop().time() - began >= STUCK_SECONDS
+        assert not slow.aborted
+        stuck.lose()
+        assert server.at.readers() == 1
+
+
+async def test_a_socket_that_was_closed_politely_and_takes_nothing_is_dropped() -> None:
+    async with serving() as server:
+        socket = await server.stream()
+        socket.unsent = 10
+        server.at.services.hub.drain()
+        assert (socket.closed, socket.aborted) == (True, False)
+        await eventually(lambda: socket.aborted, description="it was dropped")
+
+
+async def test_a_reader_who_leaves_leaves_nothing() -> None:
+    async with serving() as server:
+        socket = await server.stream()
+        assert server.at.readers() == 1
+        socket.lose()
+        assert (server.at.readers(), server.state.connections) == (0, set())
+        count = len(socket.writes)
+        await server.at.write("to nobody")
+        await eventually(lambda: not server.at.feeds or server.at.feeds[0].top != b"", description="it was heard")
+        assert len(socket.writes) == count
+
+
+async def test_a_connection_that_is_gone_before_its_stream_begins_is_not_taken_over() -> None:
+    async with serving() as server:
+        socket = server.connect()
+        socket.closed = True
+        await eventually(lambda: not server.state.tasks, description="the request is over")
+        assert (socket.writes, server.at.readers()) == ([], 0)
+
+
+async def test_a_drained_stream_ends_with_a_retry_and_the_last_chunk() -> None:
+    async with serving() as server:
+        socket = await server.stream()
+        server.at.services.hub.drain()
+        assert socket.writes[-1].endswith(b"\r\n0\r\n\r\n")
+        assert b"\r\nretry: " in socket.writes[-1]
+        assert (socket.closed, socket.aborted) == (True, False)
+        assert server.at.readers() == 0
+
+
+async def test_a_silent_stream_pings() -> None:
+    async with serving(ping_seconds=0.05) as server:
+        socket = await server.stream()
+        await eventually(lambda: socket.written.count(b"event: ping\ndata: {}\n\n") >= 3, description="three pings")
+
+
+async def test_a_request_behind_an_endless_answer_is_not_answered_into_it() -> None:
+    """RFC 9112, 9.3.2: answers come in the order of the requests, and this one has no end."""
+    async with serving() as server:
+        socket = await server.stream(rest=b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        cast("asyncio.Protocol", socket.protocol).data_received(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await server.at.write(PAGE)
+        await writes(socket, 2)
+        assert socket.written.count(b"HTTP/1.1 ") == 1

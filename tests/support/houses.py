@@ -1,0 +1,76 @@
+"""The application on a Redis in memory, with one session that runs."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import fakeredis
+import httpx
+from starlette.applications import Starlette
+
+from midsentence import keys
+from midsentence.connection import Store
+from midsentence.events import Delta
+from midsentence.jobs import Claim, Jobs
+from midsentence.log import Write
+from midsentence.settings import Settings
+from midsentence_server.app import create_app
+from midsentence_server.feed import Feed
+from midsentence_server.services import Services
+
+STUCK_SECONDS = 0.2
+
+
+@dataclass
+class House:
+    """The application on a Redis in memory, one session that runs, and the worker's hand in its log."""
+
+    app: Starlette
+    store: Store
+    session_id: str
+    cookie: str
+    claim: Claim
+    written: int = 1
+
+    @property
+    def services(self) -> Services:
+        return self.app.state.services
+
+    async def write(self, text: str) -> None:
+        """Append one delta, as the turn's worker does."""
+        delta = Delta(text)
+        write = Write(self.claim.lease, self.written, [(delta.type, delta.encoded())])
+        (outcome,) = await self.services.log.write([write])
+        assert cast("Any", outcome).status == "ok"
+        self.written += 1
+
+    async def subscriptions(self) -> int:
+        """As Redis counts them."""
+        ((_, count),) = await self.store.execute(("PUBSUB", "SHARDNUMSUB", keys.session(self.session_id).live))
+        return count
+
+    @property
+    def feeds(self) -> list[Feed]:
+        return list(self.services.hub._feeds.values())  # pyright: ignore[reportPrivateUsage]
+
+    def followed(self) -> int:
+        return len(self.feeds)
+
+    def readers(self) -> int:
+        return sum(len(feed.followers) for feed in self.feeds)
+
+
+@asynccontextmanager
+async def house(**settings: object) -> AsyncGenerator[House]:
+    chosen = Settings.model_validate({"partitions": 1, "stuck_reader_seconds": STUCK_SECONDS, **settings})
+    store = Store(chosen, fakeredis.FakeAsyncRedis(server_type="valkey"))
+    app = create_app(chosen, store)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://midsentence.test") as client:
+            response = await client.post("/sessions", json={"text": "Is anybody there?"})
+            assert response.status_code == 202
+            cookie = client.cookies["midsentence"]
+        (claim,) = await Jobs(store).claim("worker", "a model", 1)
+        yield House(app, store, response.json()["session_id"], cookie, claim)
