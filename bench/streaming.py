@@ -50,10 +50,15 @@ def measure(contender: Contender, stream: Stream, directory: Path) -> dict[str, 
         producer.tell("go")
         time.sleep(stream.warm_up)
         figures = _window(contender, producer, audience, stream.seconds)
-        sent = producer.hear(seconds + 30)["sent"]
-        if sent != load.total:
-            raise BenchError(f"{contender.name}'s producer sent {sent} of {load.total} tokens")
+        told = producer.hear(seconds + 30)
+        if told["sent"] != load.total:
+            raise BenchError(f"{contender.name}'s producer sent {told['sent']} of {load.total} tokens")
         counted = audience.settle(tokens_of(names, load))
+    if "driver_ns" in told:
+        # What a producer spends on knowing what is due is the benchmark's own.
+        driver = figures["append_us_per_token"] * told["driver_ns"] / told["cpu_ns"]
+        figures["driver_us_per_token"] = driver
+        figures["append_us_per_token"] -= driver
     kept = {name: float(counted[name]) for name in ("missing", "duplicates", "lost")}
     return {**figures, **kept, "refused": float(refused)}
 

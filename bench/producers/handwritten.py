@@ -8,7 +8,6 @@ from typing import Any
 from redis import Redis
 
 from bench.producers.pace import TICK_SECONDS, Orders, Pace, say, say_ready
-from bench.tokens import token
 
 
 def main() -> None:
@@ -21,8 +20,8 @@ def main() -> None:
         pace = Pace(orders)
         while not pace.is_over:
             pipeline = redis.pipeline(transaction=False)
-            for index, seq in pace.due():
-                pipeline.xadd(names[index], {"t": token(seq)})
+            for index, text in pace.due():
+                pipeline.xadd(names[index], {"t": text})
             pipeline.execute()
             time.sleep(TICK_SECONDS)
         say(pace.told())

@@ -9,7 +9,6 @@ import sys
 import uvloop
 
 from bench.producers.pace import TICK_SECONDS, Orders, Pace, say, say_ready
-from bench.tokens import token
 from midsentence.connection import Store
 from midsentence.events import Delta, End, Event, Message, Start
 from midsentence.fold import Fold
@@ -71,8 +70,8 @@ async def main() -> None:
     if await asyncio.to_thread(sys.stdin.readline):
         pace = Pace(orders)
         while not pace.is_over:
-            for index, seq in pace.due():
-                made[index].add(Delta(token(seq).decode()))
+            for index, text in pace.due():
+                made[index].add(Delta(text.decode()))
             await asyncio.sleep(TICK_SECONDS)
         await settled(made)
         if orders.end:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from bench.producers.pace import TICK_SECONDS, Orders, Pace, say, say_ready
-from bench.tokens import WIDTH, token
+from bench.tokens import WIDTH
 
 _CONNECTIONS = 4
 _BUFFER = 1 << 18
@@ -62,9 +62,9 @@ def main() -> None:
     if sys.stdin.readline():
         pace = Pace(orders)
         while not pace.is_over:
-            for index, seq in pace.due():
+            for index, text in pace.due():
                 # One session's tokens keep to one connection, or they could overtake each other.
-                publishers[index % _CONNECTIONS].add(heads[index] + token(seq))
+                publishers[index % _CONNECTIONS].add(heads[index] + text)
             for publisher in publishers:
                 publisher.flush()
             time.sleep(TICK_SECONDS)

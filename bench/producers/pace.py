@@ -6,6 +6,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from bench.tokens import token
+
 # A producer looks this often for what is due, as a worker is woken by a model's bytes: many turns at a time.
 TICK_SECONDS = 0.001
 
@@ -43,20 +45,26 @@ class Pace:
         self.sent = 0
         self._begun = time.monotonic()
         self._cpu = time.process_time_ns()
+        self._driven = 0
 
     @property
     def is_over(self) -> bool:
         return self.sent >= self.total
 
-    def due(self) -> list[tuple[int, int]]:
-        """What is due and was not given yet: the session's index, the token's number in it."""
+    def due(self) -> list[tuple[int, bytes]]:
+        """What is due and was not given yet: the session's index, the token."""
+        begun = time.thread_time_ns()
         before = self.sent
         elapsed = time.monotonic() - self._begun
         self.sent = min(self.total, int(elapsed * self._per_second) + 1)
-        return [(k % self._sessions, k // self._sessions) for k in range(before, self.sent)]
+        due = [(k % self._sessions, token(k // self._sessions)) for k in range(before, self.sent)]
+        self._driven += time.thread_time_ns() - begun
+        return due
 
     def told(self) -> str:
-        return json.dumps({"sent": self.total, "cpu_ns": time.process_time_ns() - self._cpu})
+        cpu = time.process_time_ns() - self._cpu
+        # In a worker a model says what here this does; it is no part of an append.
+        return json.dumps({"sent": self.total, "cpu_ns": cpu, "driver_ns": self._driven})
 
 
 def say(line: str) -> None:

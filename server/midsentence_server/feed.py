@@ -21,7 +21,7 @@ _RETRY_SECONDS = 1.0
 # written, longer while nothing happens, where all that could be missed is that something began.
 _STREAMING_SECONDS = 3.0
 _IDLE_SECONDS = 30.0
-_LOOK_SECONDS = 1.0
+_SOON_SECONDS = 0.1
 # What an idle session said longer ago is not kept here, nor longer than the log keeps it: who comes back now reads the
 # log.
 _KEEP_SECONDS = 30.0
@@ -63,9 +63,9 @@ def wire_of(events: list[Event]) -> bytes:
 class Feed:
     __slots__ = (
         "_begins", "_burst", "_early", "_fold", "_folded_to", "_frames", "_hears", "_is_current",
-        "_keep_seconds", "_left_at", "_loaded", "_loading", "_log", "_ping_seconds", "_said_at", "_snapshot",
-        "_spoke_at", "_stale_at", "_subscription", "_wanted", "draining", "followers", "gone", "kind", "owner",
-        "ready", "session_id", "state", "state_wire", "top",
+        "_keep_seconds", "_left_at", "_loaded", "_loading", "_log", "_ping_seconds", "_retrying", "_said_at",
+        "_snapshot", "_spoke_at", "_stale_at", "_subscription", "_wanted", "draining", "followers", "gone",
+        "kind", "owner", "ready", "session_id", "state", "state_wire", "top",
     )  # fmt: skip
 
     def __init__(self, session_id: str, log: SessionLog, *, ping_seconds: float, replay_seconds: float) -> None:
@@ -100,6 +100,7 @@ class Feed:
         self._wanted: set[bytes] = set()
         self._loaded: asyncio.Future[None] | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._retrying: asyncio.TimerHandle | None = None
         # When there were frames, when readers heard anything, when the last of them left, when the log is to be read.
         self._said_at = self._spoke_at = self._left_at = asyncio.get_running_loop().time()
         self._stale_at = self._said_at + _STREAMING_SECONDS
@@ -163,7 +164,7 @@ class Feed:
             if not self._burst:
                 self._begins = before
             self._burst.append(wire)
-            self._frames.keep(before, Frame(last, wire))
+            self._frames.keep(before, last, wire)
             self.top = last
             if flags == b"s":
                 self.refresh()
@@ -197,6 +198,8 @@ class Feed:
         await asyncio.shield(self._read_again())
 
     def close(self) -> None:
+        if self._retrying is not None:
+            self._retrying.cancel()
         if self._loading is not None:
             self._loading.cancel()
         if self._loaded is not None:
@@ -219,7 +222,10 @@ class Feed:
             self._frames.clear()
             self._fold = None
             self._snapshot = b""
-        return min(max(due, now + _RETRY_SECONDS), self._spoke_at + self._ping_seconds, now + _LOOK_SECONDS)
+        if not self._frames.is_empty and self.is_idle:
+            due = min(due, self._said_at + self._keep_seconds)
+        # Not more often than it must: there may be ten thousand of these.
+        return min(max(due, now + _SOON_SECONDS), self._spoke_at + self._ping_seconds, now + LINGER_SECONDS)
 
     def _read_again(self) -> "asyncio.Future[None]":
         loop = asyncio.get_running_loop()
@@ -257,13 +263,19 @@ class Feed:
         self._wake()
 
     def _failed(self, error: Exception) -> None:
-        self._stale_at = asyncio.get_running_loop().time() + _RETRY_SECONDS
         if isinstance(error, SessionNotFoundError):
             self.gone = True
             self._wake()
-        elif not isinstance(error, StoreUnavailableError):
+            return
+        if not isinstance(error, StoreUnavailableError):
             _logger.error("load_failed", session=self.session_id, exc_info=error)
-        # Who waits here waits on with a cursor; the next look asks again.
+        # Who waits here waits on with a cursor.
+        if self.top and self._retrying is None:
+            self._retrying = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        self._retrying = None
+        self.refresh()
 
     def _wake(self) -> None:
         for follower in [*self.followers]:
@@ -294,7 +306,7 @@ class Feed:
                 self.refresh()
             overtaken = False
         older = zip(ids, ids[1:], view.events, strict=False)
-        self._frames.put_before((before, Frame(last, encode(*event))) for before, last, event in older)
+        self._frames.put_before((before, last, encode(*event)) for before, last, event in older)
         if view.fold is not None:
             self._fold, self._folded_to, self._snapshot = view.fold, _name(view.top), b""
         if not overtaken or self.top in ids:

@@ -24,25 +24,31 @@ class Frames:
     __slots__ = ("_after", "_bytes")
 
     def __init__(self) -> None:
-        self._after: dict[bytes, Frame] = {}
+        # As plain tuples: a collector stops looking at those that hold nothing but bytes, and there may be a million.
+        self._after: dict[bytes, tuple[bytes, bytes]] = {}
         self._bytes = 0
 
-    def keep(self, before: bytes, frame: Frame) -> None:
+    def keep(self, before: bytes, last: bytes, wire: bytes) -> None:
         after = self._after
         if before in after:
             return
-        after[before] = frame
-        self._bytes += len(frame.wire)
+        after[before] = (last, wire)
+        self._bytes += len(wire)
         while len(after) > _KEPT_FRAMES or self._bytes > _KEPT_BYTES:
-            self._bytes -= len(after.pop(next(iter(after))).wire)
+            _, oldest = after.pop(next(iter(after)))
+            self._bytes -= len(oldest)
 
-    def put_before(self, frames: Iterable[tuple[bytes, Frame]]) -> None:
+    def put_before(self, frames: Iterable[tuple[bytes, bytes, bytes]]) -> None:
         """Keep older frames too. In front of the rest, since the oldest are the first to go."""
         newer = self._after
         self._after = {}
         self._bytes = 0
-        for before, frame in (*frames, *newer.items()):
-            self.keep(before, frame)
+        for before, last, wire in (*frames, *((before, *frame) for before, frame in newer.items())):
+            self.keep(before, last, wire)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._after
 
     def clear(self) -> None:
         self._after.clear()
@@ -52,21 +58,22 @@ class Frames:
         """Join all frames after the cursor, or give None where none is known to follow it."""
         after = self._after
         frame = after.get(cursor) or self._rest_of(cursor)
-        if frame is None or (following := after.get(frame.last)) is None:
-            return frame
-        wires = [frame.wire]
-        while following is not None:
-            wires.append(following.wire)
-            frame = following
-            following = after.get(frame.last)
-        return Frame(frame.last, b"".join(wires))
+        if frame is None:
+            return None
+        wires: list[bytes] = []
+        last = cursor
+        while frame is not None:
+            last, wire = frame
+            wires.append(wire)
+            frame = after.get(last)
+        return Frame(last, b"".join(wires))
 
-    def _rest_of(self, cursor: bytes) -> Frame | None:
+    def _rest_of(self, cursor: bytes) -> tuple[bytes, bytes] | None:
         """What follows an event that came with others: a connection may break anywhere."""
         # As a whole line this stands nowhere but at the head of that event: data is JSON and holds no raw line break.
         head = b"id: %b\n" % cursor
-        for frame in self._after.values():
-            if head in frame.wire:
-                _, _, rest = frame.wire[frame.wire.index(head) :].partition(b"\n\n")
-                return Frame(frame.last, rest) if rest else None
+        for last, wire in self._after.values():
+            if head in wire:
+                _, _, rest = wire[wire.index(head) :].partition(b"\n\n")
+                return (last, rest) if rest else None
         return None

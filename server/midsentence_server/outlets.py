@@ -76,6 +76,8 @@ class SocketOutlet(asyncio.Protocol):
         self._unwatch()
         self._reader.leave()
         self._lost(self)
+        # They hold each other.
+        del self._reader
 
     def _watch(self) -> None:
         if self._stuck is None:
