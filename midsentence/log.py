@@ -33,6 +33,7 @@ _SUBMIT = Script("submit")
 _READ = Script("read")
 _DELETE = Script("delete")
 _STOP = Script("stop")
+_FOLD = Script("fold")
 
 _TITLE_CHARS = 60
 # How a message's key stands in Redis: a client's own, or one made up so that a repeated network request is recognised
@@ -169,6 +170,17 @@ class SessionLog:
         replies = await self._store.run_all([packed(write, self._ttl, self._replay) for write in writes])
         return [written(write, reply) for write, reply in zip(writes, replies, strict=True)]
 
+    async def fold(self, lease: Lease, seq: int, messages: bytes) -> bool:
+        """Keep what the running turn folds to up to one of its events; False where it is no longer this lease's.
+
+        Whoever attaches then reads what follows, and no Redis is held up by the length of an answer. It changes nothing
+        that anybody sees. Raises StoreUnavailableError.
+        """
+        session_id, turn, epoch, worker = lease
+        holder, at = f"{worker} {turn}.{epoch}", EventId(turn, epoch, seq).stream_id
+        call = Call(_FOLD, keys.session(session_id), (holder, at, messages, self._ttl))
+        return bool(await self._store.run(call))
+
     async def stop(self, session_id: str, owner: str, turn: int | None = None) -> Stopped:
         """Ask for the end of a turn, the one that runs unless another is named; ask again to learn of its end.
 
@@ -213,11 +225,11 @@ def _view(reply: Any, cursor: EventId | None) -> View:
         assert cursor is not None  # noqa: S101 - it was asked for
         after, events, fold = cursor, _events(content), None
     else:
+        stored = dict(zip(content[::2], content[1::2], strict=True))
+        running = stored.pop(b"running", None)
         # Redis gives a hash in no order.
-        finished = dict(zip(map(int, content[::2]), content[1::2], strict=True))
-        fold = Fold(finished[turn_number] for turn_number in sorted(finished))
-        for event in _events(rest[0]):
-            fold.apply(event)
+        fold = Fold([*(stored[name] for name in sorted(stored, key=int)), *([running] if running else [])])
+        fold.apply_all(number, ((fields[0].decode(), fields[1]) for _, fields in rest[0]))
         events = _events(reversed(rest[1]))
         if events:
             after, *_ = events.pop(0)

@@ -31,6 +31,7 @@ async def writers(log: SessionLog, jobs: Jobs, orders: Orders, gathering: Gather
     while len(made) < orders.sessions:
         for claim in await jobs.claim("bench", "bench", min(_AT_ONCE, orders.sessions - len(made))):
             writer = TurnWriter(claim.lease, claim.seq, gathering)
+            writer.begin(_asked(writer))
             writer.add(Start(claim.lease.turn, claim.attempt, "bench"))
             made.append(writer)
     return made
@@ -47,7 +48,7 @@ async def settled(made: list[TurnWriter]) -> None:
 
 async def ended(made: list[TurnWriter]) -> None:
     for begun in range(0, len(made), _AT_ONCE):
-        await asyncio.gather(*(writer.end(End("stop"), _asked(writer)) for writer in made[begun : begun + _AT_ONCE]))
+        await asyncio.gather(*(writer.end(End("stop")) for writer in made[begun : begun + _AT_ONCE]))
 
 
 def _asked(writer: TurnWriter) -> Fold:

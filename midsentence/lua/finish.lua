@@ -10,7 +10,8 @@ if type(reply) == 'table' and reply[1] ~= 'ok' then
 end
 redis.call('HSET', TURNS, turn, folded)
 redis.call('HSET', META, 'state', 'idle', 'ended', ARGV[#ARGV - 2])
-redis.call('HDEL', META, 'lease')
+redis.call('HDEL', META, 'lease', 'folded')
+redis.call('HDEL', TURNS, 'running')
 redis.call('ZREM', JOBS, session_id)
 redis.call('ZADD', TRIMS, whole(now() + replay), session_id)
 while true do

@@ -1,7 +1,8 @@
 -- One consistent look at a session. ARGV: the cursor as a stream id or '', and how many events a reader may be behind.
 -- Replies nil, or {owner, kind, state, turn, top, title, model, queue, "tail", events after the cursor}
--- or, where the log does not hold the cursor, {…, "snapshot", finished turns, events of the running turn, {}}; where the
--- cursor is "window", the last of these has the newest events, newest first.
+-- or, where the log does not hold the cursor, {…, "snapshot", finished turns and, under "running", what the running turn folds to so far
+-- (fold.lua), the events of the running turn after that, {}}; where the cursor is "window", the last of these has the newest events,
+-- newest first.
 local held = redis.call('HMGET', META, 'owner', 'kind', 'state', 'turn', 'top', 'title', 'model')
 if not held[1] then
   return nil
@@ -18,7 +19,8 @@ if cursor ~= '' and cursor ~= 'window' then
 end
 held[9], held[10], held[11], held[12] = 'snapshot', redis.call('HGETALL', TURNS), {}, {}
 if held[3] ~= 'idle' then
-  held[11] = redis.call('XRANGE', LOG, whole(held[4] * 1000) .. '-0', '+')
+  local folded = redis.call('HGET', META, 'folded')
+  held[11] = redis.call('XRANGE', LOG, folded and '(' .. folded or whole(held[4] * 1000) .. '-0', '+')
 end
 if cursor == 'window' then
   held[12] = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', limit + 1)

@@ -74,21 +74,20 @@ class Turn:
     async def _answer(self) -> None:
         view = await self._log.read(self._claim.lease.session_id)
         fold = view.fold or Fold()
+        self.writer.begin(fold)
         if not self._goes_on:
             await self._cancel_upstream(self._claim.mark)
         if self._claim.stop:
             # Whoever stops a turn whose worker died keeps what was said, and what that cost.
             said = Answer(partial(fold.messages(), self._claim.lease.turn), "")
-            await self.writer.end(End("stopped", said.estimated_usage(self._asked(fold))), fold)
+            await self.writer.end(End("stopped", said.estimated_usage(self._asked(fold))))
         elif self._is_exhausted:
             tried = f"{self._claim.attempt - 1} workers were lost while they answered this; ask again."
-            await self.writer.end(_failed("attempts_exhausted", tried), fold)
+            await self.writer.end(_failed("attempts_exhausted", tried))
         elif self._takeover == "fail":
-            await self.writer.end(
-                _failed("worker_lost", "The worker was lost while it answered this; ask again."), fold
-            )
+            await self.writer.end(_failed("worker_lost", "The worker was lost while it answered this; ask again."))
         else:
-            await self.writer.end(await self._resumed(fold), fold)
+            await self.writer.end(await self._resumed(fold))
 
     async def _resumed(self, fold: Fold) -> End:
         """Go on with what an earlier attempt began, or begin anew, and return how it ended."""

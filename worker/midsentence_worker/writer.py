@@ -1,17 +1,19 @@
 """What one worker has to append: kept per turn until the log has it, sent for all turns together."""
 
 import asyncio
+import contextlib
 import random
 
 import structlog
 
 from midsentence.errors import FencedError, LostTailError, StoreUnavailableError
-from midsentence.events import Delta, End, Event, Payload, Reasoning
+from midsentence.events import Delta, End, Payload, Reasoning
 from midsentence.fold import Fold, stored_turn
-from midsentence.ids import EventId
 from midsentence.log import Lease, SessionLog, Write, Written
 
 _RETRY_SECONDS = 0.2
+# So often the log is given what the turn folds to: whoever attaches has these events to read, and hardly more.
+_FOLD_EVENTS = 256
 _NEVER = float("inf")
 _PIECES = (Delta, Reasoning)
 
@@ -47,6 +49,8 @@ class TurnWriter:
         self._spoke = False
         self._mark = self._marked = ""
         self._folded: bytes | None = None
+        self._fold = Fold()
+        self._folds = 0
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def add(self, payload: Payload) -> None:
@@ -74,16 +78,15 @@ class TurnWriter:
         if not self.stopped.done():
             self.stopped.set_result(None)
 
-    async def end(self, end: End, fold: Fold) -> None:
-        """Write the turn's end and what it folds to; returns when the log has it.
+    def begin(self, fold: Fold) -> None:
+        """`fold` is the conversation as the log holds it before this attempt's events; from now on it is kept here."""
+        self._fold = fold
 
-        `fold` is the conversation as the log holds it before this attempt's events.
-        """
+    async def end(self, end: End) -> None:
+        """Write the turn's end and what it folds to; returns when the log has it."""
         self._number_pending()
         self._events.append((end.type, end.encoded()))
-        for offset, (event_type, data) in enumerate(self._events, start=1):
-            fold.apply(Event(EventId(self.lease.turn, self.lease.epoch, self._after + offset), event_type, data))
-        self._folded = stored_turn(fold.turn(self.lease.turn))
+        self._folded = self._fold_to(len(self._events))
         self._gathering.schedule(self, now=True)
         await self._done
 
@@ -102,6 +105,8 @@ class TurnWriter:
             case Written("ok"):
                 self._written += len(write.events)
                 self._marked = write.mark
+                if self._folded is None and self._written >= self._folds + _FOLD_EVENTS:
+                    self._gathering.fold(self.lease, self._after + self._written, self._fold_to(self._written))
                 if self._folded is not None and self._written == len(self._events) and not self._done.done():
                     self._done.set_result(None)
                 elif self.has_more:
@@ -118,6 +123,12 @@ class TurnWriter:
                 self._gathering.schedule(self, delay=_RETRY_SECONDS)
             case error:
                 self.lose(error)
+
+    def _fold_to(self, count: int) -> bytes:
+        """The turn as so many of this attempt's events leave it. Each is folded once."""
+        self._fold.apply_all(self.lease.turn, self._events[self._folds : count])
+        self._folds = count
+        return stored_turn(self._fold.turn(self.lease.turn))
 
     @property
     def has_more(self) -> bool:
@@ -142,6 +153,7 @@ class Gathering:
         # All turns flush at the same moments, one flush interval apart; other workers at others, lest they crowd.
         self._phase = random.random() * flush_seconds  # noqa: S311
         self._waiting: set[TurnWriter] = set()
+        self._folding: set[asyncio.Task[None]] = set()
         self._wakes = _NEVER
         self._news = asyncio.Event()
 
@@ -154,6 +166,16 @@ class Gathering:
             self._waiting.add(writer)
             if goes < self._wakes:
                 self._news.set()
+
+    def fold(self, lease: Lease, seq: int, messages: bytes) -> None:
+        """Keep what a turn folds to so far; where that fails, attaching to it costs more and nothing else."""
+        folding = asyncio.get_running_loop().create_task(self._keep(lease, seq, messages))
+        self._folding.add(folding)
+        folding.add_done_callback(self._folding.discard)
+
+    async def _keep(self, lease: Lease, seq: int, messages: bytes) -> None:
+        with contextlib.suppress(StoreUnavailableError):
+            await self._log.fold(lease, seq, messages)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,144 @@
+"""A running turn's fold, kept beside its log: attaching costs what came lately, whatever the answer's length."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from midsentence import keys
+from midsentence.connection import Call, Store
+from midsentence.events import Delta, End, Entry, Reasoning, Reset
+from midsentence.fold import Fold
+from midsentence.jobs import Claim, Jobs
+from midsentence.log import SessionLog, Write
+from midsentence_worker.writer import Gathering, TurnWriter
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+def deltas(first: int, count: int) -> list[tuple[str, bytes]]:
+    return [(Delta.type, Delta(f"{number},").encoded()) for number in range(first, first + count)]
+
+
+def text(count: int) -> str:
+    return "".join(f"{number}," for number in range(1, count + 1))
+
+
+async def answer(log: SessionLog, session_id: str) -> str:
+    return entries(await log.read(session_id))[-1].text
+
+
+def entries(view: Any) -> list[Entry]:
+    return view.fold.messages()
+
+
+async def begun(log: SessionLog, jobs: Jobs) -> tuple[str, Claim]:
+    session_id, _ = await log.start("ann", "Count.")
+    (claim,) = await jobs.claim("w1", "demo", 64)
+    return session_id, claim
+
+
+async def folded_to(log: SessionLog, session_id: str, claim: Claim, seq: int) -> bool:
+    fold = (await log.read(session_id)).fold
+    assert fold is not None
+    writer = TurnWriter(claim.lease, 0, Gathering(log, 0))
+    writer.begin(fold)
+    return await log.fold(claim.lease, seq, writer._fold_to(0))  # pyright: ignore[reportPrivateUsage]
+
+
+class Replies:
+    """Of the script that reads a session."""
+
+    def __init__(self, store: Store) -> None:
+        self._run = store.run
+        self.running: list[int] = []
+
+    async def run(self, call: Call) -> Any:
+        reply = await self._run(call)
+        if call.script.name == "read":
+            self.running.append(len(reply[10]))
+        return reply
+
+
+async def test_what_was_folded_is_not_read_again_and_all_reads_the_same(
+    log: SessionLog, jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id, claim = await begun(log, jobs)
+    await log.write([Write(claim.lease, 1, deltas(1, 300))])
+    replies = Replies(store)
+    monkeypatch.setattr(store, "run", replies.run)
+    before = entries(await log.read(session_id))
+    assert await folded_to(log, session_id, claim, 300)
+    assert entries(await log.read(session_id)) == before
+    await log.write([Write(claim.lease, 301, deltas(301, 7))])
+    assert await answer(log, session_id) == text(307)
+    assert replies.running == [301, 301, 0, 7]
+
+
+async def test_a_fold_of_somebody_else_or_of_events_that_are_gone_is_refused(log: SessionLog, jobs: Jobs) -> None:
+    session_id, claim = await begun(log, jobs)
+    await log.write([Write(claim.lease, 1, deltas(1, 5))])
+    assert not await folded_to(log, session_id, claim, 6), "a failover took it back"
+    stranger = claim._replace(lease=claim.lease._replace(worker="w2"))
+    assert not await folded_to(log, session_id, stranger, 5)
+    assert await answer(log, session_id) == text(5)
+
+
+async def test_a_new_attempt_forgets_what_the_one_before_folded(log: SessionLog, jobs: Jobs) -> None:
+    session_id, claim = await begun(log, jobs)
+    await log.write([Write(claim.lease, 1, deltas(1, 9))])
+    assert await folded_to(log, session_id, claim, 9)
+    await jobs.release(claim.lease, counts=True)
+    (second,) = await jobs.claim("w2", "demo", 64)
+    assert not await folded_to(log, session_id, claim, 9), "the lease is another's"
+    assert await answer(log, session_id) == text(9), "until the new attempt says otherwise"
+    reset = (Reset.type, Reset(2, "another worker took over").encoded())
+    await log.write([Write(second.lease, 10, [reset, *deltas(1, 4)])])
+    assert await answer(log, session_id) == text(4)
+
+
+async def test_a_finished_turn_leaves_no_fold_of_its_running(log: SessionLog, jobs: Jobs, store: Store) -> None:
+    session_id, claim = await begun(log, jobs)
+    writer = TurnWriter(claim.lease, 0, gathering := Gathering(log, 0))
+    sending = asyncio.create_task(gathering.run())
+    writer.begin((await log.read(session_id)).fold or Fold())
+    writer.add(Delta("all"))
+    await eventually(lambda: not writer.has_more, description="it was written")
+    assert await folded_to(log, session_id, claim, 1)
+    await writer.end(End("stop"))
+    sending.cancel()
+    meta, turns = keys.session(session_id).meta, keys.session(session_id).turns
+    held = await store.execute(("HGET", meta, "folded"), ("HKEYS", turns))
+    assert held == [None, [b"1"]]
+    assert entries(await log.read(session_id)) == [
+        Entry(1, 0, "user", "Count."),
+        Entry(1, 0, "assistant", "all", "stop"),
+    ]
+
+
+async def test_a_writer_folds_as_it_goes_so_that_an_attach_to_a_long_answer_reads_little(
+    log: SessionLog, jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen red without the call of `Gathering.fold` in `TurnWriter.settle`."""
+    session_id, claim = await begun(log, jobs)
+    gathering = Gathering(log, 0)
+    sending = asyncio.create_task(gathering.run())
+    writer = TurnWriter(claim.lease, 0, gathering)
+    writer.begin((await log.read(session_id)).fold or Fold())
+    replies = Replies(store)
+    monkeypatch.setattr(store, "run", replies.run)
+    for number in range(1, 501):
+        # Two kinds in turn, or they would be merged.
+        writer.add(Delta(f"{number},"))
+        writer.add(Reasoning("hm"))
+
+    async def reads_little() -> bool:
+        assert (await log.read(session_id)).top.seq <= 1000
+        return replies.running[-1] < 256
+
+    await eventually(lambda: not writer.has_more, description="all is in the log")
+    await eventually(reads_little, description="the fold was kept")
+    assert (await log.read(session_id)).top.seq == 1000
+    assert await answer(log, session_id) == text(500)
+    sending.cancel()
