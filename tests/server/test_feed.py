@@ -186,8 +186,11 @@ async def test_no_order_of_growth_loss_cut_and_failover_loses_or_repeats_an_even
                 case 0 | 1 | 2:
                     log.append(chance.randrange(1, 4), epoch)
                 case 3 | 4 if log.announced:
-                    count = chance.randrange(1, 4)
-                    publish(feed, log.announced[:count])
+                    count = chance.randrange(1, 5)
+                    together = log.announced[:count]
+                    if len(together) > 2 and chance.randrange(2):
+                        del together[1]
+                    publish(feed, together)
                     del log.announced[:count]
                 case 5 if log.announced:
                     log.announced.pop(0)
