@@ -10,6 +10,7 @@ from midsentence.events import Event, Snapshot, StateChange, decode, encode
 from midsentence.ids import EventId
 from midsentence.log import SessionLog, View
 from midsentence_server.frames import Frame, Frames
+from midsentence_server.shared_read import SharedRead
 
 if TYPE_CHECKING:
     from midsentence.fold import Fold
@@ -63,9 +64,9 @@ def wire_of(events: list[Event]) -> bytes:
 class Feed:
     __slots__ = (
         "_begins", "_burst", "_early", "_fold", "_folded_to", "_frames", "_hears", "_is_current",
-        "_keep_seconds", "_left_at", "_loaded", "_loading", "_log", "_ping_seconds", "_retrying", "_said_at",
-        "_snapshot", "_spoke_at", "_stale_at", "_subscription", "_wanted", "draining", "followers", "gone",
-        "kind", "owner", "ready", "session_id", "state", "state_wire", "top",
+        "_keep_seconds", "_left_at", "_log", "_ping_seconds", "_reading", "_retrying", "_said_at", "_snapshot",
+        "_spoke_at", "_stale_at", "_subscription", "draining", "followers", "gone", "kind", "owner", "ready",
+        "session_id", "state", "state_wire", "top",
     )  # fmt: skip
 
     def __init__(self, session_id: str, log: SessionLog, *, ping_seconds: float, replay_seconds: float) -> None:
@@ -96,10 +97,7 @@ class Feed:
         self._fold: Fold | None = None
         self._folded_to = b""
         self._snapshot = b""
-        # The places that the next read of the log is asked for.
-        self._wanted: set[bytes] = set()
-        self._loaded: asyncio.Future[None] | None = None
-        self._loading: asyncio.Task[None] | None = None
+        self._reading = SharedRead(self._load, self._failed)
         self._retrying: asyncio.TimerHandle | None = None
         # When there were frames, when readers heard anything, when the last of them left, when the log is to be read.
         self._said_at = self._spoke_at = self._left_at = asyncio.get_running_loop().time()
@@ -185,25 +183,19 @@ class Feed:
 
     def refresh(self) -> None:
         """Read the log again soon, from what is newest here."""
-        self._read_again()
+        self._reading.begin()
 
     async def load(self, cursor: bytes) -> None:
         """Read the log by a read that begins after this call and tells what comes after the cursor, b"" for none.
 
-        All who ask while another read is under way share the next one. Raises SessionNotFoundError,
-        StoreUnavailableError.
+        Raises SessionNotFoundError, StoreUnavailableError.
         """
-        self._wanted.add(cursor)
-        # Shielded: others wait for the same read.
-        await asyncio.shield(self._read_again())
+        await self._reading.of(cursor)
 
     def close(self) -> None:
         if self._retrying is not None:
             self._retrying.cancel()
-        if self._loading is not None:
-            self._loading.cancel()
-        if self._loaded is not None:
-            self._loaded.cancel()
+        self._reading.close()
 
     def look(self, now: float) -> float | None:
         """Do what has become due; returns when to look again, or None where nobody needs this feed."""
@@ -227,35 +219,7 @@ class Feed:
         # Not more often than it must: there may be ten thousand of these.
         return min(max(due, now + _SOON_SECONDS), self._spoke_at + self._ping_seconds, now + LINGER_SECONDS)
 
-    def _read_again(self) -> "asyncio.Future[None]":
-        loop = asyncio.get_running_loop()
-        if self._loaded is None:
-            self._loaded = loop.create_future()
-        if self._loading is None:
-            self._loading = loop.create_task(self._load())
-        return self._loaded
-
-    async def _load(self) -> None:
-        try:
-            while (loaded := self._loaded) is not None:
-                self._loaded = None
-                wanted, self._wanted = self._wanted, set()
-                try:
-                    await self._load_for(wanted)
-                except asyncio.CancelledError:
-                    loaded.cancel()
-                    raise
-                except Exception as error:  # noqa: BLE001 - it is theirs who wait
-                    self._failed(error)
-                    loaded.set_exception(error)
-                    loaded.exception()  # nobody need have waited
-                else:
-                    loaded.set_result(None)
-        finally:
-            # Before anybody else can look: who asks from now on needs another task.
-            self._loading = None
-
-    async def _load_for(self, wanted: set[bytes]) -> None:
+    async def _load(self, wanted: set[bytes]) -> None:
         top, subscription = self.top, self._subscription
         view = await self._read(top, {cursor for cursor in wanted if self.from_memory(cursor) is None})
         self._adopt(top, view)
