@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def main() -> None:
     async def announce() -> None:
         write_line(1, "ready")
 
+    # Whoever runs the tests under nohup would have it ignore this one, as it should.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         sys.exit(0 if asyncio.run(supervise(stages, ready, announce)) else 130)
     except CannotStartError as error:

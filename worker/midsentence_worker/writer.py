@@ -51,6 +51,8 @@ class TurnWriter:
         self._folded: bytes | None = None
         self._fold = Fold()
         self._folds = 0
+        # Anywhere in the first stretch: answers that began together must not all be folded together.
+        self._folds_at = random.randrange(_FOLD_EVENTS // 2, _FOLD_EVENTS)  # noqa: S311
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def add(self, payload: Payload) -> None:
@@ -105,7 +107,8 @@ class TurnWriter:
             case Written("ok"):
                 self._written += len(write.events)
                 self._marked = write.mark
-                if self._folded is None and self._written >= self._folds + _FOLD_EVENTS:
+                if self._folded is None and self._written >= self._folds_at:
+                    self._folds_at = self._written + _FOLD_EVENTS
                     self._gathering.fold(self.lease, self._after + self._written, self._fold_to(self._written))
                 if self._folded is not None and self._written == len(self._events) and not self._done.done():
                     self._done.set_result(None)
