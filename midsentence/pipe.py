@@ -36,6 +36,7 @@ class SocketPipe:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._exchanges: deque[_Exchange] = deque()
+        self._loop = asyncio.get_running_loop()
         self._wire = Wire(connection, self._take, self._lost)
 
     @property
@@ -43,7 +44,7 @@ class SocketPipe:
         return self._wire.is_open
 
     async def exchange(self, requests: bytes, count: int) -> list[Any]:
-        done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[list[Any]] = self._loop.create_future()
         self._exchanges.append(_Exchange(count, [], done))
         self._wire.write(requests)
         # Whoever gives up waiting leaves his place: the replies still come, and in this order.

@@ -64,9 +64,9 @@ def wire_of(events: list[Event]) -> bytes:
 class Feed:
     __slots__ = (
         "_begins", "_burst", "_early", "_fold", "_folded_to", "_frames", "_hears", "_is_current",
-        "_keep_seconds", "_left_at", "_log", "_ping_seconds", "_reading", "_retrying", "_said_at", "_snapshot",
-        "_spoke_at", "_stale_at", "_subscription", "draining", "followers", "gone", "kind", "owner", "ready",
-        "session_id", "state", "state_wire", "top",
+        "_keep_seconds", "_left_at", "_log", "_loop", "_ping_seconds", "_reading", "_retrying", "_said_at",
+        "_snapshot", "_spoke_at", "_stale_at", "_subscription", "draining", "followers", "gone", "kind",
+        "owner", "ready", "session_id", "state", "state_wire", "top",
     )  # fmt: skip
 
     def __init__(self, session_id: str, log: SessionLog, *, ping_seconds: float, replay_seconds: float) -> None:
@@ -83,6 +83,8 @@ class Feed:
         self.gone = False
         self.draining = False
         self._log = log
+        # Kept, since Python 3.11 asks the system for the process's number whenever it is asked for the loop.
+        self._loop = asyncio.get_running_loop()
         self._ping_seconds = ping_seconds
         self._keep_seconds = min(replay_seconds, _KEEP_SECONDS)
         self._frames = Frames()
@@ -100,7 +102,7 @@ class Feed:
         self._reading = SharedRead(self._load, self._failed)
         self._retrying: asyncio.TimerHandle | None = None
         # When there were frames, when readers heard anything, when the last of them left, when the log is to be read.
-        self._said_at = self._spoke_at = self._left_at = asyncio.get_running_loop().time()
+        self._said_at = self._spoke_at = self._left_at = self._loop.time()
         self._stale_at = self._said_at + _STREAMING_SECONDS
 
     # Readers
@@ -110,7 +112,7 @@ class Feed:
 
     def leave(self, follower: Follower) -> None:
         self.followers.discard(follower)
-        self._left_at = asyncio.get_running_loop().time()
+        self._left_at = self._loop.time()
 
     @property
     def is_idle(self) -> bool:
@@ -175,7 +177,7 @@ class Feed:
             wire = self._burst[0] if len(self._burst) == 1 else b"".join(self._burst)
             self._burst.clear()
             burst = Burst(self._begins, self.top, wire, chunk(wire))
-            self._said_at = self._spoke_at = asyncio.get_running_loop().time()
+            self._said_at = self._spoke_at = self._loop.time()
             for follower in [*self.followers]:
                 follower.heard(burst)
 
@@ -235,7 +237,7 @@ class Feed:
             _logger.error("load_failed", session=self.session_id, exc_info=error)
         # Who waits here waits on with a cursor.
         if self.top and self._retrying is None:
-            self._retrying = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._retry)
+            self._retrying = self._loop.call_later(_RETRY_SECONDS, self._retry)
 
     def _retry(self) -> None:
         self._retrying = None
@@ -259,7 +261,7 @@ class Feed:
         if state != self.state:
             self.state, self.state_wire = state, encode(None, "state", state.encoded())
             self._snapshot = b""
-        self._stale_at = asyncio.get_running_loop().time() + (_IDLE_SECONDS if self.is_idle else _STREAMING_SECONDS)
+        self._stale_at = self._loop.time() + (_IDLE_SECONDS if self.is_idle else _STREAMING_SECONDS)
         ids = [_name(view.after), *(_name(event.id) for event in view.events)]
         overtaken = self.top != top
         if top and top not in ids:

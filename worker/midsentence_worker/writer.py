@@ -153,6 +153,8 @@ class Gathering:
     def __init__(self, log: SessionLog, flush_seconds: float) -> None:
         self._log = log
         self._flush = flush_seconds
+        # Kept, since Python 3.11 asks the system for the process's number whenever it is asked for the loop.
+        self._loop = asyncio.get_running_loop()
         # All turns flush at the same moments, one flush interval apart; other workers at others, lest they crowd.
         self._phase = random.random() * flush_seconds  # noqa: S311
         self._waiting: set[TurnWriter] = set()
@@ -162,7 +164,7 @@ class Gathering:
 
     def schedule(self, writer: TurnWriter, *, now: bool = False, delay: float | None = None) -> None:
         """Flush a writer soon: at once when it was quiet, else at the next moment at which all do."""
-        time = asyncio.get_running_loop().time()
+        time = self._loop.time()
         goes = time + delay if delay is not None else (time if now else max(time, writer.due))
         if goes < writer.goes:
             writer.goes, writer.waits = goes, delay is None
@@ -172,7 +174,7 @@ class Gathering:
 
     def fold(self, lease: Lease, seq: int, messages: bytes) -> None:
         """Keep what a turn folds to so far; where that fails, attaching to it costs more and nothing else."""
-        folding = asyncio.get_running_loop().create_task(self._keep(lease, seq, messages))
+        folding = self._loop.create_task(self._keep(lease, seq, messages))
         self._folding.add(folding)
         folding.add_done_callback(self._folding.discard)
 
@@ -181,10 +183,9 @@ class Gathering:
             await self._log.fold(lease, seq, messages)
 
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             self._news.clear()
-            now = loop.time()
+            now = self._loop.time()
             ready = [writer for writer in self._waiting if writer.goes <= now]
             if ready:
                 await self._send(ready)
@@ -198,7 +199,7 @@ class Gathering:
             self._wakes = -_NEVER
 
     async def _send(self, writers: list[TurnWriter]) -> None:
-        due = self._next(asyncio.get_running_loop().time())
+        due = self._next(self._loop.time())
         batch: list[tuple[TurnWriter, Write]] = []
         for writer in writers:
             self._waiting.discard(writer)
