@@ -142,5 +142,3 @@ def decode(wire: bytes) -> Iterator[Event]:
 
 
 PING = encode(None, "ping", b"{}")
-# As bytes inside a frame: JSON holds no raw line break, so no text of a model can forge it.
-END_MARK = b"\nevent: end\n"

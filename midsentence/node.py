@@ -99,10 +99,6 @@ class Node:
         self._trouble = ""
         self._probing: asyncio.Task[None] | None = None
 
-    @property
-    def is_in_trouble(self) -> bool:
-        return bool(self._trouble)
-
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one round trip and give their replies in order, RedisErrors among them.
 

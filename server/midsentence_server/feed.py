@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
-from midsentence.events import Event, Snapshot, StateChange, decode, encode
+from midsentence.events import Snapshot, StateChange, decode, encode
 from midsentence.ids import EventId
 from midsentence.log import SessionLog, View
 from midsentence_server.frames import Frame, Frames
@@ -55,10 +55,6 @@ class Follower(Protocol):
 def chunk(wire: bytes) -> bytes:
     """RFC 9112, 7.1."""
     return b"%x\r\n%b\r\n" % (len(wire), wire)
-
-
-def wire_of(events: list[Event]) -> bytes:
-    return b"".join(encode(*event) for event in events)
 
 
 class Feed:

@@ -171,7 +171,7 @@ async def test_the_address_of_a_node_alone_is_refused_with_the_advice(cluster: C
 def test_slots_of_live_sessions_move_and_nobody_notices(
     cluster: ClusterOfThree, house: Stack, migrate: Callable[[ClusterOfThree, int, Member], None]
 ) -> None:
-    """Nothing is lost. Seen red without the case `sunsubscribe` in `Line._dispatch`, and without MOVED in `Cluster`.
+    """Nothing is lost. Seen red without the case `sunsubscribe` in `Line._noted`, and without MOVED in `Cluster`.
 
     All slots that hold sessions move once, at the same time as they are written to and read.
     """
