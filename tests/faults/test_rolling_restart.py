@@ -5,10 +5,12 @@ exclusion of the cursor's own entry from what follows it; the keys that `submit`
 """
 
 import asyncio
+import os
 import random
 import time
 from collections import Counter
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -145,7 +147,7 @@ async def test_a_question_whose_server_died_before_it_could_answer_is_asked_once
     question = f"tokens=3 {'so ' * 1000}"
     stack.redis.pause()
     asking = asyncio.create_task(visitor.request("POST", "/sessions", {"text": question}, key="lost"))
-    await eventually(lambda: unread(stack.redis.port) > len(question), description="the question is sent to Redis")
+    await eventually(lambda: unread(stack) > len(question), description="the question is sent to Redis")
     for server in stack.servers:
         server.kill()
     stack.redis.resume()
@@ -171,10 +173,29 @@ def asked(stack: Stack, question: str) -> int:
     return sum(request.question == question for request in stack.upstream.requests)
 
 
-def unread(port: int) -> int:
-    """Count the bytes that this port's owner has not taken from its connections (proc(5), /proc/net/tcp)."""
+def unread(stack: Stack) -> int:
+    """Count the bytes that Redis has not taken from the servers' connections (proc(5), /proc/net/tcp).
+
+    Theirs alone: what the workers append to other answers meanwhile may be more than a question.
+    """
+    servers = {inode for server in stack.servers for inode in sockets(server.process.pid)}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(int(row[4].partition(":")[2], 16) for row in rows if int(row[1].partition(":")[2], 16) == port)
+    theirs = {port_of(row[1]) for row in rows if row[9] in servers}
+    waiting = [row[4] for row in rows if port_of(row[1]) == stack.redis.port and port_of(row[2]) in theirs]
+    return sum(int(queues.partition(":")[2], 16) for queues in waiting)
+
+
+def sockets(pid: int) -> set[str]:
+    """The inodes of a process's sockets."""
+    found: set[str] = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+    return found
+
+
+def port_of(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
 
 
 def restart(child: ServerChild | WorkerChild) -> None:
