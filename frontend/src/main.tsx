@@ -1,0 +1,3 @@
+import { render } from 'preact';
+
+render(<p>midsentence</p>, document.getElementById('page')!);

@@ -1,0 +1,28 @@
+// What the page says, in every language that it speaks. `en` is the measure: another language that lacks a sentence does
+// not compile.
+
+import { createContext } from 'preact';
+import { useContext } from 'preact/hooks';
+
+import { en } from './en';
+import { zh } from './zh';
+
+export type Language = 'en' | 'zh';
+export type Words = typeof en;
+
+export const WORDS: Record<Language, Words> = { en, zh };
+
+/** The language of a browser's list (BCP 47): the first that the page speaks, else English. */
+export function languageOf(wanted: readonly string[]): Language {
+  for (const tag of wanted) {
+    const primary = tag.toLowerCase().split('-')[0];
+    if (primary === 'zh' || primary === 'en') return primary;
+  }
+  return 'en';
+}
+
+export const Spoken = createContext<Words>(en);
+
+export function useWords(): Words {
+  return useContext(Spoken);
+}
