@@ -38,9 +38,11 @@ checksum() { cksum <"$root/$1"; }
 # copied, or whose Python was upgraded under it, looks complete and fails.
 place() { echo "$root $("$venv/bin/python" -ISc 'import sys; print(sys.version)' 2>/dev/null)"; }
 
+# What is installed for the page, a hundred megabytes, must not be read at every start; and its tests are not built.
 project_sources() {
     checksum pyproject.toml
-    find "$root/frontend" -name node_modules -prune -o -type f -exec cksum {} + | LC_ALL=C sort
+    find "$root/frontend" \( -name node_modules -o -name __pycache__ -o -path "$root/frontend/tests" \) -prune \
+        -o -type f -exec cksum {} + | LC_ALL=C sort
 }
 
 # run WHAT COMMAND…: one line for the person, the rest into a file.
@@ -78,9 +80,10 @@ packages() {
 
 project() {
     key=$(project_sources)
-    if [ -d "$root/server/midsentence_server/page" ] && is_fresh project "$key"; then return; fi
+    # The page has a stamp of its own, which goes when somebody builds it by hand from what may be other sources.
+    if [ -e "$root/server/midsentence_server/page/.made-from" ] && is_fresh project "$key"; then return; fi
     stale project
-    run "Installing midsentence" install --no-deps --no-build-isolation --editable "$root"
+    run "Installing midsentence and building its page" install --no-deps --no-build-isolation --editable "$root"
     mark project "$key"
 }
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from frontend.build import Page
 from tests.browser.chat import Reader
 from tests.conftest import running
 from tests.support.processes import Stack
@@ -29,13 +30,8 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def built_page() -> None:
-    """The server serves a copy; a stale one would pass or fail for what nobody wrote."""
-    source, copy = ROOT / "frontend" / "src", ROOT / "server" / "midsentence_server" / "page"
-    assert contents(copy) == contents(source), "build the page again: pip install -e ."
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """A page of other sources would pass or fail for what nobody wrote."""
+    assert Page(ROOT).is_current, "the page was not built from what frontend/ holds now: scripts/test builds it"
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from frontend.build import STAMP
 from tests.up.running import ROOT
 
 # The programs that the scripts use beside Python; a PATH of these alone shows that they need no other.
@@ -19,10 +20,11 @@ class Checkout:
         self.root = directory / "a checkout"
         self.path = directory / "path"
         self.venv = self.root / ".venv"
+        self.page = self.root / "server" / "midsentence_server" / "page"
         self.root.mkdir()
         self.path.mkdir()
         shutil.copytree(ROOT / "scripts", self.root / "scripts")
-        shutil.copytree(ROOT / "frontend", self.root / "frontend")
+        shutil.copytree(ROOT / "frontend", self.root / "frontend", ignore=shutil.ignore_patterns("node_modules"))
         for name in ("pyproject.toml", "requirements.lock", "requirements-dev.lock"):
             shutil.copy(ROOT / name, self.root / name)
         for name in TOOLS:
@@ -45,7 +47,8 @@ class Checkout:
         """As if an install had succeeded: the stamps are the scripts' own, the programs are stand-ins."""
         self.program(self.venv / "bin" / "python", f'exec "{sys.executable}" "$@"')
         self.program(self.venv / "bin" / "midsentence", 'echo "started with" "$@"')
-        (self.root / "server" / "midsentence_server" / "page").mkdir(parents=True)
+        self.page.mkdir(parents=True)
+        (self.page / STAMP).touch()
         marking = (
             'root=$1; . "$root/scripts/lib.sh"; mark venv "$(place)"; mark project "$(project_sources)"; '
             'mark requirements.lock "$(checksum requirements.lock)"'
@@ -84,12 +87,35 @@ def test_a_second_start_installs_nothing_and_passes_the_arguments_on(checkout: C
     assert (done.returncode, done.stdout, done.stderr) == (0, "started with --data-dir a place\n", "")
 
 
-@pytest.mark.parametrize("changed", ["requirements.lock", "pyproject.toml", "frontend/build.py", "frontend/src/new.js"])
+@pytest.mark.parametrize("path", ["node_modules/new/index.js", "tests/new.test.ts", "__pycache__/build.pyc"])
+def test_what_the_page_is_not_made_of_costs_no_install(checkout: Checkout, path: str) -> None:
+    checkout.set_up()
+    new = checkout.root / "frontend" / path
+    new.parent.mkdir(parents=True, exist_ok=True)
+    new.touch()
+    done = checkout.run("up")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "started with\n", "")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "requirements.lock",
+        "pyproject.toml",
+        "frontend/build.py",
+        "frontend/package-lock.json",
+        "frontend/src/new.ts",
+        "the page, built by hand",
+    ],
+)
 def test_a_changed_source_is_installed_again_and_a_failure_is_one_sentence(checkout: Checkout, changed: str) -> None:
     checkout.set_up()
     checkout.program(checkout.venv / "bin" / "python", f'[ "$1" = -m ] && exit 1; exec "{sys.executable}" "$@"')
-    with (checkout.root / changed).open("a") as file:
-        file.write("\n")
+    if changed.startswith("the page"):
+        (checkout.page / STAMP).unlink()
+    else:
+        with (checkout.root / changed).open("a") as file:
+            file.write("\n")
     for _ in range(2):  # what failed is tried again
         done = checkout.run("up")
         assert (done.returncode, done.stdout) == (2, "")
@@ -121,6 +147,8 @@ def test_a_first_start_without_a_network_is_one_sentence_and_leaves_no_stamp(che
 
 
 def test_the_locks_hold_no_address_and_agree() -> None:
+    # The other addresses in it are where its authors take gifts.
+    assert '"resolved"' not in (ROOT / "frontend" / "package-lock.json").read_text()
     runtime, development = (
         {line for line in (ROOT / name).read_text().splitlines() if line[:1].isalnum()}
         for name in ("requirements.lock", "requirements-dev.lock")
