@@ -1,0 +1,32 @@
+// What is being typed, kept per session until it is sent. This tab's own words come first; a tab that has none, since it is
+// new or the browser was closed, is given what was typed last in any.
+
+import { shared, tab } from './storage';
+
+export interface Drafts {
+  of(session: string | null): string;
+  /** False where nothing could be kept. */
+  keep(session: string | null, text: string): boolean;
+}
+
+export const drafts: Drafts = {
+  of(session) {
+    const name = nameOf(session);
+    const kept = tab.recall(name) ?? shared.recall(name);
+    return typeof kept === 'string' ? kept : '';
+  },
+  keep(session, text) {
+    const name = nameOf(session);
+    if (text === '') {
+      // An emptied box is this tab's word too: another tab's draft must not come back into it.
+      shared.forget(name);
+      return tab.remember(name, '');
+    }
+    const isShared = shared.remember(name, text);
+    return tab.remember(name, text) || isShared;
+  },
+};
+
+function nameOf(session: string | null): string {
+  return `draft.${session ?? 'new'}`;
+}

@@ -1,0 +1,48 @@
+// A name for this tab that lives as long as the tab, reloads included, and a way to tell which tabs are alive.
+
+import { newKey } from '../transport/api';
+import { tab } from './storage';
+
+const NAME = 'tab';
+const LOCK = 'midsentence.tab.';
+
+export interface Identity {
+  name: string;
+  /** Which of these tabs are gone. None, where a browser cannot tell: better to wait for a tab that is dead than to act for one that lives. */
+  gone(names: readonly string[]): Promise<string[]>;
+}
+
+/** Web Locks exist on secure origins alone (W3C Web Locks, 2). */
+const locks: LockManager | undefined = typeof navigator === 'undefined' ? undefined : navigator.locks;
+
+export async function identity(): Promise<Identity> {
+  const kept = tab.recall(NAME);
+  // A tab that was duplicated begins with a copy of what the first one kept, its name included.
+  const name = typeof kept === 'string' && (await hold(kept)) ? kept : await anew();
+  tab.remember(NAME, name);
+  return { name, gone };
+}
+
+async function anew(): Promise<string> {
+  const name = newKey();
+  await hold(name);
+  return name;
+}
+
+/** Whether the name is this tab's, from now until it closes. */
+async function hold(name: string): Promise<boolean> {
+  if (locks === undefined) return true;
+  return new Promise((resolve) => {
+    void locks.request(LOCK + name, { ifAvailable: true }, (lock) => {
+      resolve(lock !== null);
+      return lock === null ? undefined : new Promise(() => {});
+    });
+  });
+}
+
+async function gone(names: readonly string[]): Promise<string[]> {
+  if (locks === undefined || names.length === 0) return [];
+  const { held = [] } = await locks.query();
+  const alive = new Set(held.map((lock) => lock.name));
+  return names.filter((name) => !alive.has(LOCK + name));
+}

@@ -1,0 +1,248 @@
+// Messages on their way to the server, in the order in which they were typed.
+//
+// One is kept until the log shows it, not merely until its 202: a crash of Redis can take a 202 back (docs/protocol.md 4.2),
+// and then only this browser still has the text. Sending again is always safe, for the key stays the same. They stand in the
+// storage that all tabs share, each tab's under its name: a tab that closed leaves them to the next one that opens the session.
+
+import type { Conversation } from '../log/conversation';
+import { lastTurn } from '../log/conversation';
+import { type Ask, type OnBusy, Refusal, ask, newKey } from '../transport/api';
+import { type Identity } from './identity';
+import { type Keeper, shared } from './storage';
+
+const PREFIX = 'outbox.';
+
+/** Why a message was not sent, as the server or the network said it. */
+export interface Reason {
+  status: number;
+  code: string;
+  message: string;
+}
+
+export interface Unsent {
+  readonly key: string;
+  readonly text: string;
+  /** Where it goes; null begins a session. */
+  readonly session: string | null;
+  /** The turn that it follows; undefined, the newest. */
+  readonly parent?: number;
+  /** The message before it, where that has no number yet. */
+  readonly behind?: string;
+  readonly onBusy?: OnBusy;
+  readonly state: 'waiting' | 'sending' | 'accepted' | 'failed';
+  /** What was sent under this key. It may not change: another body under the same key is refused. */
+  readonly sent: { session: string | null; body: Ask } | null;
+  readonly turn: number | null;
+  /** The newest turn when it was typed. */
+  readonly after: number;
+  readonly why: Reason | null;
+  readonly begunAgain?: boolean;
+}
+
+export interface Receipt {
+  readonly key: string;
+  readonly session: string;
+  readonly turn: number;
+  readonly text: string;
+  readonly began: boolean;
+}
+
+export interface OutboxListener {
+  changed(): void;
+  accepted(receipt: Receipt): void;
+}
+
+export interface Wish {
+  parent?: number;
+  /** It stands beside other messages of that parent: what was typed before it does not come between. */
+  isBranch?: boolean;
+  onBusy?: OnBusy;
+}
+
+export class Outbox {
+  readonly #identity: Identity;
+  readonly #listener: OutboxListener;
+  readonly #keeper: Keeper;
+  #entries: readonly Unsent[];
+  #isBusy = false;
+  #isKept = true;
+
+  constructor(identity: Identity, listener: OutboxListener, keeper: Keeper = shared) {
+    this.#identity = identity;
+    this.#listener = listener;
+    this.#keeper = keeper;
+    this.#entries = recalled(keeper, identity.name).map(interrupted);
+    void this.#pump();
+  }
+
+  of(session: string | null): Unsent[] {
+    return this.#entries.filter((entry) => entry.session === session);
+  }
+
+  /** Whether what is written here would outlive this tab. */
+  get isKept(): boolean {
+    return this.#isKept;
+  }
+
+  add(text: string, session: string | null, conversation: Conversation, { parent, isBranch, onBusy }: Wish = {}): string {
+    const before = isBranch ? undefined : this.of(session).at(-1);
+    const entry: Unsent = {
+      key: newKey(),
+      text,
+      session,
+      ...(parent !== undefined && { parent }),
+      ...(before !== undefined && { behind: before.key }),
+      ...(onBusy !== undefined && { onBusy }),
+      state: 'waiting',
+      sent: null,
+      turn: null,
+      after: lastTurn(conversation),
+      why: null,
+    };
+    this.#save([...this.#entries, entry]);
+    void this.#pump();
+    return entry.key;
+  }
+
+  /** Take over what tabs that are gone did not bring to the server: for this session, or for one that was to begin. */
+  async adopt(session: string | null): Promise<void> {
+    const others = this.#keeper.names().filter((name) => name.startsWith(PREFIX) && name !== PREFIX + this.#identity.name);
+    for (const other of await this.#identity.gone(others.map((name) => name.slice(PREFIX.length)))) {
+      const left = recalled(this.#keeper, other);
+      const [theirs, rest] = [left.filter((entry) => entry.session === session), left.filter((entry) => entry.session !== session)];
+      if (theirs.length === 0 && rest.length > 0) continue;
+      if (rest.length === 0) this.#keeper.forget(PREFIX + other);
+      else this.#keeper.remember(PREFIX + other, rest);
+      const mine = new Set(this.#entries.map(({ key }) => key));
+      this.#save([...this.#entries, ...theirs.filter(({ key }) => !mine.has(key)).map(interrupted)]);
+    }
+    void this.#pump();
+  }
+
+  retry(key: string): void {
+    this.#change(key, { state: 'waiting', why: null });
+    void this.#pump();
+  }
+
+  /** The server can be reached again: what failed for want of it is sent. */
+  retryPassing(): void {
+    for (const { key, state, why } of this.#entries) {
+      if (state === 'failed' && why !== null && (why.status === 0 || why.status >= 500)) this.#change(key, { state: 'waiting', why: null });
+    }
+    void this.#pump();
+  }
+
+  /** Take a failed message out, and hand its text back to be edited. */
+  takeBack(key: string): string {
+    const entry = this.#entries.find((one) => one.key === key);
+    this.#save(this.#entries.filter((one) => one !== entry));
+    void this.#pump();
+    return entry?.text ?? '';
+  }
+
+  /** Drop what the log holds now. */
+  settle(session: string, conversation: Conversation): void {
+    const left = this.#entries.filter((entry) => entry.session !== session || !inLog(entry, conversation));
+    if (left.length === this.#entries.length) return;
+    this.#save(left);
+    void this.#pump();
+  }
+
+  /** Send again what was accepted and is nonetheless neither in the log nor in the queue. */
+  repeatUnknown(session: string, conversation: Conversation): void {
+    this.#repeat((entry) => entry.session === session && !known(entry, conversation));
+  }
+
+  /** The whole session is unknown: if this tab's message began it, begin it again. False where there is none. */
+  beginAgain(session: string): boolean {
+    return this.#repeat((entry) => entry.session === session && entry.sent?.session === null && !entry.begunAgain, { begunAgain: true });
+  }
+
+  #repeat(isLost: (entry: Unsent) => boolean, mark: Partial<Unsent> = {}): boolean {
+    const lost = this.#entries.filter((entry) => entry.state === 'accepted' && isLost(entry));
+    for (const { key } of lost) this.#change(key, { state: 'waiting', ...mark });
+    void this.#pump();
+    return lost.length > 0;
+  }
+
+  /** One at a time: two POSTs on the way together may arrive in either order. A failed one holds back those behind it. */
+  async #pump(): Promise<void> {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    try {
+      for (let entry = this.#next(); entry !== undefined; entry = this.#next()) await this.#send(entry);
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  #next(): Unsent | undefined {
+    const held = new Set<string | null>();
+    return this.#entries.find((entry) => {
+      if (entry.state === 'accepted' || held.has(entry.session)) return false;
+      if (entry.state !== 'failed') return true;
+      held.add(entry.session);
+      return false;
+    });
+  }
+
+  async #send(entry: Unsent): Promise<void> {
+    const { key } = entry;
+    const sent = entry.sent ?? { session: entry.session, body: this.#body(entry) };
+    this.#change(key, { state: 'sending', sent });
+    try {
+      const { session, turn } = await ask(sent.session, sent.body, key);
+      // Whatever was typed behind it on a new chat goes to the session that it began.
+      if (sent.session === null) this.#save(this.#entries.map((one) => (one.session === null ? { ...one, session } : one)));
+      this.#change(key, { state: 'accepted', turn });
+      this.#listener.accepted({ key, session, turn, text: entry.text, began: sent.session === null });
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      const { status, code, message } = error;
+      // One that was accepted before is repeated after every attach, so it need not trouble the reader yet.
+      const isLater = entry.turn !== null && !entry.begunAgain && error.isPassing;
+      this.#change(key, isLater ? { state: 'accepted' } : { state: 'failed', why: { status, code, message } });
+    }
+  }
+
+  #body({ text, parent, behind, onBusy }: Unsent): Ask {
+    const before = this.#entries.find((one) => one.key === behind);
+    const follows = parent === undefined ? undefined : (before?.turn ?? parent);
+    return { text, ...(follows !== undefined && { parent: follows }), ...(onBusy !== undefined && { on_busy: onBusy }) };
+  }
+
+  #change(key: string, parts: Partial<Unsent>): void {
+    this.#save(this.#entries.map((entry) => (entry.key === key ? { ...entry, ...parts } : entry)));
+  }
+
+  #save(entries: readonly Unsent[]): void {
+    this.#entries = entries;
+    const name = PREFIX + this.#identity.name;
+    if (entries.length === 0) this.#keeper.forget(name);
+    else this.#isKept = this.#keeper.remember(name, entries);
+    this.#listener.changed();
+  }
+}
+
+function recalled(keeper: Keeper, tab: string): Unsent[] {
+  const kept = keeper.recall(PREFIX + tab);
+  return Array.isArray(kept) ? (kept as Unsent[]) : [];
+}
+
+/** The request of a page that is gone may have arrived or not; the same key makes asking again safe. */
+function interrupted(entry: Unsent): Unsent {
+  return entry.state === 'sending' ? { ...entry, state: 'waiting' } : entry;
+}
+
+export function known(entry: Unsent, conversation: Conversation): boolean {
+  return conversation.queued.some((waiting) => waiting.key === entry.key) || inLog(entry, conversation);
+}
+
+function inLog(entry: Unsent, { messages }: Conversation): boolean {
+  return messages.some(({ role, text, turn }) => role === 'user' && text === entry.text && isTurnOf(entry, turn));
+}
+
+/** Events carry no key. Without a 202 that named the turn, a later message of the same text is this one, whose answer was lost. */
+function isTurnOf(entry: Unsent, turn: number): boolean {
+  return entry.turn === null ? entry.sent !== null && turn > entry.after : turn === entry.turn;
+}

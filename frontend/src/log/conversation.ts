@@ -1,0 +1,92 @@
+// All that the page knows of one session. The messages are the fold's; the rest is what stands around them. Pure: an event
+// makes a new state of an old one.
+
+import { parts } from './cursor';
+import { type Queued, type SessionEvent, type SessionState, isLogged } from './events';
+import { fold, type Messages, nothing } from './fold';
+
+export interface Conversation extends Messages {
+  /** The id of the last event that was taken, or null before the first. */
+  readonly cursor: string | null;
+  readonly state: SessionState;
+  readonly queued: readonly Queued[];
+  readonly title: string;
+  readonly model: string | null;
+  readonly takeover: Takeover | null;
+}
+
+/** The worker of the running turn was replaced: its answer goes on, or began again as attempt number `attempt`. */
+export interface Takeover {
+  readonly attempt: number;
+  readonly began: 'again' | 'on';
+}
+
+export type Phase = 'idle' | 'queued' | 'streaming';
+
+export const fresh: Conversation = Object.freeze({
+  ...nothing,
+  cursor: null,
+  state: 'idle',
+  queued: Object.freeze([]),
+  title: '',
+  model: null,
+  takeover: null,
+});
+
+/** A session that this page has just begun. Its message is known, and so is that message's id: no need for a snapshot. */
+export function begun(turn: number, text: string): Conversation {
+  const message = { turn, parent: turn - 1, role: 'user', text, end: null } as const;
+  return { ...fresh, cursor: `${turn}.0-0`, messages: [message], state: 'queued' };
+}
+
+export function take(conversation: Conversation, event: SessionEvent): Conversation {
+  const { messages } = fold(conversation, event);
+  const cursor = isLogged(event.event) ? event.id : conversation.cursor;
+  return { ...conversation, messages, cursor, ...around(conversation, event) };
+}
+
+function around(before: Conversation, event: SessionEvent): Partial<Conversation> {
+  switch (event.event) {
+    case 'snapshot':
+      return { state: event.data.state, takeover: null };
+    case 'state': {
+      const { state, queued, title, model } = event.data;
+      return { state, queued, title: title ?? '', model: model ?? before.model };
+    }
+    case 'message':
+      // The new `state` comes after this; until then the message would stand twice, asked and still waiting.
+      return { queued: without(before.queued, event.data.text), takeover: null };
+    case 'start':
+      return { model: event.data.model, state: 'streaming', takeover: replaced(before, event.data.attempt, event.id) };
+    case 'reset':
+      return { takeover: { attempt: event.data.attempt, began: 'again' } };
+    default:
+      return {};
+  }
+}
+
+/** A second `start` of a turn is another worker's. Where nothing was reset, it goes on with the words of the first. */
+function replaced({ takeover, cursor }: Conversation, attempt: number, id: string | null): Takeover | null {
+  if (takeover !== null && takeover.attempt === attempt) return takeover;
+  const [before, now] = [parts(cursor), parts(id)];
+  const isSecond = before !== null && now !== null && before.turn === now.turn && before.seq > 0;
+  return isSecond || attempt > 1 ? { attempt, began: 'on' } : null;
+}
+
+function without(queued: readonly Queued[], text: string): readonly Queued[] {
+  const at = queued.findIndex((waiting) => waiting.text === text);
+  return at < 0 ? queued : queued.toSpliced(at, 1);
+}
+
+/** Read off the log, which is the truth; `state` only tells the last two apart. */
+export function phase({ messages, state }: Conversation): Phase {
+  const last = messages.at(-1);
+  if (last === undefined) return 'idle';
+  if (last.role === 'assistant') return last.end === null ? 'streaming' : 'idle';
+  return state === 'queued' ? 'queued' : 'streaming';
+}
+
+/** The newest turn in the log, 0 before the first. */
+export function lastTurn({ messages }: Messages): number {
+  return messages.at(-1)?.turn ?? 0;
+}

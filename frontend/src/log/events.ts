@@ -1,0 +1,71 @@
+// The events of a session as they come over the wire (docs/protocol.md, section 5), and what a snapshot holds.
+
+export type EndReason = 'stop' | 'length' | 'content_filter' | 'stopped' | 'error';
+export type SessionState = 'idle' | 'queued' | 'streaming';
+
+export interface Failure {
+  code: string;
+  message: string;
+  retryable: boolean;
+}
+
+export interface Tool {
+  id: string;
+  name: string;
+  arguments?: string;
+  result?: string;
+}
+
+/** One message of the conversation. An answer that still grows has `end: null`, and so does a question. */
+export interface Entry {
+  turn: number;
+  parent: number;
+  role: 'user' | 'assistant';
+  text: string;
+  end: EndReason | null;
+  error?: Failure;
+  reasoning?: string;
+  tools?: readonly Tool[];
+}
+
+export interface Queued {
+  key: string | null;
+  text: string;
+  stopped?: boolean;
+}
+
+interface Usage {
+  input_tokens: number;
+  output_tokens: number;
+  source: 'reported' | 'estimated';
+}
+
+interface Payloads {
+  snapshot: { session_id: string; state: SessionState; messages: readonly Entry[] };
+  message: { role: 'user'; text: string; turn: number; parent: number };
+  start: { turn: number; attempt: number; model: string };
+  delta: { text: string };
+  reasoning: { text: string };
+  tool: Tool;
+  reset: { attempt: number; why: string };
+  end: { reason: EndReason; usage?: Usage | null; error?: Failure | null };
+  state: { state: SessionState; turn: number; queued: readonly Queued[]; title: string | null; model: string | null };
+  ping: Record<string, never>;
+}
+
+export type EventName = keyof Payloads;
+
+/** `id` is the event's own, or null for what is not in the log (`state`, `ping`). */
+export type SessionEvent = { [Name in EventName]: { event: Name; id: string | null; data: Payloads[Name] } }[EventName];
+
+// Named one by one, since an EventSource has no listener for all.
+export const EVENT_NAMES: readonly EventName[] = [
+  'snapshot', 'message', 'start', 'delta', 'reasoning', 'tool', 'reset', 'end', 'state', 'ping',
+];
+
+const UNLOGGED: ReadonlySet<EventName> = new Set(['state', 'ping']);
+
+/** Whether an event stands in the log, so that its id is a place to come back to. */
+export function isLogged(name: EventName): boolean {
+  return !UNLOGGED.has(name);
+}

@@ -1,0 +1,68 @@
+// The fold of docs/protocol.md 5.15: events become the conversation. Pure, so that the golden transcripts of
+// tests/transcripts can hold this one and the Python one to the same result. What did not change keeps its identity: a
+// view that compares by identity draws only the answer that grows.
+
+import type { Entry, SessionEvent, Tool } from './events';
+
+export interface Messages {
+  readonly messages: readonly Entry[];
+}
+
+export const nothing: Messages = Object.freeze({ messages: Object.freeze([]) });
+
+export function fold(state: Messages, event: SessionEvent): Messages {
+  switch (event.event) {
+    case 'snapshot':
+      return { messages: event.data.messages };
+    case 'message': {
+      const { turn, parent, role, text } = event.data;
+      return { messages: [...state.messages, { turn, parent, role, text, end: null }] };
+    }
+    case 'delta':
+      return answered(state, event.id, (answer) => ({ ...answer, text: answer.text + event.data.text }));
+    case 'reasoning':
+      return answered(state, event.id, (answer) => ({ ...answer, reasoning: (answer.reasoning ?? '') + event.data.text }));
+    case 'tool':
+      return answered(state, event.id, (answer) => ({ ...answer, tools: merged(answer.tools ?? [], event.data) }));
+    case 'reset':
+      // A turn that has said nothing has nothing to forget: an empty answer made here would look like a begun one.
+      return answerOf(state, turnOf(event.id)) < 0 ? state : answered(state, event.id, emptied);
+    case 'end': {
+      const { reason, error } = event.data;
+      return answered(state, event.id, (answer) => (error ? { ...answer, end: reason, error } : { ...answer, end: reason }));
+    }
+    default:
+      return state;
+  }
+}
+
+function emptied({ turn, parent, role }: Entry): Entry {
+  return { turn, parent, role, text: '', end: null };
+}
+
+/** A tool is named when it is called and again when it has answered; both are one row of the same id. */
+function merged(tools: readonly Tool[], news: Tool): readonly Tool[] {
+  const at = tools.findIndex((tool) => tool.id === news.id);
+  return at < 0 ? [...tools, news] : tools.with(at, { ...tools[at], ...news });
+}
+
+function answered(state: Messages, id: string | null, change: (answer: Entry) => Entry): Messages {
+  const turn = turnOf(id);
+  const at = answerOf(state, turn);
+  const found = state.messages[at];
+  if (found === undefined) return { messages: [...state.messages, change(begun(state, turn))] };
+  return { messages: state.messages.with(at, change(found)) };
+}
+
+function begun(state: Messages, turn: number): Entry {
+  const question = state.messages.findLast((message) => message.turn === turn);
+  return { turn, parent: question?.parent ?? turn - 1, role: 'assistant', text: '', end: null };
+}
+
+function answerOf(state: Messages, turn: number): number {
+  return state.messages.findLastIndex((message) => message.turn === turn && message.role === 'assistant');
+}
+
+function turnOf(id: string | null): number {
+  return Number.parseInt(id ?? '', 10);
+}

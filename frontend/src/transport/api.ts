@@ -1,0 +1,135 @@
+// Requests to the server, and its refusals by their codes (docs/protocol.md, section 2).
+
+import type { SessionState } from '../log/events';
+
+const PATIENCE_MS = 30_000;
+
+/**
+ * The server said no, or said nothing. `status` is 0 where no answer came; then the request may have been obeyed.
+ * `code` is the server's own, or `unreachable`, `slow`, `broken`, or `status` where something else than our server answered.
+ */
+export class Refusal extends Error {
+  readonly status: number;
+  readonly code: string;
+
+  constructor(status: number, code: string, message: string) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+
+  /** Nothing is wrong with the request; the same may do later. */
+  get isPassing(): boolean {
+    return this.status === 0 || this.status >= 500;
+  }
+}
+
+export type OnBusy = 'queue' | 'interrupt';
+
+export interface Ask {
+  text: string;
+  /** The turn that this follows; left out, the newest. */
+  parent?: number;
+  on_busy?: OnBusy;
+}
+
+export interface Listed {
+  session_id: string;
+  title: string;
+  state: SessionState;
+  /** The newest turn in the log. */
+  turn: number;
+  /** Milliseconds since 1970. */
+  updated: number;
+}
+
+export function eventsUrl(session: string, cursor: string | null): string {
+  const url = `${sessionPath(session)}/events`;
+  return cursor === null ? url : `${url}?last_event_id=${encodeURIComponent(cursor)}`;
+}
+
+/** Ask, in a session or, with null, in a new one. The same key with the same body may be sent any number of times and asks once. */
+export async function ask(session: string | null, body: Ask, key: string): Promise<{ session: string; turn: number }> {
+  const path = session === null ? '/sessions' : `${sessionPath(session)}/messages`;
+  const receipt = await send('POST', path, body, { 'Idempotency-Key': key });
+  return { session: String(receipt['session_id']), turn: Number(receipt['turn']) };
+}
+
+/** Resolves with the end that the log holds, or with null where none was observed yet. */
+export async function stop(session: string): Promise<string | null> {
+  return (await send('POST', `${sessionPath(session)}/stop`, {}))['reason'] as string | null;
+}
+
+export async function rename(session: string, title: string): Promise<void> {
+  await send('PATCH', sessionPath(session), { title });
+}
+
+export async function remove(session: string): Promise<void> {
+  await request(sessionPath(session), { method: 'DELETE' });
+}
+
+export async function mine(): Promise<Listed[]> {
+  return (await read(await request('/sessions')))['sessions'] as Listed[];
+}
+
+/** False only where the server says that there is no such session; silence and trouble prove nothing. */
+export async function mayExist(session: string): Promise<boolean> {
+  try {
+    const response = await request(sessionPath(session));
+    await response.body?.cancel();
+    return true;
+  } catch (error) {
+    return !(error instanceof Refusal && error.status === 404);
+  }
+}
+
+/** A new idempotency key. `crypto.randomUUID` is missing where the page comes over plain HTTP from another machine. */
+export function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function sessionPath(session: string): string {
+  return `/sessions/${encodeURIComponent(session)}`;
+}
+
+type Reply = Record<string, unknown>;
+
+async function send(method: string, path: string, body: object, headers: Record<string, string> = {}): Promise<Reply> {
+  const options = { method, headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(body) };
+  return read(await request(path, options));
+}
+
+async function request(path: string, options: RequestInit = {}): Promise<Response> {
+  const response = await answerTo(path, options);
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+async function answerTo(path: string, options: RequestInit): Promise<Response> {
+  try {
+    return await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
+  } catch (error) {
+    const isSlow = error instanceof DOMException && error.name === 'TimeoutError';
+    throw new Refusal(0, isSlow ? 'slow' : 'unreachable', isSlow ? 'The server did not answer in time.' : 'The server cannot be reached.');
+  }
+}
+
+async function read(response: Response): Promise<Reply> {
+  try {
+    return (await response.json()) as Reply;
+  } catch {
+    throw new Refusal(0, 'broken', 'The connection broke before the answer was read.');
+  }
+}
+
+async function refusal(response: Response): Promise<Refusal> {
+  const { status } = response;
+  try {
+    const { code, message } = ((await response.json()) as { error: { code: string; message: string } }).error;
+    return new Refusal(status, String(code), String(message));
+  } catch {
+    // Not our server's own words: a proxy in front of it.
+    return new Refusal(status, 'status', `The server answered ${status}.`);
+  }
+}
