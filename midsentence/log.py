@@ -32,6 +32,7 @@ OnBusy = Literal["queue", "reject", "interrupt"]
 _SUBMIT = Script("submit")
 _READ = Script("read")
 _DELETE = Script("delete")
+_RENAME = Script("rename")
 _STOP = Script("stop")
 _FOLD = Script("fold")
 
@@ -102,14 +103,26 @@ class SessionLog:
         )
 
     async def say(
-        self, session_id: str, owner: str, text: str, *, key: str | None = None, on_busy: OnBusy = "queue"
+        self,
+        session_id: str,
+        owner: str,
+        text: str,
+        *,
+        key: str | None = None,
+        on_busy: OnBusy = "queue",
+        parent: int | None = None,
     ) -> Submitted:
         """Add a message to a session. Where a turn is running it waits, is refused, or stops all that is before it.
 
-        Raises SessionNotFoundError, IdempotencyMismatchError, SessionBusyError, QueueFullError, StoreUnavailableError.
+        `parent` is the turn that it follows, 0 for none; by default the one before it in number.
+
+        Raises SessionNotFoundError, IdempotencyMismatchError, TurnNotFoundError, SessionBusyError, QueueFullError,
+        StoreUnavailableError.
         """
         _check(session_id)
-        return await self._submit(session_id, owner, text, key, create=False, kind="chat", title="", on_busy=on_busy)
+        return await self._submit(
+            session_id, owner, text, key, create=False, kind="chat", title="", on_busy=on_busy, parent=parent
+        )
 
     async def _submit(
         self,
@@ -122,22 +135,24 @@ class SessionLog:
         kind: Kind,
         title: str,
         on_busy: OnBusy = "queue",
+        parent: int | None = None,
         may_return: bool = False,
     ) -> Submitted:
         message = msgspec.json.encode({"role": "user", "text": text})
         stored_key = _MADE_UP_KEY + secrets.token_urlsafe(12) if key is None else _CLIENT_KEY + key
-        digest = hashlib.sha256(message + on_busy.encode()).hexdigest()[:32]
+        follows = "" if parent is None else str(parent)
+        digest = hashlib.sha256(message + on_busy.encode() + follows.encode()).hexdigest()[:32]
         # The script adds the turn's number to the message, which only it knows: hence the object goes over unclosed.
         about = (session_id, owner, int(create), kind, title, stored_key, digest, message[:-1])
-        call = Call(
-            _SUBMIT, keys.session(session_id), (*about, self._settings.queue_limit, self._ttl, on_busy, int(may_return))
-        )
-        status, turn = await self._store.run(call)
+        manner = (self._settings.queue_limit, self._ttl, on_busy, int(may_return), follows)
+        status, turn = await self._store.run(Call(_SUBMIT, keys.session(session_id), (*about, *manner)))
         match status:
             case b"missing":
                 raise SessionNotFoundError(session_id)
             case b"mismatch":
                 raise IdempotencyMismatchError("this Idempotency-Key was used before with another message")
+            case b"unknown":
+                raise TurnNotFoundError(f"{session_id} has no turn {parent}")
             case b"busy":
                 raise SessionBusyError("a turn is running")
             case b"full":
@@ -203,6 +218,12 @@ class SessionLog:
                 return Stopped(number, "stopped")
             case _:
                 return Stopped(number, None)
+
+    async def rename(self, session_id: str, owner: str, title: str) -> None:
+        """Give a session another title; its time to live stays. Raises SessionNotFoundError, StoreUnavailableError."""
+        _check(session_id)
+        if not await self._store.run(Call(_RENAME, keys.session(session_id), (owner, title))):
+            raise SessionNotFoundError(session_id)
 
     async def delete(self, session_id: str, owner: str) -> None:
         """Forget a session. Raises SessionNotFoundError, StoreUnavailableError."""

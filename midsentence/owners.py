@@ -18,6 +18,7 @@ class Listed(NamedTuple):
     session_id: str
     title: str
     state: str
+    turn: int  # the newest in the log
     updated: int  # milliseconds since 1970
 
 
@@ -41,7 +42,7 @@ class Owners:
         key = keys.owned_sessions(owner)
         (names,) = await self._store.execute(("ZREVRANGE", key, 0, _LISTED - 1))
         ids: list[str] = [name.decode() for name in names]
-        fields = ("owner", "title", "state", "updated")
+        fields = ("owner", *Listed._fields[1:])
         replies = await self._store.execute_all(
             [("HMGET", keys.session(session_id).meta, *fields) for session_id in ids]
         )
@@ -55,7 +56,7 @@ class Owners:
         if gone:
             await self._store.execute(("ZREM", key, *gone))
         return [
-            Listed(session_id, held[1].decode(), held[2].decode(), int(held[3]))
+            Listed(session_id, held[1].decode(), held[2].decode(), int(held[3]), int(held[4]))
             for session_id, held in found.items()
             if session_id not in gone
         ]

@@ -2,8 +2,9 @@
 local session_id, owner, create, kind, title = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key, digest, message, queue_limit, ttl, on_busy = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), ARGV[10], ARGV[11]
 local may_return = ARGV[12] == '1' -- the id is made of a key, so that it may come again when this session is gone
+local parent = ARGV[13] -- the turn that the message follows, or '' for the one before it
 
-local held = redis.call('HMGET', META, 'owner', 'state', 'top', 'turn', 'kind')
+local held = redis.call('HMGET', META, 'owner', 'state', 'top', 'turn', 'kind', 'last')
 if not held[1] and create == '1' then
   if may_return and redis.call('HEXISTS', META, 'base') == 0 then
     -- A session that expired was written to at least one time to live ago: another period, another ten of epochs.
@@ -23,6 +24,9 @@ if seen then
   local turn, before = string.match(seen, '^(%d+) (.*)$')
   return { before == digest and 'ok' or 'mismatch', tonumber(turn) }
 end
+if parent ~= '' and tonumber(parent) > tonumber(held[6]) then
+  return { 'unknown', 0 }
+end
 if held[2] ~= 'idle' then
   if on_busy == 'reject' then
     return { 'busy', 0 }
@@ -37,7 +41,10 @@ if held[2] ~= 'idle' then
 end
 
 local turn = redis.call('HINCRBY', META, 'last', 1)
-message = message .. ',"turn":' .. turn .. ',"parent":' .. (turn - 1) .. '}'
+if parent == '' then
+  parent = turn - 1
+end
+message = message .. ',"turn":' .. turn .. ',"parent":' .. parent .. '}'
 redis.call('HSET', SEEN, key, turn .. ' ' .. digest)
 redis.call('HSET', META, 'updated', whole(now()))
 if held[2] == 'idle' then

@@ -44,6 +44,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
         Route("/sessions", sessions.start, methods=["POST"]),
         Route("/sessions", sessions.mine, methods=["GET"]),
         Route("/sessions/{session_id}", sessions.show, methods=["GET"]),
+        Route("/sessions/{session_id}", sessions.rename, methods=["PATCH"]),
         Route("/sessions/{session_id}", sessions.delete, methods=["DELETE"]),
         Route("/sessions/{session_id}/messages", sessions.say, methods=["POST"]),
         Route("/sessions/{session_id}/stop", sessions.stop, methods=["POST"]),

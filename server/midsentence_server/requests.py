@@ -15,6 +15,8 @@ from midsentence_server.refusals import Refusal
 # A body that trickles in holds a connection and its memory; an honest one of the allowed size needs far less.
 _BODY_SECONDS = 30
 _DISCARDED_BYTES = 8 << 20
+# A title is one line of a list; what is longer is a text.
+_TITLE_CHARS = 200
 # What is left of a refused body is still on its way, so the connection cannot carry another request.
 _CLOSE = {"Connection": "close"}
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
@@ -31,10 +33,15 @@ class Say(Ask):
     """A further message."""
 
     on_busy: OnBusy = "queue"
+    parent: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class Stop(msgspec.Struct, forbid_unknown_fields=True):
     turn: Annotated[int, msgspec.Meta(ge=1, le=10**11)] | None = None
+
+
+class Rename(msgspec.Struct, forbid_unknown_fields=True):
+    title: str
 
 
 Asked = TypeVar("Asked", bound=Ask)
@@ -106,6 +113,20 @@ def check_text(text: str, settings: Settings) -> None:
             "text_too_long",
             f"`text` may have {settings.max_text_chars} characters at the most; it has {len(text)}.",
         )
+
+
+def title(asked: Rename) -> str:
+    """The title as it is kept (protocol 4b.1). Raises Refusal (422)."""
+    title = " ".join(asked.title.split())
+    if not title:
+        raise Refusal(422, "invalid_body", "`title` must say something.")
+    if len(title) > _TITLE_CHARS:
+        raise Refusal(
+            422,
+            "invalid_body",
+            f"`title` may have {_TITLE_CHARS} characters at the most; it has {len(title)}.",
+        )
+    return title
 
 
 async def _content(request: Request, limit: int) -> bytes:

@@ -42,7 +42,7 @@ async def say(request: Request) -> Response:
     key = requests.idempotency_key(request)
     asked = await requests.ask(request, at.settings, requests.Say)
     owner = await at.visitors.known(request)
-    submitted = await at.log.say(_id(request), owner, asked.text, key=key, on_busy=asked.on_busy)
+    submitted = await at.log.say(_id(request), owner, asked.text, key=key, on_busy=asked.on_busy, parent=asked.parent)
     return await _accepted(at, owner, submitted)
 
 
@@ -89,6 +89,15 @@ async def show(request: Request) -> Response:
     if view.owner != owner:
         raise SessionNotFoundError(_id(request))
     return _json({**msgspec.to_builtins(view.snapshot(_id(request))), "cursor": str(view.top)})
+
+
+async def rename(request: Request) -> Response:
+    """PATCH /sessions/{id}"""
+    at = services(request)
+    requests.check_origin(request, at.settings)
+    title = requests.title(await requests.body(request, at.settings, requests.Rename))
+    await at.log.rename(_id(request), await at.visitors.known(request), title)
+    return _json({"session_id": _id(request), "title": title})
 
 
 async def delete(request: Request) -> Response:

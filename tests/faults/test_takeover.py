@@ -146,6 +146,26 @@ def test_restarting_asks_for_everything_again_and_says_so(stack: Stack, visitor:
     assert [request.sent for request in upstream.requests] == [BEFORE, len(TOKENS)]
 
 
+@with_settings({}, CONTINUE)
+def test_a_branch_is_gone_on_with_on_its_own_path(stack: Stack, visitor: Visitor, upstream: Upstream) -> None:
+    """The worker that takes it over learns the parent from the log."""
+    upstream.answers.append(Answer(tokens=["Another branch."]))
+    session_id = visitor.start("Another question.")
+    visitor.read(session_id)
+    answer = gated(upstream)
+    visitor.http.post(f"/sessions/{session_id}/messages", json={"text": QUESTION, "parent": 0})
+    answer.release(BEFORE)
+    said = "Another branch." + "".join(TOKENS[:BEFORE])
+    wait_for_text(visitor, session_id, said)
+    holder(stack, session_id).kill()
+    with reading(visitor, session_id) as reader:
+        transcript = reader.result(30)
+    assert (transcript.answer(2), transcript.end(2)) == (TEXT, "stop")
+    assert [(entry.turn, entry.parent) for entry in transcript.messages] == [(1, 0), (1, 0), (2, 0), (2, 0)]
+    asked = [request.messages[0]["content"] for request in upstream.requests]
+    assert asked == ["Another question.", QUESTION, QUESTION]
+
+
 @with_settings(FAIL)
 def test_failing_keeps_what_was_said_and_asks_nobody(stack: Stack, visitor: Visitor, upstream: Upstream) -> None:
     """Seen red with the branch for "fail" taken out: the answer was asked for again."""

@@ -4,9 +4,10 @@ import pytest
 
 from midsentence.connection import Store
 from midsentence.errors import IdempotencyMismatchError, QueueFullError, SessionNotFoundError
-from midsentence.events import Queued
+from midsentence.events import End, Queued
 from midsentence.ids import EventId
-from midsentence.log import SessionLog, Submitted
+from midsentence.jobs import Jobs
+from midsentence.log import SessionLog, Submitted, Write
 from midsentence.owners import Owners
 from tests.support.redises import everywhere
 
@@ -119,6 +120,17 @@ async def test_an_owner_lists_their_sessions_newest_first_and_nobody_elses(log: 
         (ids[2], "question 2"),
         (ids[0], "question 0"),
     ]
+
+
+async def test_a_listed_session_says_how_far_it_is(log: SessionLog, jobs: Jobs, owners: Owners) -> None:
+    session_id, _ = await log.start("ann", "hello")
+    await owners.note("ann", session_id)
+    await log.say(session_id, "ann", "second")
+    assert [(listed.state, listed.turn) for listed in await owners.sessions("ann")] == [("queued", 1)]
+    (claim,) = await jobs.claim("w1", "demo", 64)
+    await log.write([Write(claim.lease, 1, [(End.type, End("stop").encoded())], b"[]")])
+    await jobs.claim("w1", "demo", 64)
+    assert [(listed.state, listed.turn) for listed in await owners.sessions("ann")] == [("streaming", 2)]
 
 
 async def test_all_servers_sign_with_one_secret(store: Store) -> None:

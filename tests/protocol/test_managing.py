@@ -18,21 +18,33 @@ def test_my_sessions_are_listed_newest_first(visitor: Visitor) -> None:
 
 
 def test_the_list_says_what_a_person_looks_for(visitor: Visitor) -> None:
-    """6: title, state, and the time of the last message in milliseconds since 1970."""
+    """6: title, state, the newest turn, and the time of the last message in milliseconds since 1970."""
     before = int(time.time() * 1000)
     session_id = visitor.start(LONG)
     (session,) = visitor.http.get("/sessions").json()["sessions"]
-    assert set(session) == {"session_id", "title", "state", "updated"}
+    assert set(session) == {"session_id", "title", "state", "turn", "updated"}
     assert session["session_id"] == session_id
     assert session["title"]
     assert LONG.startswith(session["title"])
-    assert session["state"] in {"queued", "streaming"}
+    assert (session["state"] in {"queued", "streaming"}, session["turn"]) == (True, 1)
     assert before - 1000 <= session["updated"] <= int(time.time() * 1000) + 1000
     visitor.http.delete(f"/sessions/{session_id}")
     short = visitor.start(SHORT)
     visitor.read(short)
     (session,) = visitor.http.get("/sessions").json()["sessions"]
-    assert (session["session_id"], session["state"]) == (short, "idle")
+    assert (session["session_id"], session["state"], session["turn"]) == (short, "idle", 1)
+
+
+def test_the_list_tells_the_newest_turn_in_the_log(visitor: Visitor) -> None:
+    """6, 5.13: the same as `state.turn`; a message that waits is not in the log yet."""
+    session_id = visitor.start(LONG)
+    visitor.say(session_id, SHORT)
+    (session,) = visitor.http.get("/sessions").json()["sessions"]
+    assert session["turn"] == 1
+    visitor.http.post(f"/sessions/{session_id}/stop", json={"turn": 1})
+    visitor.read(session_id)
+    (session,) = visitor.http.get("/sessions").json()["sessions"]
+    assert (session["turn"], session["state"]) == (2, "idle")
 
 
 def test_nobody_elses_sessions_are_listed(visitor: Visitor, stranger: Visitor, nobody: Visitor) -> None:

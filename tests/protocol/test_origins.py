@@ -23,15 +23,19 @@ FOREIGN = {
 
 @pytest.mark.parametrize("origin", FOREIGN.values(), ids=FOREIGN.keys())
 def test_a_page_of_another_origin_can_write_nothing(visitor: Visitor, origin: str) -> None:
-    """2.3: 403 on every POST and DELETE, with our visitor's own cookie."""
+    """2.3: 403 on every POST, PATCH and DELETE, with our visitor's own cookie."""
     session_id = visitor.start(SHORT)
     headers = {"Origin": origin}
     start = visitor.http.post("/sessions", json={"text": SHORT}, headers=headers)
     say = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": SHORT}, headers=headers)
+    stop = visitor.http.post(f"/sessions/{session_id}/stop", headers=headers)
+    rename = visitor.http.patch(f"/sessions/{session_id}", json={"title": "theirs"}, headers=headers)
     delete = visitor.http.delete(f"/sessions/{session_id}", headers=headers)
-    for response in (start, say, delete):
+    for response in (start, say, stop, rename, delete):
         assert_refused(response, 403, "foreign_origin")
     assert visitor.say(session_id, SHORT) == 2, "neither was a message added nor the session deleted"
+    (listed,) = visitor.http.get("/sessions").json()["sessions"]
+    assert listed["title"] == SHORT
 
 
 def test_a_browser_that_says_cross_site_can_write_nothing(visitor: Visitor, base_url: str) -> None:
@@ -40,8 +44,9 @@ def test_a_browser_that_says_cross_site_can_write_nothing(visitor: Visitor, base
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "cross-site", "Origin": base_url}):
         start = visitor.http.post("/sessions", json={"text": SHORT}, headers=headers)
         say = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": SHORT}, headers=headers)
+        rename = visitor.http.patch(f"/sessions/{session_id}", json={"title": "theirs"}, headers=headers)
         delete = visitor.http.delete(f"/sessions/{session_id}", headers=headers)
-        for response in (start, say, delete):
+        for response in (start, say, rename, delete):
             assert_refused(response, 403, "foreign_origin")
     assert visitor.say(session_id, SHORT) == 2
 
@@ -52,6 +57,7 @@ def test_our_own_page_can(visitor: Visitor, base_url: str, site: str | None) -> 
     headers = {"Origin": base_url, **({} if site is None else {"Sec-Fetch-Site": site})}
     session_id = visitor.start(SHORT, **headers)
     assert visitor.say(session_id, SHORT, **headers) == 2
+    assert visitor.http.patch(f"/sessions/{session_id}", json={"title": "ours"}, headers=headers).status_code == 200
     assert visitor.http.delete(f"/sessions/{session_id}", headers=headers).status_code == 204
 
 

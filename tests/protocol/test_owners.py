@@ -27,6 +27,10 @@ ROUTES: dict[str, Callable[[Visitor, str], httpx.Response]] = {
     "say with a key": lambda who, session_id: who.http.post(
         f"/sessions/{session_id}/messages", json={"text": SHORT}, headers={"Idempotency-Key": "k"}
     ),
+    "say behind a turn": lambda who, session_id: who.http.post(
+        f"/sessions/{session_id}/messages", json={"text": SHORT, "parent": 0}
+    ),
+    "rename": lambda who, session_id: who.http.patch(f"/sessions/{session_id}", json={"title": "theirs"}),
     "delete": lambda who, session_id: who.http.delete(f"/sessions/{session_id}"),
 }
 
@@ -77,14 +81,14 @@ def test_a_deleted_session_looks_like_one_that_never_was(
 
 
 def test_what_a_stranger_tried_changed_nothing(owner: Visitor, stranger: Visitor, running: str) -> None:
-    """3.3: no message was added, nothing was deleted."""
+    """3.3: no message was added, nothing was renamed or deleted."""
     for route in ROUTES.values():
         assert route(stranger, running).status_code == 404
     snapshot = owner.http.get(f"/sessions/{running}").json()
     assert [entry["text"] for entry in snapshot["messages"] if entry["role"] == "user"] == [LONG]
     with owner.events(running, until_end=False) as events:
         state = next(event for event in events if event.type == "state").json
-    assert state["queued"] == [{"key": None, "text": SHORT}]
+    assert (state["queued"], state["title"]) == ([{"key": None, "text": SHORT}], LONG)
 
 
 ODD_IDS = {

@@ -124,8 +124,8 @@ def test_an_address_without_anything_is_not_found(nobody: Visitor, path: str) ->
     [
         ("PUT", "/sessions", {"GET", "POST"}),
         ("DELETE", "/sessions", {"GET", "POST"}),
-        ("POST", "/sessions/{id}", {"GET", "DELETE"}),
-        ("PUT", "/sessions/{id}", {"GET", "DELETE"}),
+        ("POST", "/sessions/{id}", {"GET", "PATCH", "DELETE"}),
+        ("PUT", "/sessions/{id}", {"GET", "PATCH", "DELETE"}),
         ("GET", "/sessions/{id}/messages", {"POST"}),
         ("PUT", "/sessions/{id}/messages", {"POST"}),
         ("POST", "/sessions/{id}/events", {"GET"}),

@@ -1,0 +1,54 @@
+"""What the model is sent of a conversation that has branches."""
+
+from typing import Any
+
+from tests.support.answers import Answer
+from tests.support.client import Visitor
+from tests.support.processes import Stack
+
+
+def asked(stack: Stack) -> list[str]:
+    """The texts of the newest request, the asker's in capitals."""
+    return [
+        message["content"].upper() if message["role"] == "user" else message["content"]
+        for message in stack.upstream.requests[-1].messages
+    ]
+
+
+def say(visitor: Visitor, session_id: str, text: str, **more: Any) -> None:
+    """Say it, and wait for the answer, which is the text and a full stop."""
+    response = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": text, **more})
+    assert response.status_code == 202, response.text
+    visitor.read(session_id)
+
+
+def test_the_model_is_sent_the_path_from_the_root_and_no_other_branch(stack: Stack, visitor: Visitor) -> None:
+    """Turn by turn: 1 ← 2 ← 3, 1 ← 4 (2 edited), 4 ← 5, 0 ← 6 (1 asked again).
+
+    Seen red with the path taken from the numbers of the turns.
+    """
+    stack.upstream.answers.extend(Answer(tokens=[f"{text}."]) for text in "abcdef")
+    session_id = visitor.start("a")
+    visitor.read(session_id)
+    say(visitor, session_id, "b")
+    say(visitor, session_id, "c", parent=2)
+    assert asked(stack) == ["A", "a.", "B", "b.", "C"]
+    say(visitor, session_id, "d", parent=1)
+    assert asked(stack) == ["A", "a.", "D"]
+    say(visitor, session_id, "e")
+    assert asked(stack) == ["A", "a.", "D", "d.", "E"]
+    say(visitor, session_id, "a", parent=0)
+    assert asked(stack) == ["A"]
+
+
+def test_a_message_that_waited_is_sent_with_the_path_that_it_names(stack: Stack, visitor: Visitor) -> None:
+    """Behind the answer that was still being written when it came, and beside it."""
+    running = Answer(tokens=["a."], gate=True)
+    stack.upstream.answers += [running, Answer(tokens=["b."]), Answer(tokens=["c."])]
+    session_id = visitor.start("a")
+    for text, parent in (("b", 1), ("c", 0)):
+        visitor.http.post(f"/sessions/{session_id}/messages", json={"text": text, "parent": parent})
+    running.release_all()
+    visitor.read(session_id)
+    sent = [[message["content"] for message in request.messages] for request in stack.upstream.requests]
+    assert sent == [["a"], ["a", "a.", "b"], ["c"]]
