@@ -1,6 +1,6 @@
 // Where math stands in a text: `\(…\)`, `\[…\]`, `$$…$$`, and `$…$` where it cannot be money.
 
-import type { default as MarkdownIt, StateBlock, StateInline } from 'markdown-it';
+import type { MarkdownIt, StateBlock, StateInline } from 'markdown-it';
 
 const BACKSLASH = 0x5c;
 const DOLLAR = 0x24;
@@ -19,19 +19,33 @@ export function isMath(content: string): boolean {
   return /^[\p{L}\d\s.,;:!'"()[\]|+\-*/<>±×÷≤≥≠≈∈∞]+$/u.test(content);
 }
 
-function closing(source: string, mark: string, from: number, max: number): number {
-  for (let at = from; ; at += 1) {
-    at = source.indexOf(mark, at);
-    if (at < 0 || at + mark.length > max || at - from > LONGEST) return -1;
+// The next place of each mark in the text of a state. Without this memory ten thousand `\\(` that nothing closes each look
+// through all the rest.
+const places = new WeakMap<StateInline, Map<string, { from: number; at: number }>>();
+
+function next(state: StateInline, mark: string, from: number): number {
+  let known = places.get(state);
+  if (known === undefined) places.set(state, (known = new Map()));
+  const last = known.get(mark);
+  if (last !== undefined && last.from <= from && from <= last.at) return last.at;
+  const at = state.src.indexOf(mark, from);
+  known.set(mark, { from, at: at < 0 ? Infinity : at });
+  return at < 0 ? Infinity : at;
+}
+
+/** Where the formula that began before `from` ends, or -1. */
+function closing(state: StateInline, mark: string, from: number): number {
+  for (let at = next(state, mark, from); at + mark.length <= state.posMax && at - from <= LONGEST; at = next(state, mark, at + 1)) {
     let slashes = 0;
-    while (source.charCodeAt(at - 1 - slashes) === BACKSLASH) slashes += 1;
+    while (state.src.charCodeAt(at - 1 - slashes) === BACKSLASH) slashes += 1;
     if (slashes % 2 === 0) return at;
   }
+  return -1;
 }
 
 function formula(state: StateInline, silent: boolean, open: string, close: string, display: boolean): boolean {
   const from = state.pos + open.length;
-  const end = closing(state.src, close, from, state.posMax);
+  const end = closing(state, close, from);
   if (end < 0) return false;
   const content = state.src.slice(from, end);
   if (content.trim() === '') return false;
@@ -55,7 +69,7 @@ function inlineMath(state: StateInline, silent: boolean): boolean {
   if (first !== DOLLAR) return false;
   if (src[pos + 1] === '$') return formula(state, silent, '$$', '$$', true);
   if (/[\p{L}\p{N}]/u.test(src[pos - 1] ?? '') && !/\p{sc=Han}/u.test(src[pos - 1] ?? '')) return false;
-  const end = closing(src, '$', pos + 1, state.posMax);
+  const end = closing(state, '$', pos + 1);
   if (end < 0 || /[A-Za-z0-9$]/.test(src[end + 1] ?? '') || !isMath(src.slice(pos + 1, end))) return false;
   return formula(state, silent, '$', '$', false);
 }

@@ -1,0 +1,88 @@
+// A tree into elements. What is identical to the last paint's is not looked into again (tree.ts says when it is).
+
+import { Component, type ComponentChildren } from 'preact';
+
+import { CodeBlock } from './CodeBlock';
+import { Formula } from './Formula';
+import { GrowingText } from './GrowingText';
+import { withBidiMarked, withoutBidi } from './bidi';
+import type { Element, Node } from './tree';
+
+// Siblings that are compared as one.
+const GROUP = 32;
+
+interface GroupProps { nodes: readonly Node[]; wrap?: 'div' | 'tbody' }
+
+class Group extends Component<GroupProps> {
+  override shouldComponentUpdate({ nodes }: GroupProps): boolean {
+    const old = this.props.nodes;
+    return nodes.length !== old.length || nodes.some((node, i) => node !== old[i]);
+  }
+
+  override render({ nodes, wrap }: GroupProps) {
+    const inside = nodes.map((node, i) => <Block key={i} node={node} />);
+    if (wrap === 'div') return <div class="blocks">{inside}</div>;
+    if (wrap === 'tbody') return <tbody>{inside}</tbody>;
+    return <>{inside}</>;
+  }
+}
+
+/** Siblings in groups that are there from the first one on: to move a node into a group later would draw it anew. */
+export function Groups({ nodes, wrap }: GroupProps) {
+  const groups: ComponentChildren[] = [];
+  for (let from = 0; from < nodes.length; from += GROUP) {
+    groups.push(<Group key={from} nodes={nodes.slice(from, from + GROUP)} {...(wrap ? { wrap } : null)} />);
+  }
+  return <>{groups}</>;
+}
+
+class Block extends Component<{ node: Node }> {
+  override shouldComponentUpdate({ node }: { node: Node }): boolean {
+    return node !== this.props.node;
+  }
+
+  override render({ node }: { node: Node }) {
+    return draw(node);
+  }
+}
+
+function draw(node: Node): ComponentChildren {
+  switch (node.kind) {
+    case 'text':
+      return <GrowingText text={withoutBidi(node.text)} />;
+    case 'code':
+      return <code dir="ltr"><GrowingText text={withBidiMarked(node.text)} /></code>;
+    case 'link':
+      return <a href={node.href} target="_blank" rel="noopener noreferrer nofollow">{drawAll(node.children)}</a>;
+    case 'checkbox':
+      return <input type="checkbox" disabled checked={node.checked} />;
+    case 'formula':
+      return <Formula source={withoutBidi(node.source)} display={node.display} />;
+    case 'fence':
+      return <CodeBlock fence={node} />;
+    case 'element':
+      return drawElement(node);
+  }
+}
+
+function drawAll(nodes: readonly Node[]): ComponentChildren[] {
+  return nodes.map((node, i) => <Block key={i} node={node} />);
+}
+
+function drawElement({ tag: Tag, className, start, children }: Element): ComponentChildren {
+  switch (Tag) {
+    case 'hr':
+    case 'br':
+      return <Tag />;
+    case 'table':
+      return <div class="table"><table>{drawAll(children.slice(0, 1))}<Groups nodes={children.slice(1)} wrap="tbody" /></table></div>;
+    case 'ol':
+      return <ol class={className} {...(start === undefined ? null : { start })}><Groups nodes={children} /></ol>;
+    case 'ul':
+      return <ul class={className}><Groups nodes={children} /></ul>;
+    case 'p':
+      return <p><Groups nodes={children} /></p>;
+    default:
+      return <Tag class={className}>{drawAll(children)}</Tag>;
+  }
+}

@@ -1,0 +1,63 @@
+// What stands within a paragraph: tokens into a tree.
+
+import type { Token } from 'markdown-it';
+
+import { safeHref } from './links';
+import { segments } from './segments';
+import type { Node, Tag } from './tree';
+
+function textNodes(text: string): Node[] {
+  return segments(text).map((part) => ({ kind: 'text', text: part }));
+}
+
+/** The text of a picture's description, which may itself be marked up. */
+function plain(tokens: readonly Token[]): string {
+  return tokens.map((token) => (token.type === 'softbreak' || token.type === 'hardbreak' ? ' ' : token.children ? plain(token.children) : token.content)).join('');
+}
+
+interface Opened { tag: Tag | 'a'; href: string | null; children: Node[] }
+
+export function inlineNodes(inline: Token): Node[] {
+  const root: Opened = { tag: 'p', href: null, children: [] };
+  const stack: Opened[] = [root];
+  for (const token of inline.children ?? []) {
+    const top = stack.at(-1) ?? root;
+    if (token.nesting === 1) {
+      stack.push({ tag: token.tag as Tag | 'a', href: token.tag === 'a' ? safeHref(String(token.attrGet('href'))) : null, children: [] });
+    } else if (token.nesting === -1) {
+      stack.pop();
+      const parent = stack.at(-1) ?? root;
+      if (top.tag !== 'a') parent.children.push({ kind: 'element', tag: top.tag, children: top.children });
+      else if (top.href === null) parent.children.push(...top.children);
+      else parent.children.push({ kind: 'link', href: top.href, children: top.children });
+    } else {
+      top.children.push(...leaf(token, stack.some((one) => one.tag === 'a')));
+    }
+  }
+  return root.children;
+}
+
+function leaf(token: Token, linked: boolean): Node[] {
+  switch (token.type) {
+    case 'softbreak':
+      return [{ kind: 'text', text: '\n' }];
+    case 'hardbreak':
+      return [{ kind: 'element', tag: 'br', children: [] }];
+    case 'code_inline':
+      return [{ kind: 'code', text: token.content }];
+    case 'formula':
+      return [{ kind: 'formula', source: token.content, display: (token.meta as { display: boolean }).display }];
+    case 'image':
+      return picture(token, linked);
+    default:
+      return token.content === '' ? [] : textNodes(token.content);
+  }
+}
+
+// A picture is a link to it: fetched unasked, it would tell a stranger who reads this, and when.
+function picture(token: Token, linked: boolean): Node[] {
+  const href = safeHref(String(token.attrGet('src')));
+  const text = plain(token.children ?? []) || href || '';
+  const children = text === '' ? [] : textNodes(text);
+  return href === null || linked ? children : [{ kind: 'link', href, children }];
+}
