@@ -21,7 +21,8 @@ export class Page {
   failure = '';
   isStopping = false;
   readonly #identity: Identity;
-  readonly #listeners = new Set<() => void>();
+  readonly #painters = new Set<() => void>();
+  readonly #watchers = new Set<() => void>();
   #frame = 0;
 
   constructor(identity: Identity) {
@@ -48,10 +49,16 @@ export class Page {
     this.sessions.refresh();
   }
 
-  /** `listener` is called once a frame at the most, as long as this page is seen. */
-  onPaint(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  /** Call once a frame at the most, and only while this page is seen: tokens come faster than a screen is drawn. */
+  onPaint(painter: () => void): () => void {
+    this.#painters.add(painter);
+    return () => this.#painters.delete(painter);
+  }
+
+  /** Call at every change, seen or not. */
+  onChange(watcher: () => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
   }
 
   get words(): Words {
@@ -106,9 +113,10 @@ export class Page {
 
   changed(): void {
     this.#notice();
+    for (const watcher of this.#watchers) watcher();
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
-      for (const listener of this.#listeners) listener();
+      for (const painter of this.#painters) painter();
     });
   }
 

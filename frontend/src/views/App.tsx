@@ -1,0 +1,154 @@
+// The page as it is drawn: the list, the conversation, the line that says what is going on, the text box.
+
+import { useCallback, useEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks';
+
+import { phase } from '../log/conversation';
+import { fileName, markdown } from '../log/transcript';
+import type { Page } from '../page';
+import { Spoken } from '../words/words';
+import { Announcer } from './Announcer';
+import { Composer, type ComposerHandle } from './Composer';
+import { IconButton } from './controls';
+import { Follower } from './follower';
+import { Icon } from './icons';
+import { command } from './keys';
+import { Shortcuts } from './Shortcuts';
+import { Sidebar } from './Sidebar';
+import { StatusLine } from './StatusLine';
+import { Transcript } from './Transcript';
+import { Welcome } from './Welcome';
+import { Wordmark } from './Wordmark';
+
+export function App({ page }: { page: Page }) {
+  const paint = usePaint(page);
+  const follower = useMemo(() => new Follower(paint), [paint]);
+  const composer = useRef<ComposerHandle>(null);
+  const [edited, setEdited] = useState<number | null>(null);
+  const [isListShown, setListShown] = useState(false);
+  const [isHelping, setHelping] = useState(false);
+  const { words, chat } = page;
+  const { conversation, session, connection } = chat;
+  const steps = chat.steps;
+  const isRunning = phase(conversation) !== 'idle';
+  const isEmpty = steps.length === 0 && conversation.queued.length === 0 && page.outbox.of(session).length === 0;
+  const send = useCallback((text: string) => {
+    page.chat.ask(text);
+    follower.toBottom();
+  }, [page, follower]);
+  const stop = () => void page.stop();
+  useEffect(() => {
+    setEdited(null);
+    follower.toBottom();
+  }, [chat]);
+  useKeys({
+    newChat: () => page.open(null),
+    search: () => { showList(true); document.getElementById('search')?.focus(); },
+    focus: () => composer.current?.focus(),
+    list: () => setHelping(true),
+  }, isRunning && !isHelping ? stop : null);
+  const showList = (isShown: boolean) => {
+    setListShown(isShown);
+    page.prefer({ sidebar: isShown });
+  };
+  const isNarrow = matchMedia('(max-width: 50rem)').matches;
+  const isOpen = isNarrow ? isListShown : page.preferences.sidebar;
+  const editLast = () => {
+    const last = steps.at(-1);
+    if (last !== undefined) setEdited(last.turn);
+  };
+  const save = () => download(fileName(conversation.title), markdown(conversation.title || words.untitled, steps, words));
+  return (
+    <Spoken.Provider value={words}>
+      <div class={`page${isOpen ? ' with-list' : ''}`}>
+        {isOpen && (
+          <Sidebar page={page} onChosen={() => setListShown(false)} onShortcuts={() => setHelping(true)} />
+        )}
+        {isOpen && <div class="shade" onClick={() => setListShown(false)} />}
+        <header>
+          <button
+            type="button" class="icon-button" aria-expanded={isOpen} aria-controls="sidebar"
+            aria-label={isOpen ? words.hideList : words.showList} title={isOpen ? words.hideList : words.showList}
+            onClick={() => showList(!isOpen)}
+          >
+            <Icon name="menu" />
+          </button>
+          <h1 dir="auto">{conversation.title || <Wordmark />}</h1>
+          {conversation.model !== null && <p class="model" id="model">{conversation.model}</p>}
+          {steps.length > 0 && <IconButton icon="download" label={words.exportMarkdown} onClick={save} />}
+        </header>
+        <main ref={follower.attach} id="scroller" tabIndex={-1}>
+          <div class="column">
+            {conversation.model === 'demo' && <DemoNote page={page} />}
+            {isEmpty && session === null ? (
+              <Welcome onChosen={send} />
+            ) : (
+              <Transcript
+                page={page} follower={follower} steps={steps} edited={edited} onEdit={setEdited}
+                onTakeBack={(text) => composer.current?.giveBack(text)}
+              />
+            )}
+          </div>
+        </main>
+        <footer>
+          <div class="column">
+            {follower.isFar && (
+              <button type="button" class="newest" onClick={follower.toBottom}><Icon name="down" />{words.newest}</button>
+            )}
+            {page.failure !== '' && (
+              <p class="failure" role="alert">
+                <span>{page.failure}</span>
+                <IconButton icon="close" label={words.close} onClick={() => page.say('')} />
+              </p>
+            )}
+            <StatusLine page={page} />
+            <Composer
+              chat={chat} session={session} handle={composer} isClosed={connection?.kind === 'gone'} isRunning={isRunning}
+              isStopping={page.isStopping} onSend={send} onStop={stop} onEditLast={editLast}
+            />
+          </div>
+        </footer>
+        <Announcer page={page} />
+        {isHelping && <Shortcuts onClose={() => setHelping(false)} />}
+      </div>
+    </Spoken.Provider>
+  );
+}
+
+function DemoNote({ page }: { page: Page }) {
+  const { words } = page;
+  return (
+    <p class="demo">
+      {words.demo} {words.demoMore(['OPENAI_API_KEY', 'OPENAI_BASE_URL'])}
+    </p>
+  );
+}
+
+function usePaint(page: Page): () => void {
+  const [, paint] = useReducer<number, void>((count) => count + 1, 0);
+  useEffect(() => page.onPaint(paint), [page]);
+  return paint as () => void;
+}
+
+function useKeys(commands: Record<NonNullable<ReturnType<typeof command>>, () => void>, escape: (() => void) | null): void {
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      const asked = command(event);
+      if (asked !== null) {
+        event.preventDefault();
+        commands[asked]();
+      } else if (event.key === 'Escape' && !event.isComposing && event.keyCode !== 229 && document.querySelector('dialog[open]') === null) {
+        escape?.();
+      }
+    };
+    addEventListener('keydown', pressed);
+    return () => removeEventListener('keydown', pressed);
+  });
+}
+
+function download(name: string, text: string): void {
+  const address = URL.createObjectURL(new Blob([text], { type: 'text/markdown;charset=utf-8' }));
+  const link = Object.assign(document.createElement('a'), { href: address, download: name });
+  link.click();
+  // Not at once: the browser begins to read it after this.
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}

@@ -1,0 +1,112 @@
+// The text box: what sends, what only ends a line, and the draft that outlives a reload.
+
+import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import type { Ref } from 'preact';
+
+import type { Chat } from '../chat';
+import { drafts } from '../keeping/drafts';
+import { useWords } from '../words/words';
+import { IconButton } from './controls';
+import { isSending } from './keys';
+
+export interface ComposerHandle {
+  focus(): void;
+  /** Put text back into the box, before what stands there. */
+  giveBack(text: string): void;
+}
+
+interface ComposerProps {
+  chat: Chat;
+  session: string | null;
+  isClosed: boolean;
+  isRunning: boolean;
+  isStopping: boolean;
+  onSend: (text: string) => void;
+  onStop: () => void;
+  /** The arrow up in an empty box. */
+  onEditLast: () => void;
+  handle: Ref<ComposerHandle>;
+}
+
+export function Composer({ chat, session, isClosed, isRunning, isStopping, onSend, onStop, onEditLast, handle }: ComposerProps) {
+  const words = useWords();
+  const box = useRef<HTMLTextAreaElement>(null);
+  const [isEmpty, setEmpty] = useState(true);
+  const [isKept, setKept] = useState(true);
+  const fill = (text: string) => {
+    box.current!.value = text;
+    grow(box.current!);
+    setEmpty(text.trim() === '');
+  };
+  const keep = () => {
+    const { value } = box.current!;
+    grow(box.current!);
+    setEmpty(value.trim() === '');
+    setKept(drafts.keep(chat.session, value));
+  };
+  useDraft(chat, session, fill, keep);
+  useImperativeHandle(handle, () => ({
+    focus: () => box.current!.focus(),
+    giveBack: (text) => {
+      const { value } = box.current!;
+      fill(value === '' ? text : `${text}\n${value}`);
+      keep();
+      box.current!.focus();
+    },
+  }));
+  const submit = () => {
+    const text = box.current!.value.toWellFormed();
+    if (text.trim() === '' || isClosed) return;
+    fill('');
+    keep();
+    onSend(text);
+  };
+  const key = (event: KeyboardEvent) => {
+    if (isSending(event)) {
+      event.preventDefault();
+      submit();
+    } else if (event.key === 'ArrowUp' && box.current!.value === '' && !event.isComposing) {
+      event.preventDefault();
+      onEditLast();
+    }
+  };
+  return (
+    <form class="composer" onSubmit={(event) => { event.preventDefault(); submit(); }}>
+      <label class="unseen" for="text">{words.message}</label>
+      <textarea
+        id="text" ref={box} rows={1} dir="auto" autocomplete="off" placeholder={words.placeholder}
+        onInput={keep} onKeyDown={key}
+      />
+      {isRunning && <IconButton class="stop" icon="stop" label={isStopping ? words.stopping : words.stop} disabled={isStopping} onClick={onStop} />}
+      {(!isRunning || !isEmpty) && <IconButton class="send" type="submit" icon="send" label={words.send} disabled={isClosed || isEmpty} />}
+      {!isKept && !isEmpty && <p class="draft-note">{words.draftNotKept}</p>}
+    </form>
+  );
+}
+
+/** Show the draft of the session that is open. One that a new chat has become takes along what is being typed. */
+function useDraft(chat: Chat, session: string | null, fill: (text: string) => void, keep: () => void): void {
+  const shown = useRef<{ chat: Chat; session: string | null } | null>(null);
+  useLayoutEffect(() => {
+    const before = shown.current;
+    shown.current = { chat, session };
+    if (before?.chat === chat && before.session === session) return;
+    if (before?.chat === chat) {
+      drafts.keep(before.session, '');
+      keep();
+      return;
+    }
+    fill(drafts.of(session));
+  }, [chat, session]);
+  useEffect(() => {
+    // On a phone, focus would raise the keyboard over what one came to read.
+    if (matchMedia('(pointer: fine)').matches) document.getElementById('text')?.focus();
+  }, [chat]);
+}
+
+/** As high as its text, up to what the style sheet allows. */
+function grow(box: HTMLTextAreaElement): void {
+  if (CSS.supports('field-sizing', 'content')) return;
+  box.style.height = 'auto';
+  box.style.height = `${box.scrollHeight}px`;
+}

@@ -1,0 +1,164 @@
+// The reader's conversations, and how this page looks and speaks.
+
+import { useRef, useState } from 'preact/hooks';
+
+import type { Theme } from '../keeping/preferences';
+import type { Page } from '../page';
+import type { Listed } from '../transport/api';
+import { reason } from '../words/status';
+import { type Language, useWords, WORDS } from '../words/words';
+import { Dialog, IconButton } from './controls';
+import { Icon } from './icons';
+
+interface SidebarProps {
+  page: Page;
+  onChosen: () => void;
+  onShortcuts: () => void;
+}
+
+export function Sidebar({ page, onChosen, onShortcuts }: SidebarProps) {
+  const words = useWords();
+  const [wanted, setWanted] = useState('');
+  const [removing, setRemoving] = useState<Listed | null>(null);
+  const { sessions } = page;
+  const found = matching(sessions.listed, wanted);
+  return (
+    <nav class="sidebar" id="sidebar" aria-label={words.conversations}>
+      <a class="new-chat" href="#" onClick={onChosen}><Icon name="plus" />{words.newChat}</a>
+      <label class="search">
+        <Icon name="search" />
+        <input
+          id="search" type="search" placeholder={words.search} aria-label={words.search} value={wanted}
+          onInput={({ currentTarget }) => setWanted(currentTarget.value)}
+        />
+      </label>
+      <ul class="sessions" id="sessions">
+        {found.map((session) => (
+          <Item
+            key={session.session_id}
+            session={session}
+            isCurrent={session.session_id === page.chat.session}
+            isUnread={sessions.unread.has(session.session_id)}
+            onChosen={onChosen}
+            onRename={(title) => void page.rename(session.session_id, title)}
+            onRemove={() => setRemoving(session)}
+          />
+        ))}
+      </ul>
+      <ListNote page={page} wanted={wanted} isEmpty={found.length === 0} />
+      <Settings page={page} onShortcuts={onShortcuts} />
+      {removing !== null && (
+        <RemoveDialog
+          title={removing.title || words.untitled}
+          onClose={() => setRemoving(null)}
+          onRemove={() => { setRemoving(null); void page.remove(removing.session_id); }}
+        />
+      )}
+    </nav>
+  );
+}
+
+/** By every word, wherever it stands. */
+export function matching(listed: readonly Listed[], wanted: string): readonly Listed[] {
+  const words = wanted.toLocaleLowerCase().split(/\s+/).filter((word) => word !== '');
+  return listed.filter(({ title }) => words.every((word) => title.toLocaleLowerCase().includes(word)));
+}
+
+function ListNote({ page, wanted, isEmpty }: { page: Page; wanted: string; isEmpty: boolean }) {
+  const words = useWords();
+  const { failure, isLoaded } = page.sessions;
+  if (failure !== null) return <p class="list-note" role="alert">{words.listFailed(reason(words, failure))}</p>;
+  if (!isEmpty || !isLoaded) return null;
+  return <p class="list-note">{wanted.trim() === '' ? words.noneYet : words.noneFound(wanted.trim())}</p>;
+}
+
+interface ItemProps {
+  session: Listed;
+  isCurrent: boolean;
+  isUnread: boolean;
+  onChosen: () => void;
+  onRename: (title: string) => void;
+  onRemove: () => void;
+}
+
+function Item({ session, isCurrent, isUnread, onChosen, onRename, onRemove }: ItemProps) {
+  const words = useWords();
+  const [isRenamed, setRenamed] = useState(false);
+  const title = session.title || words.untitled;
+  const isRunning = session.state !== 'idle';
+  if (isRenamed) {
+    const done = (named: string | null) => {
+      setRenamed(false);
+      if (named !== null && named.trim() !== '' && named.trim() !== session.title) onRename(named.trim());
+    };
+    return <li class="session"><NameBox title={session.title} onDone={done} /></li>;
+  }
+  return (
+    <li class={`session${isCurrent ? ' current' : ''}`}>
+      <a href={`#${encodeURIComponent(session.session_id)}`} dir="auto" title={title} aria-current={isCurrent ? 'page' : undefined} onClick={onChosen}>
+        {title}
+      </a>
+      {isRunning && <span class="mark running" role="img" aria-label={words.running} title={words.running} />}
+      {!isRunning && isUnread && <span class="mark unread" role="img" aria-label={words.unread} title={words.unread} />}
+      <span class="session-actions">
+        <IconButton icon="edit" label={`${words.rename}: ${title}`} onClick={() => setRenamed(true)} />
+        <IconButton icon="trash" label={`${words.remove}: ${title}`} onClick={onRemove} />
+      </span>
+    </li>
+  );
+}
+
+function NameBox({ title, onDone }: { title: string; onDone: (title: string | null) => void }) {
+  const words = useWords();
+  const isOver = useRef(false);
+  // A box that goes away loses the focus too, which must not say it twice.
+  const once = (named: string | null) => {
+    if (isOver.current) return;
+    isOver.current = true;
+    onDone(named);
+  };
+  return (
+    <input
+      class="name-box" aria-label={words.renameTo} defaultValue={title} maxLength={200}
+      ref={(box) => { if (box !== null && document.activeElement !== box && !isOver.current) { box.focus(); box.select(); } }}
+      onBlur={({ currentTarget }) => once(currentTarget.value)}
+      onKeyDown={(event) => {
+        if (event.isComposing || event.keyCode === 229) return;
+        if (event.key === 'Enter') once(event.currentTarget.value);
+        if (event.key === 'Escape') { event.stopPropagation(); once(null); }
+      }}
+    />
+  );
+}
+
+function RemoveDialog({ title, onClose, onRemove }: { title: string; onClose: () => void; onRemove: () => void }) {
+  const words = useWords();
+  return (
+    <Dialog label={words.remove} onClose={onClose}>
+      <p dir="auto">{words.removeSure(title)}</p>
+      <p class="actions shown">
+        <button type="button" onClick={onClose}>{words.cancel}</button>
+        <button type="button" class="danger" onClick={onRemove}>{words.remove}</button>
+      </p>
+    </Dialog>
+  );
+}
+
+function Settings({ page, onShortcuts }: { page: Page; onShortcuts: () => void }) {
+  const words = useWords();
+  const { theme, language } = page.preferences;
+  return (
+    <div class="settings">
+      <select aria-label={words.language} value={language} onChange={({ currentTarget }) => page.prefer({ language: currentTarget.value as Language | 'auto' })}>
+        <option value="auto">{`${words.language}: ${words.automatic}`}</option>
+        {Object.entries(WORDS).map(([value, { name, tag }]) => <option key={value} value={value} lang={tag}>{name}</option>)}
+      </select>
+      <select aria-label={words.theme} value={theme} onChange={({ currentTarget }) => page.prefer({ theme: currentTarget.value as Theme })}>
+        <option value="auto">{`${words.theme}: ${words.automatic}`}</option>
+        <option value="light">{words.light}</option>
+        <option value="dark">{words.dark}</option>
+      </select>
+      <IconButton icon="keyboard" label={words.shortcuts} onClick={onShortcuts} />
+    </div>
+  );
+}

@@ -1,0 +1,177 @@
+// One turn: what was asked, what was answered, and what can be done with either.
+
+import { memo } from 'preact/compat';
+import { useEffect, useRef, useState } from 'preact/hooks';
+
+import { Answer } from '../answer/Answer';
+import type { Step } from '../log/branches';
+import type { Tool } from '../log/events';
+import { ending } from '../words/status';
+import { useWords } from '../words/words';
+import { CopyButton, IconButton } from './controls';
+import { isSending } from './keys';
+
+export interface TurnActions {
+  edit(turn: number | null): void;
+  askInstead(step: Step, text: string): void;
+  choose(parent: number, turn: number): void;
+  painted(): void;
+}
+
+interface TurnProps {
+  step: Step;
+  /** Its answer is to come or grows. */
+  isLive: boolean;
+  isEdited: boolean;
+  actions: TurnActions;
+}
+
+/** Drawn again only when something of it changed: a conversation has hundreds, and one grows. */
+export const Turn = memo(TurnRows, (before: TurnProps, now: TurnProps) => {
+  const [one, other] = [before.step, now.step];
+  return (
+    one.question === other.question &&
+    one.answer === other.answer &&
+    before.isLive === now.isLive &&
+    before.isEdited === now.isEdited &&
+    before.actions === now.actions &&
+    `${one.questions}/${one.answers}` === `${other.questions}/${other.answers}`
+  );
+});
+
+function TurnRows({ step, isLive, isEdited, actions }: TurnProps) {
+  return (
+    <>
+      <Question step={step} isEdited={isEdited} actions={actions} />
+      {(step.answer !== null || isLive) && <AnswerRow step={step} isLive={isLive} actions={actions} />}
+    </>
+  );
+}
+
+function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
+  const words = useWords();
+  const { turn, parent, question, questions } = step;
+  return (
+    <li class="row question" data-row={`user-${turn}`}>
+      <h2 class="who">{words.you}</h2>
+      {isEdited ? (
+        <Editor text={question.text} onDone={(text) => void (text === null ? actions.edit(null) : actions.askInstead(step, text))} />
+      ) : (
+        <>
+          <div class="text" dir="auto">{question.text}</div>
+          <div class="actions">
+            <Versions all={questions} turn={turn} onChoose={(other) => actions.choose(parent, other)} />
+            <IconButton icon="edit" label={words.edit} onClick={() => actions.edit(turn)} />
+            <CopyButton text={question.text} label={words.copy} />
+          </div>
+        </>
+      )}
+    </li>
+  );
+}
+
+function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
+  const words = useWords();
+  const { turn, parent, question, answer, answers } = step;
+  const text = answer?.text ?? '';
+  const note = answer === null ? '' : ending(words, answer);
+  const isFailed = answer?.end === 'error';
+  return (
+    <li class={`row reply${isLive ? ' live' : ''}`} data-row={`assistant-${turn}`} data-end={answer?.end ?? ''}>
+      <h2 class="who">{words.assistant}</h2>
+      {answer?.reasoning !== undefined && <Reasoning text={answer.reasoning} isNow={isLive && text === ''} />}
+      {answer?.tools?.map((tool) => <ToolCall key={tool.id} tool={tool} />)}
+      <div class="text"><Answer text={text} open={isLive} onPaint={actions.painted} /></div>
+      {note !== '' && <p class={`note${isFailed ? ' bad' : ''}`}>{note}</p>}
+      {!isLive && (
+        <div class="actions">
+          <Versions all={answers} turn={turn} onChoose={(other) => actions.choose(parent, other)} />
+          {text !== '' && <CopyButton text={text} label={words.copyAnswer} />}
+          {isFailed ? (
+            <button type="button" class="retry" onClick={() => actions.askInstead(step, question.text)}>{words.retry}</button>
+          ) : (
+            <IconButton icon="again" label={words.again} onClick={() => actions.askInstead(step, question.text)} />
+          )}
+        </div>
+      )}
+    </li>
+  );
+}
+
+interface VersionsProps {
+  all: readonly number[];
+  turn: number;
+  onChoose: (turn: number) => void;
+}
+
+/** ‹ 2/3 › */
+function Versions({ all, turn, onChoose }: VersionsProps) {
+  const words = useWords();
+  if (all.length < 2) return null;
+  const at = all.indexOf(turn);
+  const [before, after] = [all[at - 1], all[at + 1]];
+  return (
+    <span class="versions" role="group" aria-label={words.older(at + 1, all.length)}>
+      <IconButton icon="previous" label={words.previous} disabled={before === undefined} onClick={() => before !== undefined && onChoose(before)} />
+      <span aria-hidden="true">{`${at + 1}/${all.length}`}</span>
+      <IconButton icon="next" label={words.next} disabled={after === undefined} onClick={() => after !== undefined && onChoose(after)} />
+    </span>
+  );
+}
+
+function Reasoning({ text, isNow }: { text: string; isNow: boolean }) {
+  const words = useWords();
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <details class="aside reasoning" onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
+      <summary>{isNow ? words.reasoningNow : words.reasoning}</summary>
+      {/* Nobody pays for what is folded away. */}
+      {isOpen && <Answer text={text} open={isNow} />}
+    </details>
+  );
+}
+
+function ToolCall({ tool }: { tool: Tool }) {
+  const words = useWords();
+  return (
+    <details class="aside tool">
+      <summary>{words.tool(tool.name)}{tool.result === undefined ? ' …' : ''}</summary>
+      <dl>
+        {tool.arguments !== undefined && <><dt>{words.toolArguments}</dt><dd dir="auto">{tool.arguments}</dd></>}
+        {tool.result !== undefined && <><dt>{words.toolResult}</dt><dd dir="auto">{tool.result}</dd></>}
+      </dl>
+    </details>
+  );
+}
+
+/** The question, to be asked otherwise. Null is said where it was left alone. */
+function Editor({ text, onDone }: { text: string; onDone: (text: string | null) => void }) {
+  const words = useWords();
+  const box = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => {
+    box.current?.focus();
+    box.current?.setSelectionRange(text.length, text.length);
+  }, []);
+  const submit = () => {
+    const asked = box.current!.value.toWellFormed();
+    if (asked.trim() !== '') onDone(asked);
+  };
+  const key = (event: KeyboardEvent) => {
+    if (event.key === 'Escape') {
+      event.stopPropagation();
+      onDone(null);
+    } else if (isSending(event)) {
+      event.preventDefault();
+      submit();
+    }
+  };
+  return (
+    <form class="editor" onSubmit={(event) => { event.preventDefault(); submit(); }}>
+      <textarea ref={box} aria-label={words.edit} dir="auto" rows={3} defaultValue={text} onKeyDown={key} />
+      <p class="actions">
+        <button type="button" onClick={() => onDone(null)}>{words.cancel}</button>
+        <button type="submit" class="primary">{words.ask}</button>
+      </p>
+    </form>
+  );
+}

@@ -1,0 +1,58 @@
+// Small things to press, used all over the page.
+
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+
+import { copy } from '../answer/clipboard';
+import { useWords } from '../words/words';
+import { Icon, type IconName } from './icons';
+
+const SAID_MS = 1_500;
+
+interface IconButtonProps {
+  icon: IconName;
+  label: string;
+  onClick?: () => void;
+  class?: string;
+  type?: 'button' | 'submit';
+  disabled?: boolean;
+}
+
+export function IconButton({ icon, label, onClick, class: name = '', type = 'button', disabled = false }: IconButtonProps) {
+  return (
+    <button type={type} class={`icon-button ${name}`} aria-label={label} title={label} disabled={disabled} onClick={onClick}>
+      <Icon name={icon} />
+    </button>
+  );
+}
+
+export function CopyButton({ text, label }: { text: string; label: string }) {
+  const words = useWords();
+  const [said, setSaid] = useState<'copied' | 'copyFailed' | null>(null);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const press = async () => {
+    const isDone = await copy(text);
+    setSaid(isDone ? 'copied' : 'copyFailed');
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => setSaid(null), SAID_MS);
+  };
+  return <IconButton icon={said === 'copied' ? 'check' : 'copy'} label={said === null ? label : words[said]} onClick={() => void press()} />;
+}
+
+interface DialogProps {
+  label: string;
+  onClose: () => void;
+  children: ComponentChildren;
+}
+
+/** A modal dialog: the browser's own, which keeps the focus inside and gives it back. */
+export function Dialog({ label, onClose, children }: DialogProps) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current?.showModal(), []);
+  return (
+    <dialog ref={dialog} aria-label={label} onClose={onClose} onClick={({ target }) => target === dialog.current && onClose()}>
+      <div class="dialog">{children}</div>
+    </dialog>
+  );
+}

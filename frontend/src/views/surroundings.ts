@@ -1,0 +1,47 @@
+// What of the page stands outside of its body: the title and the icon of its tab, its language and its colours.
+
+import { type Phase, phase } from '../log/conversation';
+import type { Page } from '../page';
+import type { Words } from '../words/words';
+
+const NAME = 'midsentence';
+
+/** What became of an answer while nobody looked. */
+type News = 'done' | 'failed' | null;
+
+/** Keep the surroundings as the page is, hidden or not. */
+export function surround(page: Page): void {
+  let before: Phase = 'idle';
+  let news: News = null;
+  const update = () => {
+    const { conversation } = page.chat;
+    const now = phase(conversation);
+    const isHidden = document.visibilityState === 'hidden';
+    if (!isHidden || now !== 'idle') news = null;
+    else if (before !== 'idle') news = conversation.messages.at(-1)?.end === 'error' ? 'failed' : 'done';
+    before = now;
+    const { words } = page;
+    write(titleOf(words, conversation.title, isHidden && now !== 'idle' ? 'answering' : news));
+    icon(now !== 'idle' ? 'busy' : news === null ? '' : 'done');
+    document.documentElement.lang = words.tag;
+    document.documentElement.dataset['theme'] = page.preferences.theme;
+  };
+  page.onChange(update);
+  document.addEventListener('visibilitychange', update);
+  update();
+}
+
+export function titleOf(words: Words, title: string, mark: News | 'answering'): string {
+  return `${mark === null ? '' : words.hidden[mark]}${title === '' ? NAME : `${title} · ${NAME}`}`;
+}
+
+function write(title: string): void {
+  // Each assignment is an entry of the history to some browsers' extensions, and costs a layout of the tab strip.
+  if (document.title !== title) document.title = title;
+}
+
+function icon(kind: '' | 'busy' | 'done'): void {
+  const link = document.querySelector<HTMLLinkElement>('link[rel=icon]');
+  const address = `${import.meta.env.BASE_URL}icon${kind && `-${kind}`}.svg`;
+  if (link !== null && link.getAttribute('href') !== address) link.setAttribute('href', address);
+}
