@@ -50,7 +50,7 @@ export function App({ page }: { page: Page }) {
     setListShown(isShown);
     page.prefer({ sidebar: isShown });
   };
-  const isNarrow = matchMedia('(max-width: 50rem)').matches;
+  const isNarrow = useNarrow();
   const isOpen = isNarrow ? isListShown : page.preferences.sidebar;
   const editLast = () => {
     const last = steps.at(-1);
@@ -121,6 +121,18 @@ function DemoNote({ page }: { page: Page }) {
       {words.demo} {words.demoMore(['OPENAI_API_KEY', 'OPENAI_BASE_URL'])}
     </p>
   );
+}
+
+/** Whether the list has no room beside the conversation and lies over it (style/list.css). */
+function useNarrow(): boolean {
+  const query = useMemo(() => matchMedia('(max-width: 50rem)'), []);
+  const [isNarrow, setNarrow] = useState(query.matches);
+  useEffect(() => {
+    const changed = () => setNarrow(query.matches);
+    query.addEventListener('change', changed);
+    return () => query.removeEventListener('change', changed);
+  }, [query]);
+  return isNarrow;
 }
 
 function usePaint(page: Page): () => void {

@@ -7,7 +7,7 @@ import { Answer } from '../answer/Answer';
 import type { Step } from '../log/branches';
 import type { Tool } from '../log/events';
 import { ending } from '../words/status';
-import { useWords } from '../words/words';
+import { languageIn, useWords } from '../words/words';
 import { CopyButton, IconButton } from './controls';
 import { isSending } from './keys';
 
@@ -58,7 +58,7 @@ function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
         <Editor text={question.text} onDone={(text) => void (text === null ? actions.edit(null) : actions.askInstead(step, text))} />
       ) : (
         <>
-          <div class="text" dir="auto">{question.text}</div>
+          <div class="text" dir="auto" lang={languageIn(question.text)}>{question.text}</div>
           <div class="actions">
             <Versions all={questions} turn={turn} onChoose={(other) => actions.choose(parent, other)} />
             <IconButton icon="edit" label={words.edit} onClick={() => actions.edit(turn)} />
@@ -81,7 +81,7 @@ function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
       <h2 class="who">{words.assistant}</h2>
       {answer?.reasoning !== undefined && <Reasoning text={answer.reasoning} isNow={isLive && text === ''} />}
       {answer?.tools?.map((tool) => <ToolCall key={tool.id} tool={tool} />)}
-      <div class="text"><Answer text={text} open={isLive} onPaint={actions.painted} /></div>
+      <div class="text" lang={languageIn(text)}><Answer text={text} open={isLive} onPaint={actions.painted} /></div>
       {note !== '' && <p class={`note${isFailed ? ' bad' : ''}`}>{note}</p>}
       {!isLive && (
         <div class="actions">

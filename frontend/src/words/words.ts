@@ -26,3 +26,13 @@ export const Spoken = createContext<Words>(en);
 export function useWords(): Words {
   return useContext(Spoken);
 }
+
+const HEAD_CHARS = 400;
+const HAN = /\p{Script=Han}/gu;
+
+/** `zh` for a text that is Chinese by its beginning, so that it is set, and read out, as such; else nothing is claimed. */
+export function languageIn(text: string): 'zh' | undefined {
+  const head = text.slice(0, HEAD_CHARS);
+  const han = head.match(HAN)?.length ?? 0;
+  return han > 0 && han * 5 >= head.length ? 'zh' : undefined;
+}
