@@ -92,7 +92,11 @@ export class Chat {
   }
 
   accepted({ session, turn, text, began }: Receipt): void {
-    if (began && this.session === null) this.#become(session, turn, text);
+    if (began && this.session === null) {
+      // Its message is shown, but by this page alone: it is kept until the log says it too.
+      this.#become(session, turn, text);
+      return;
+    }
     if (session !== this.session) return;
     this.#outbox.settle(session, this.conversation);
     if (this.connection?.kind === 'gone') this.#attach(session);
