@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Route, expect
 
@@ -38,6 +38,11 @@ class Reader:
         """A tab that has opened nothing yet, so that its requests can be tampered with from the first on."""
         return self._context.new_page()
 
+    @property
+    def cookies(self) -> list[Any]:
+        """Who this is, for another browser of the same person."""
+        return self._context.cookies()
+
     def _complain(self, what: str) -> None:
         self.complaints.append(what)
 
@@ -45,6 +50,12 @@ class Reader:
         # The browser reports each request that fails; some tests make them fail.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
             self._complain(message.text)
+
+
+class Readers(Protocol):
+    def __call__(self, same_as: Reader | None = None, **options: Any) -> Reader:
+        """Somebody, or the same person at another device; the options are those of Playwright's `new_context`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Chat:
         shows(self.answer(turn), text)
 
     def is_done(self) -> None:
-        expect(self.status).to_have_text("Live. Done.")
+        expect(self.status).to_have_text("Live · Done")
 
 
 def shows(element: Locator, text: str) -> None:

@@ -1,11 +1,13 @@
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from frontend.build import Page
-from tests.browser.chat import Reader
+from tests.browser.chat import Reader, Readers
 from tests.conftest import running
 from tests.support.processes import Stack
 from tests.support.requirements import PROGRAMS, program
@@ -42,14 +44,28 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def reader(chromium: Browser, built_page: None, stack: Stack) -> Iterator[Reader]:
-    """Somebody with a cookie jar of their own. Whatever they did, the page must not have broken its own policy."""
+def readers(chromium: Browser, built_page: None, stack: Stack) -> Iterator[Readers]:
+    """People, each with a browser of their own. Whatever they did, the page must not have broken its own policy."""
     stack.upstream.answers.clear()
     stack.upstream.log.clear()
     if not stack.servers[0].is_running:
         stack.start_server()
-    context = chromium.new_context(base_url=stack.base_url)
-    somebody = Reader(context)
-    yield somebody
-    context.close()
-    assert somebody.complaints == []
+    with ExitStack() as browsers:
+        everybody: list[Reader] = []
+
+        def somebody(same_as: Reader | None = None, **options: Any) -> Reader:
+            context = chromium.new_context(base_url=stack.base_url, **options)
+            browsers.callback(context.close)
+            if same_as is not None:
+                context.add_cookies(same_as.cookies)
+            everybody.append(Reader(context))
+            return everybody[-1]
+
+        yield somebody
+    assert [complaint for reader in everybody for complaint in reader.complaints] == []
+
+
+@pytest.fixture
+def reader(readers: Readers) -> Reader:
+    """Somebody with a cookie jar of their own."""
+    return readers()
