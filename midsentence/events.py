@@ -48,6 +48,25 @@ class Reasoning(Payload, frozen=True):
     text: str
 
 
+class Tool(Payload, frozen=True):
+    """A call of a tool, or what came of it; and both of one id, in a folded conversation."""
+
+    type = "tool"
+    id: str
+    name: str
+    arguments: str | msgspec.UnsetType = msgspec.UNSET
+    result: str | msgspec.UnsetType = msgspec.UNSET
+
+    def and_then(self, later: "Tool") -> "Tool":
+        """Add what a later event says of the same call."""
+        return Tool(
+            self.id,
+            later.name,
+            self.arguments if later.arguments is msgspec.UNSET else later.arguments,
+            self.result if later.result is msgspec.UNSET else later.result,
+        )
+
+
 class Reset(Payload, frozen=True):
     type = "reset"
     attempt: int
@@ -86,6 +105,8 @@ class Entry(msgspec.Struct):
     text: str
     end: EndReason | None = None
     error: Failure | msgspec.UnsetType = msgspec.UNSET
+    reasoning: str | msgspec.UnsetType = msgspec.UNSET
+    tools: list[Tool] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Snapshot(Payload, frozen=True):

@@ -4,16 +4,20 @@ Protocol 5.15; the page folds alike, and both are held to the same transcripts.
 """
 
 from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 
 import msgspec
 
-from midsentence.events import Delta, End, Entry, Event, Message, Snapshot
+from midsentence.events import Delta, End, Entry, Event, Message, Reasoning, Snapshot, Tool
 from midsentence.ids import EventId
 
 _snapshot = msgspec.json.Decoder(Snapshot).decode
 _message = msgspec.json.Decoder(Message).decode
-_delta = msgspec.json.Decoder(Delta).decode
-_deltas = msgspec.json.Decoder(list[Delta]).decode
+_tool = msgspec.json.Decoder(Tool).decode
+# Of text and of reasoning, whose data has the same form.
+_piece = msgspec.json.Decoder(Delta).decode
+_pieces = msgspec.json.Decoder(list[Delta]).decode
 _end = msgspec.json.Decoder(End).decode
 _entries = msgspec.json.Decoder(list[Entry]).decode
 
@@ -25,14 +29,20 @@ class Fold:
         """`finished` are the stored turns (`stored_turn`), oldest first; the last may be one that still runs."""
         self._entries: list[Entry] = [entry for turn in finished for entry in _entries(turn)]
         # The running answer's pieces; joined only when somebody looks, since adding to a string copies it.
-        self._pieces: list[str] = []
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
         self._open = self._unfinished()
 
     def messages(self) -> list[Entry]:
         """The conversation so far. The entries are the fold's own: not to be changed."""
-        if self._open is not None and self._pieces:
-            self._open.text += "".join(self._pieces)
-            self._pieces.clear()
+        answer = self._open
+        if answer is not None and self._text:
+            answer.text += "".join(self._text)
+            self._text.clear()
+        if answer is not None and self._reasoning:
+            before = "" if answer.reasoning is msgspec.UNSET else answer.reasoning
+            answer.reasoning = before + "".join(self._reasoning)
+            self._reasoning.clear()
         return self._entries
 
     def turn(self, number: int) -> list[Entry]:
@@ -41,7 +51,13 @@ class Fold:
     def apply(self, event: Event) -> None:
         match event.type:
             case "delta":
-                self._delta(event)
+                self._answer(event.id.turn)
+                self._text.append(_piece(event.data).text)
+            case "reasoning":
+                self._answer(event.id.turn)
+                self._reasoning.append(_piece(event.data).text)
+            case "tool":
+                self._tool(event)
             case "message":
                 self._message(event)
             case "reset":
@@ -51,28 +67,23 @@ class Fold:
             case "snapshot":
                 self._snapshot(event)
             case _:
-                pass  # start, reasoning, tool: of the turn, not of its text
+                pass  # start: of the turn, not of what was said
 
     def apply_all(self, turn: int, events: Iterable[tuple[str, bytes]]) -> None:
-        """Apply (type, data) of many events of one turn, the deltas among them at a tenth of what each alone costs."""
-        deltas: list[bytes] = []
-        for event_type, data in events:
-            if event_type == Delta.type:
-                deltas.append(data)
+        """Apply (type, data) of many events of one turn, the pieces among them at a fraction of what each alone costs."""
+        for event_type, alike in groupby(events, itemgetter(0)):
+            if event_type in {Delta.type, Reasoning.type}:
+                self._answer(turn)
+                pieces = _pieces(b"[%b]" % b",".join([data for _, data in alike]))
+                said = self._text if event_type == Delta.type else self._reasoning
+                said += [piece.text for piece in pieces]
             else:
-                self._deltas(turn, deltas)
-                deltas.clear()
-                self.apply(Event(EventId(turn, 0, 0), event_type, data))
-        self._deltas(turn, deltas)
-
-    def _deltas(self, turn: int, data: list[bytes]) -> None:
-        if data:
-            self._answer(turn)
-            self._pieces += [delta.text for delta in _deltas(b"[%b]" % b",".join(data))]
+                for _, data in alike:
+                    self.apply(Event(EventId(turn, 0, 0), event_type, data))
 
     def _snapshot(self, event: Event) -> None:
         self._entries = list(_snapshot(event.data).messages)
-        self._pieces.clear()
+        self._forget_pieces()
         self._open = self._unfinished()
 
     def _unfinished(self) -> Entry | None:
@@ -85,14 +96,26 @@ class Fold:
         self._open = None
         self._entries.append(Entry(message.turn, message.parent, "user", message.text))
 
-    def _delta(self, event: Event) -> None:
-        self._answer(event.id.turn)
-        self._pieces.append(_delta(event.data).text)
+    def _tool(self, event: Event) -> None:
+        tool = _tool(event.data)
+        answer = self._answer(event.id.turn)
+        if answer.tools is msgspec.UNSET:
+            answer.tools = []
+        for at, known in enumerate(answer.tools):
+            if known.id == tool.id:
+                answer.tools[at] = known.and_then(tool)
+                return
+        answer.tools.append(tool)
 
     def _reset(self) -> None:
-        self._pieces.clear()
+        self._forget_pieces()
         if self._open is not None:
             self._open.text = ""
+            self._open.reasoning = self._open.tools = msgspec.UNSET
+
+    def _forget_pieces(self) -> None:
+        self._text.clear()
+        self._reasoning.clear()
 
     def _end(self, event: Event) -> None:
         end = _end(event.data)

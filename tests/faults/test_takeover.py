@@ -146,6 +146,41 @@ def test_restarting_asks_for_everything_again_and_says_so(stack: Stack, visitor:
     assert [request.sent for request in upstream.requests] == [BEFORE, len(TOKENS)]
 
 
+@with_settings(CONTINUE, RESTART)
+def test_what_was_thought_is_never_there_twice(stack: Stack, visitor: Visitor, upstream: Upstream) -> None:
+    """The server thinks again before it goes on. Seen red with a continued answer's second thoughts written."""
+    answer = gated(upstream)
+    answer.reasoning = ("Hm, ", "let me see. ")
+    upstream.answers.append(Answer(tokens=TOKENS, reasoning=answer.reasoning))
+    session_id = visitor.start(QUESTION)
+    answer.release(len(answer.reasoning) + BEFORE)
+    wait_for_text(visitor, session_id, "".join(TOKENS[:BEFORE]))
+    holder(stack, session_id).kill()
+    with reading(visitor, session_id) as reader:
+        transcript = reader.result(30)
+    assert (transcript.answer(), transcript.end()) == (TEXT, "stop")
+    assert transcript.messages[-1].reasoning == "Hm, let me see. "
+    assert transcript.messages == visitor.read(session_id, Transcript(session_id)).messages
+    assert "Hm" not in str([request.messages for request in upstream.requests]), "nor is it sent to the model"
+
+
+@with_settings(CONTINUE)
+def test_who_was_lost_while_it_thought_thinks_anew(stack: Stack, visitor: Visitor, upstream: Upstream) -> None:
+    """There is no text yet to go on from."""
+    answer = gated(upstream)
+    answer.reasoning = ("Wrong, ", "wrong. ")
+    upstream.answers.append(Answer(tokens=TOKENS, reasoning=("Right.",)))
+    session_id = visitor.start(QUESTION)
+    answer.release()
+    url = f"/sessions/{session_id}"
+    wait_until(lambda: "Wrong" in visitor.http.get(url).text, description="a thought is in the log")
+    holder(stack, session_id).kill()
+    with reading(visitor, session_id) as reader:
+        transcript = reader.result(30)
+    assert (transcript.answer(), transcript.messages[-1].reasoning) == (TEXT, "Right.")
+    assert resets(transcript) == 1
+
+
 @with_settings({}, CONTINUE)
 def test_a_branch_is_gone_on_with_on_its_own_path(stack: Stack, visitor: Visitor, upstream: Upstream) -> None:
     """The worker that takes it over learns the parent from the log."""

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from midsentence.connection import Store
-from midsentence.events import Delta, End, Event
+from midsentence.events import Delta, End, Event, Reasoning
 from midsentence.fold import Fold, stored_turn
 from midsentence.ids import EventId
 from midsentence.jobs import Jobs
@@ -18,10 +18,11 @@ TOKENS = 20_000
 WORDS = ("the ", "log ", "reload", "ing ", "断线", "重连", "，", "\n", "一个字", "😀", "costs ")
 
 
+@pytest.mark.parametrize("thoughts", [0, TOKENS // 2], ids=["text", "reasoning and text"])
 async def test_a_finished_session_holds_its_text_and_little_else(
-    log: SessionLog, jobs: Jobs, store: Store, redis_url: str | None
+    log: SessionLog, jobs: Jobs, store: Store, redis_url: str | None, thoughts: int
 ) -> None:
-    """At most 1.3 × the text and 2 KB; a fresh attach is one event.
+    """At most 1.3 × the text, what was thought included, and 2 KB; a fresh attach is one event.
 
     Seen red without the XTRIM in lua/trim.lua.
     """
@@ -31,7 +32,8 @@ async def test_a_finished_session_holds_its_text_and_little_else(
     (claim,) = await jobs.claim("w1", "demo", 64)
     view = await log.read(session_id)
     fold = view.fold or Fold()
-    events = [(Delta.type, Delta(token).encoded()) for token in tokens]
+    events = [(Reasoning.type, Reasoning(token).encoded()) for token in tokens[:thoughts]]
+    events += [(Delta.type, Delta(token).encoded()) for token in tokens[thoughts:]]
     for at in range(0, TOKENS, 500):
         await log.write([Write(claim.lease, at + 1, events[at : at + 500])])
     events.append((End.type, End("stop").encoded()))
@@ -43,7 +45,8 @@ async def test_a_finished_session_holds_its_text_and_little_else(
     text = "".join(tokens)
     finished = await log.read(session_id)
     assert finished.events == []
-    assert finished.snapshot(session_id).messages[-1].text == text
+    answer = finished.snapshot(session_id).messages[-1]
+    assert (answer.reasoning or "") + answer.text == text
     if redis_url is not None:  # fakeredis holds Python objects, whose size says nothing
         size = len(text.encode())
         assert await held(store, session_id) <= 1.3 * size + 2048

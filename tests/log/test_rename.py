@@ -1,5 +1,7 @@
 """A title is changed in a session that is there, and makes none."""
 
+import asyncio
+
 import pytest
 
 from midsentence import keys
@@ -27,7 +29,8 @@ async def test_readers_are_told_that_there_is_another_title(log: SessionLog, sto
     session_id, _ = await log.start("ann", "hello")
     async with heard(store, session_id) as message:
         await log.rename(session_id, "ann", "another")
-        assert await message() == b"1.0-0 1.0-0 s\n"
+        async with asyncio.timeout(5):
+            assert await message() == b"1.0-0 1.0-0 s\n"
 
 
 async def test_a_renamed_session_lives_no_longer(log: SessionLog, store: Store) -> None:

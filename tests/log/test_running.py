@@ -7,7 +7,7 @@ import pytest
 
 from midsentence import keys
 from midsentence.connection import Call, Store
-from midsentence.events import Delta, End, Entry, Reasoning, Reset
+from midsentence.events import Delta, End, Entry, Reasoning, Reset, Tool
 from midsentence.fold import Fold
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog, Write
@@ -98,6 +98,25 @@ async def test_a_new_attempt_forgets_what_the_one_before_folded(log: SessionLog,
     assert await answer(log, session_id) == text(4)
 
 
+async def test_what_was_thought_is_in_the_fold_that_is_kept_and_is_forgotten_with_the_text(
+    log: SessionLog, jobs: Jobs
+) -> None:
+    session_id, claim = await begun(log, jobs)
+    thoughts = [(Reasoning.type, Reasoning(f"{number}?").encoded()) for number in range(3)]
+    call = (Tool.type, Tool("t1", "clock", "{}").encoded())
+    await log.write([Write(claim.lease, 1, [*thoughts, call])])
+    assert await folded_to(log, session_id, claim, 4)
+    result = (Tool.type, Tool("t1", "clock", result="noon").encoded())
+    await log.write([Write(claim.lease, 5, [*thoughts, result, *deltas(1, 2)])])
+    running = entries(await log.read(session_id))[-1]
+    assert (running.text, running.reasoning) == (text(2), "0?1?2?0?1?2?")
+    assert running.tools == [Tool("t1", "clock", "{}", "noon")]
+    await jobs.release(claim.lease, counts=True)
+    (second,) = await jobs.claim("w2", "demo", 64)
+    await log.write([Write(second.lease, 11, [(Reset.type, Reset(2, "another worker").encoded()), *thoughts[:1]])])
+    assert entries(await log.read(session_id))[-1] == Entry(1, 0, "assistant", "", reasoning="0?")
+
+
 async def test_a_finished_turn_leaves_no_fold_of_its_running(log: SessionLog, jobs: Jobs, store: Store) -> None:
     session_id, claim = await begun(log, jobs)
     writer = TurnWriter(claim.lease, 0, gathering := Gathering(log, 0))
@@ -141,4 +160,5 @@ async def test_a_writer_folds_as_it_goes_so_that_an_attach_to_a_long_answer_read
     await eventually(reads_little, description="the fold was kept")
     assert (await log.read(session_id)).top.seq == 1000
     assert await answer(log, session_id) == text(500)
+    assert entries(await log.read(session_id))[-1].reasoning == "hm" * 500
     sending.cancel()

@@ -5,5 +5,7 @@ SHORT = "Please write 5 words. tokens=5 rate=100 seed=1"
 MEDIUM = "Please write 60 words. tokens=60 rate=40 seed=3"
 SLOW = "Please write 140 words. tokens=140 rate=40 seed=7"
 LONG = "Please write 900 words. tokens=900 rate=30 seed=5"
+# Both think before they say anything.
+THOUGHTFUL = "Please think first, then write 5 words. tokens=5 rate=20 seed=1 reasoning=12"
 # Both say how many messages they were sent, which is the length of the path that they answer.
 HOW_MANY = "How many messages were you sent? Tell me in 45 words."

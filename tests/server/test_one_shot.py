@@ -3,7 +3,20 @@
 import msgspec
 import pytest
 
-from midsentence.events import Delta, End, Entry, Failure, Message, Payload, Reset, Snapshot, StateChange, encode
+from midsentence.events import (
+    Delta,
+    End,
+    Entry,
+    Failure,
+    Message,
+    Payload,
+    Reasoning,
+    Reset,
+    Snapshot,
+    StateChange,
+    Tool,
+    encode,
+)
 from midsentence.ids import EventId
 from midsentence_server.push import OneShot
 from tests.support.client import SentEvent, lines_of, parse
@@ -48,6 +61,20 @@ def test_a_model_that_says_end_does_not_end_its_answer() -> None:
     pieces = heard(OneShot(SESSION), wire(1, Delta("[END]")), wire(2, Delta("more")))
     assert "[END]" not in pieces
     assert "".join(pieces) == "[END]more"
+
+
+def test_what_was_thought_is_not_said() -> None:
+    """Neither as it comes nor where the place in the answer was lost; but its place is learnt."""
+    events = sent(
+        OneShot(SESSION), wire(1, Reasoning("Hm. ")), wire(2, Tool("t1", "clock", "{}")), wire(3, Delta("Yes"))
+    )
+    assert events == [
+        SentEvent(f"{SESSION}/1.1-1", "", ""),
+        SentEvent(f"{SESSION}/1.1-2", "", ""),
+        SentEvent(f"{SESSION}/1.1-3", "message", "Yes"),
+    ]
+    entries = [Entry(1, 0, "user", "?"), Entry(1, 0, "assistant", "Yes", reasoning="Hm. ", tools=[Tool("t1", "clock")])]
+    assert heard(OneShot(SESSION), wire(3, Snapshot(SESSION, "streaming", entries))) == ["Yes"]
 
 
 def test_a_cut_between_the_halves_of_such_a_piece_costs_nothing() -> None:

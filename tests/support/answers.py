@@ -32,12 +32,14 @@ def text_for(question: str) -> list[str]:
 def answer_for(question: str) -> "Answer":
     """Script an answer by words of the question.
 
-    `tokens=200 rate=50 seed=7` (tokens a second), and `cut=`, `stall=`, `error=` (after that many tokens) or `status=`.
+    `tokens=200 rate=50 seed=7` (tokens a second), `reasoning=20` tokens before them, and `cut=`, `stall=`, `error=`
+    (after that many tokens) or `status=`.
     """
     wanted = _numbers(question)
     whole = {name: int(value) for name, value in wanted.items()}
     return Answer(
         tokens=text_for(question),
+        reasoning=text_for(f"tokens={whole['reasoning']} seed=1") if wanted.get("reasoning") else (),
         delay=1 / wanted["rate"] if wanted.get("rate") else 0,
         status=whole.get("status", 200),
         cut_after=whole.get("cut"),
@@ -47,7 +49,7 @@ def answer_for(question: str) -> "Answer":
 
 
 def _numbers(question: str) -> dict[str, float]:
-    names = "tokens|rate|seed|cut|stall|error|status"
+    names = "tokens|rate|seed|reasoning|cut|stall|error|status"
     return {name: float(value) for name, value in re.findall(rf"\b({names})=(\d+(?:\.\d+)?)", question)}
 
 

@@ -1,13 +1,16 @@
 """The fold and the page's fold are held to the same transcripts (protocol 5.15)."""
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from midsentence.events import Event
+from midsentence.events import Delta, Event, Reset
 from midsentence.fold import Fold, stored_turn
 from midsentence.ids import ORIGIN, EventId
 
@@ -38,8 +41,39 @@ def test_looking_between_any_two_events_changes_nothing() -> None:
         assert transcript["expected"]["messages"] == msgspec.to_builtins(fold.messages()), path.stem
 
 
+def test_many_events_at_once_fold_as_one_by_one() -> None:
+    """The shorter way that a log is read by."""
+    for path in TRANSCRIPTS:
+        transcript = json.loads(path.read_text())
+        events = [(EventId.parse(event["id"]), event) for event in transcript["events"] if event["id"]]
+        fold = Fold()
+        for turn, of_turn in groupby(events, lambda pair: pair[0].turn if pair[0] else 0):
+            fold.apply_all(turn, [(event["event"], json.dumps(event["data"]).encode()) for _, event in of_turn])
+        assert transcript["expected"]["messages"] == msgspec.to_builtins(fold.messages()), path.stem
+
+
 def test_a_fold_goes_on_from_stored_turns() -> None:
-    events = json.loads((TRANSCRIPTS[0].parent / "two_turns.json").read_text())
-    whole = folded(events["events"], Fold())
-    stored = [stored_turn(whole.turn(number)) for number in (1, 2)]
-    assert Fold(stored).messages() == whole.messages()
+    """Wherever it was stored: what a worker keeps of a running turn is gone on with like a finished one's."""
+    for path in TRANSCRIPTS:
+        transcript = json.loads(path.read_text())
+        for cut in range(len(transcript["events"]) + 1):
+            half = folded(transcript["events"][:cut], Fold())
+            turns = sorted({entry.turn for entry in half.messages()})
+            whole = folded(transcript["events"][cut:], Fold([stored_turn(half.turn(turn)) for turn in turns]))
+            assert transcript["expected"]["messages"] == msgspec.to_builtins(whole.messages()), (path.stem, cut)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["delta", "reasoning", "reset"]), st.text(max_size=3)), max_size=12))
+def test_reasoning_and_text_are_told_apart_in_any_order(said: list[tuple[str, str]]) -> None:
+    """Each is what was said of it since the last reset."""
+    fold, at_once = Fold(), Fold()
+    events = [(kind, Delta(text).encoded() if kind != "reset" else Reset(2, text).encoded()) for kind, text in said]
+    for seq, (kind, data) in enumerate(events, start=1):
+        fold.apply(Event(EventId(1, 1, seq), kind, data))
+    at_once.apply_all(1, events)
+    assert fold.messages() == at_once.messages()
+    last = max((at + 1 for at, (kind, _) in enumerate(said) if kind == "reset"), default=0)
+    for answer in fold.messages():
+        assert answer.text == "".join(text for kind, text in said[last:] if kind == "delta")
+        assert (answer.reasoning or "") == "".join(text for kind, text in said[last:] if kind == "reasoning")
+        assert (answer.reasoning is not msgspec.UNSET) == any(kind == "reasoning" for kind, _ in said[last:])

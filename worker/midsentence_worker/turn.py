@@ -100,7 +100,10 @@ class Turn:
                 return await self._streamed(asked, said, self._claim.mark)
             if self._takeover == "continue" and said:
                 self.writer.add(start)
-                return await self._streamed([*asked, Message("assistant", said)], said)
+                # What was thought stands in the log, and the text that followed from it; a server that thinks again
+                # before it goes on would say the same twice.
+                thought = has_reasoning(fold.messages(), self._claim.lease.turn)
+                return await self._streamed([*asked, Message("assistant", said)], said, thought=thought)
         except CannotResumeError as error:
             _logger.warning("takeover_refused", session=self._claim.lease.session_id, error=str(error))
         if self._claim.seq > 0:
@@ -130,10 +133,12 @@ class Turn:
             return "restart"
         return self._model.takeover if self._settings.takeover == "auto" else self._settings.takeover
 
-    async def _streamed(self, asked: Sequence[Message], said: str = "", mark: str = "") -> End:
+    async def _streamed(
+        self, asked: Sequence[Message], said: str = "", mark: str = "", *, thought: bool = False
+    ) -> End:
         """Write what the model says after what was `said` until it ends or is stopped, and return how it ended."""
         answer = Answer(said, mark)
-        relaying = asyncio.create_task(self._relayed(asked, answer))
+        relaying = asyncio.create_task(self._relayed(asked, answer, thought=thought))
         try:
             await asyncio.wait({relaying, self.writer.stopped}, return_when=asyncio.FIRST_COMPLETED)
             if relaying.done():
@@ -154,7 +159,7 @@ class Turn:
             await _cancelled(relaying)
         return End("error", answer.estimated_usage(asked), failure)
 
-    async def _relayed(self, asked: Sequence[Message], answer: "Answer") -> End:
+    async def _relayed(self, asked: Sequence[Message], answer: "Answer", *, thought: bool) -> End:
         async with contextlib.aclosing(self._model.stream(asked, answer.mark)) as stream:
             async for piece in stream:
                 match piece:
@@ -162,7 +167,8 @@ class Turn:
                         answer.pieces.append(text)
                         self.writer.add(Delta(text))
                     case pieces.Reasoning(text):
-                        self.writer.add(Reasoning(text))
+                        if not thought:
+                            self.writer.add(Reasoning(text))
                     case Mark(value):
                         answer.mark = value
                         self.writer.reached(value)
@@ -195,6 +201,10 @@ class Answer:
 def partial(entries: Sequence[Entry], turn: int) -> str:
     """Find what an unfinished attempt said."""
     return next((entry.text for entry in entries if entry.turn == turn and entry.role == "assistant"), "")
+
+
+def has_reasoning(entries: Sequence[Entry], turn: int) -> bool:
+    return any(entry.turn == turn and bool(entry.reasoning) for entry in entries)
 
 
 def conversation(entries: Sequence[Entry], turn: int) -> list[Message]:

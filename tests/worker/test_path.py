@@ -1,4 +1,4 @@
-"""What the model is sent of a conversation that has branches."""
+"""What the model is sent of a conversation: its own path of the branches, and what was said on it."""
 
 from typing import Any
 
@@ -39,6 +39,20 @@ def test_the_model_is_sent_the_path_from_the_root_and_no_other_branch(stack: Sta
     assert asked(stack) == ["A", "a.", "D", "d.", "E"]
     say(visitor, session_id, "a", parent=0)
     assert asked(stack) == ["A"]
+
+
+def test_what_the_model_thought_is_not_sent_back_to_it(stack: Stack, visitor: Visitor) -> None:
+    """4.7: of an answer, its text; one that was thought and never written is left out."""
+    stack.upstream.answers += [
+        Answer(tokens=["a."], reasoning=["Hm. "]),
+        Answer(tokens=[], reasoning=["Hm, hm. "]),
+        Answer(tokens=["c."]),
+    ]
+    session_id = visitor.start("a")
+    visitor.read(session_id)
+    say(visitor, session_id, "b")
+    say(visitor, session_id, "c")
+    assert asked(stack) == ["A", "a.", "B", "C"]
 
 
 def test_a_message_that_waited_is_sent_with_the_path_that_it_names(stack: Stack, visitor: Visitor) -> None:

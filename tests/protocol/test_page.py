@@ -1,0 +1,29 @@
+"""The page as it was built and is served; what it does is in tests/browser."""
+
+import re
+
+from tests.support.client import Visitor
+
+
+def test_all_that_the_page_names_is_served_under_its_own_address_and_kept(nobody: Visitor) -> None:
+    page = nobody.http.get("/")
+    assert (page.status_code, page.headers["cache-control"]) == (200, "no-cache")
+    named = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    hashed = [path for path in named if re.fullmatch(r"/page/assets/[\w.-]+-[\w-]{8}\.(js|css)", path)]
+    assert hashed
+    for path in named:
+        response = nobody.http.get(path)
+        assert response.status_code == 200, path
+        assert ("immutable" in response.headers["cache-control"]) == (path in hashed), path
+
+
+def test_the_page_arrives_compressed(nobody: Visitor) -> None:
+    (script,) = re.findall(r'<script type="module" crossorigin src="([^"]+)"', nobody.http.get("/").text)
+    whole, small = (nobody.http.get(script, headers={"Accept-Encoding": taken}) for taken in ("identity", "gzip"))
+    assert small.headers["content-encoding"] == "gzip"
+    assert int(small.headers["content-length"]) < int(whole.headers["content-length"]) / 2
+    assert small.content == whole.content
+
+
+def test_the_licences_of_what_the_page_is_made_of_are_served_with_it(nobody: Visitor) -> None:
+    assert "preact" in nobody.http.get("/page/licenses.md").text
