@@ -1,11 +1,14 @@
+import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
-// Where the server looks for the page, and at which address it serves it (server/midsentence_server/page.py).
+// Where the server looks for the page, and at which address it serves it (server/midsentence_server/page.py). The build
+// holds the one to what it finds (frontend/build.py), tests/protocol/test_page.py the other.
 const OUTPUT = '../server/midsentence_server/page';
 const BASE = '/page/';
 
 export default defineConfig({
   base: BASE,
+  plugins: [onlyWoff2()],
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   build: {
     outDir: OUTPUT,
@@ -23,3 +26,21 @@ export default defineConfig({
     environment: 'happy-dom',
   },
 });
+
+/** KaTeX's style sheet names each font three times; every browser that runs this page takes the first and smallest. */
+function onlyWoff2(): Plugin {
+  const others = /,\s*url\([^)]+\.(?:woff|ttf)\)\s*format\([^)]+\)/g;
+  return {
+    name: 'only-woff2',
+    enforce: 'pre',
+    transform: {
+      filter: { id: /\/katex\/dist\/katex[^/]*\.css$/ },
+      handler(code) {
+        const kept = code.replace(others, '');
+        // Another spelling in another version would ship a megabyte that nobody loads.
+        if (kept === code) this.error('No font was left out of the style sheet of KaTeX: mend onlyWoff2.');
+        return kept;
+      },
+    },
+  };
+}
