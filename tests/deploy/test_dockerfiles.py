@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,23 @@ def test_all_that_is_copied_exists_and_is_let_into_the_build(dockerfile: Path) -
     ]
     assert let_in == set(copied)
     assert [source for source in copied if not (ROOT / source).exists()] == []
+
+
+def test_what_was_installed_or_built_here_for_the_page_is_left_out_of_the_build() -> None:
+    """The last line that matches decides."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines.index("**/node_modules") > lines.index("!frontend")
+    assert lines.index("server/midsentence_server/page") > lines.index("!server/midsentence_server")
+
+
+@each_dockerfile
+def test_what_builds_the_page_stays_out_of_the_image(dockerfile: Path) -> None:
+    """Node is larger than all the rest, and the image has all that the virtual environment of its first stage has."""
+    build, _, image = dockerfile.read_text().rpartition("\nFROM ")
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    (removed,) = re.findall(r"pip uninstall --yes (.*)", build)
+    assert removed.split() == [re.split("[<>=]", requirement)[0] for requirement in required]
+    assert "COPY --from=build /venv /venv" in image
 
 
 def test_both_images_are_built_from_the_same_layers() -> None:

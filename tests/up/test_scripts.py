@@ -61,7 +61,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-@pytest.mark.parametrize("script", ["up", "test", "check", "topology", "chaos"])
+@pytest.mark.parametrize("script", ["up", "test", "check", "page", "topology", "chaos"])
 def test_without_a_new_enough_python_it_says_so(checkout: Checkout, script: str) -> None:
     checkout.program(checkout.path / "python3", "exit 1")
     done = checkout.run(script)
