@@ -1,9 +1,11 @@
 """The page as its reader sees it."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Route, expect
 
@@ -13,10 +15,25 @@ EVENTS: Final = "**/sessions/*/events*"
 ASKS: Final = "**/sessions"
 MESSAGES: Final = "**/sessions/*/messages"
 
+# Whether or not a connection was lost before.
+DONE: Final = re.compile(r"^Live( · Resumed at [\d:]+\s[AP]M, nothing lost)? · Done$")
+
 _WATCH = """
 addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sample }) => {
   complain(`${violatedDirective}: ${blockedURI} ${sample}`);
 });
+"""
+
+# What stood on the screen as each answer, at every change of it.
+_WITNESS = """
+globalThis.shown = {};
+new MutationObserver(() => {
+  for (const row of document.querySelectorAll('[data-row^="assistant-"]')) {
+    const texts = (shown[row.dataset.row] ??= []);
+    const text = row.querySelector('.text').textContent;
+    if (text !== texts.at(-1)?.text) texts.push({ text, at: performance.now() });
+  }
+}).observe(document, { childList: true, characterData: true, subtree: true });
 """
 
 
@@ -37,6 +54,18 @@ class Reader:
     def blank(self) -> Page:
         """A tab that has opened nothing yet, so that its requests can be tampered with from the first on."""
         return self._context.new_page()
+
+    def watch(self) -> None:
+        """Note all that the tabs opened from now on show, see `Chat.shown`."""
+        self._context.add_init_script(_WITNESS)
+
+    def before_the_page(self, script: str) -> None:
+        """Seam for faults: a script that runs in every tab opened from now on, before the page's own."""
+        self._context.add_init_script(script)
+
+    def set_offline(self, is_offline: bool) -> None:
+        """What a browser is told by its machine. It leaves an event stream that is open alone."""
+        self._context.set_offline(is_offline)
 
     @property
     def cookies(self) -> list[Any]:
@@ -63,6 +92,10 @@ class Chat:
     page: Page
 
     @property
+    def session(self) -> str:
+        return urlsplit(self.page.url).fragment
+
+    @property
     def text_box(self) -> Locator:
         return self.page.get_by_label("Message")
 
@@ -77,6 +110,13 @@ class Chat:
     def row(self, name: str) -> Locator:
         return self.page.locator(f'#conversation [data-row="{name}"]')
 
+    @property
+    def unsent(self) -> Locator:
+        return self.page.locator('#conversation [data-row^="unsent-"]')
+
+    def question(self, turn: int = 1) -> Locator:
+        return self.row(f"user-{turn}").locator(".text")
+
     def answer(self, turn: int = 1) -> Locator:
         return self.row(f"assistant-{turn}").locator(".text")
 
@@ -85,13 +125,30 @@ class Chat:
         self.text_box.press("Enter")
 
     def shows_question(self, text: str, turn: int = 1) -> None:
-        shows(self.row(f"user-{turn}").locator(".text"), text)
+        shows(self.question(turn), text)
 
     def shows_answer(self, text: str, turn: int = 1) -> None:
         shows(self.answer(turn), text)
 
+    def is_answering(self) -> None:
+        expect(self.status).to_have_text("Live · Answering…")
+
     def is_done(self) -> None:
-        expect(self.status).to_have_text("Live · Done")
+        expect(self.status).to_have_text(DONE)
+
+    def source(self, turn: int = 1) -> str:
+        """Exactly what the model wrote; what is shown is drawn from it."""
+        messages = self.page.request.get(f"/sessions/{self.session}").json()["messages"]
+        return next(one["text"] for one in messages if one["role"] == "assistant" and one["turn"] == turn)
+
+    def shown(self, turn: int = 1) -> list[str]:
+        """All that this tab showed as the answer since it was loaded, for a reader who watches."""
+        return [one["text"] for one in self.page.evaluate(f"shown['assistant-{turn}'] ?? []")]
+
+    def never_repeated_a_word(self, text: str, turn: int = 1) -> None:
+        """Nor skipped one: whatever stood there at any time is how the text begins."""
+        self.shows_answer(text, turn)
+        assert [shown for shown in self.shown(turn) if not text.startswith(shown)] == []
 
 
 def shows(element: Locator, text: str) -> None:
