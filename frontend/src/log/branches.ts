@@ -47,16 +47,17 @@ function grouped(messages: readonly Entry[]): Turn[] {
     if (known === undefined) turns.set(turn, { turn, parent, question: entry, answer: null });
     else if (entry.role === 'assistant') known.answer = entry;
   }
+  // A parent that is not here any more must not take its children along: they stand at the root.
+  for (const turn of turns.values()) if (!turns.has(turn.parent)) turn.parent = 0;
   return [...turns.values()].sort((one, other) => one.turn - other.turn);
 }
 
 function childrenOf(turns: readonly Turn[]): Map<number, Turn[]> {
-  const known = new Set(turns.map(({ turn }) => turn));
   const children = new Map<number, Turn[]>();
   for (const turn of turns) {
-    // A parent that is not here any more must not take its children along.
-    const parent = known.has(turn.parent) ? turn.parent : 0;
-    children.set(parent, [...(children.get(parent) ?? []), turn]);
+    const known = children.get(turn.parent);
+    if (known === undefined) children.set(turn.parent, [turn]);
+    else known.push(turn);
   }
   return children;
 }

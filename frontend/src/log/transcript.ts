@@ -17,6 +17,12 @@ export function markdown(title: string, steps: readonly Step[], { you, assistant
 
 /** A name that every file system takes. */
 export function fileName(title: string): string {
-  const plain = title.replace(/[\p{C}<>:"/\\|?*]+/gu, ' ').replace(/\s+/g, ' ').trim().replace(/^\.+|\.+$/g, '');
-  return `${[...plain].slice(0, 60).join('').trim() || 'midsentence'}.md`;
+  const plain = trimmed(title.replace(/[\p{C}<>:"/\\|?*]+/gu, ' ').replace(/\s+/g, ' '));
+  // Cut by code points, or half a character would stand at the end.
+  return `${trimmed([...plain].slice(0, 60).join('')) || 'midsentence'}.md`;
+}
+
+/** A dot in front hides a file, and Windows drops those, and spaces, at an end. */
+function trimmed(name: string): string {
+  return name.replace(/^[\s.]+|[\s.]+$/g, '');
 }

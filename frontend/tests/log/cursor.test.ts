@@ -1,0 +1,34 @@
+import { describe, expect, test } from 'vitest';
+
+import { parts, place } from '../../src/log/cursor';
+
+describe('a reader sees by the ids alone (docs/protocol.md 1.2)', () => {
+  test.each([
+    [null, '3.2-17', 'next'],
+    ['0.0-0', '1.0-0', 'next'],
+    ['1.0-0', '1.1-1', 'next'],
+    ['1.1-4', '1.1-5', 'next'],
+    ['1.1-4', '1.2-5', 'next'],
+    ['1.1-9', '1.1-10', 'next'],
+    ['1.2-5', '2.0-0', 'next'],
+    ['9.1-4', '10.0-0', 'next'],
+    ['1.1-4', '1.1-4', 'seen'],
+    ['1.1-4', '1.1-3', 'seen'],
+    ['2.0-0', '1.1-7', 'seen'],
+    ['10.0-0', '9.1-7', 'seen'],
+    ['1.2-5', '1.1-3', 'seen'],
+    ['1.1-4', '1.1-6', 'hole'],
+    ['1.1-4', '1.2-4', 'hole'],
+    ['1.2-4', '1.1-5', 'hole'],
+    ['1.1-4', '2.1-1', 'hole'],
+    ['1.1-4', '3.0-0', 'hole'],
+    ['1.1-4', 'nonsense', 'hole'],
+    ['1.1-4', null, 'hole'],
+  ] as const)('from %s that %s is %s', (cursor, id, expected) => {
+    expect(place(cursor, id)).toBe(expected);
+  });
+
+  test.each([['1.1'], ['1-1'], ['1.1-1 '], ['x1.1-1'], ['1.1-1.1'], ['-1.1-1'], ['']])('and takes %j for no id', (id) => {
+    expect(parts(id)).toBeNull();
+  });
+});

@@ -1,0 +1,24 @@
+// Chance that can be repeated: a failing test names its seed, and `SEED=… vitest run` plays it again.
+
+export const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
+console.info(`SEED=${SEED}`);
+
+export class Chance {
+  #state: number;
+
+  constructor(seed: number = SEED) {
+    this.#state = seed >>> 0;
+  }
+
+  /** At least 0 and below `limit`. */
+  below(limit: number): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * limit);
+  }
+
+  of<Item>(items: readonly Item[]): Item {
+    return items[this.below(items.length)]!;
+  }
+}
