@@ -157,6 +157,8 @@ function Editor({ text, onDone }: { text: string; onDone: (text: string | null) 
     if (asked.trim() !== '') onDone(asked);
   };
   const key = (event: KeyboardEvent) => {
+    // The key is the input method's own, to leave a word that is not chosen yet.
+    if (event.isComposing || event.keyCode === 229) return;
     if (event.key === 'Escape') {
       event.stopPropagation();
       onDone(null);

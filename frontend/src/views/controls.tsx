@@ -7,7 +7,7 @@ import { copy } from '../answer/clipboard';
 import { useWords } from '../words/words';
 import { Icon, type IconName } from './icons';
 
-const SAID_MS = 1_500;
+const SAID_MS = 2_500;
 
 interface IconButtonProps {
   icon: IconName;
@@ -37,7 +37,13 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
     clearTimeout(timer.current);
     timer.current = setTimeout(() => setSaid(null), SAID_MS);
   };
-  return <IconButton icon={said === 'copied' ? 'check' : 'copy'} label={said === null ? label : words[said]} onClick={() => void press()} />;
+  return (
+    <>
+      <IconButton icon={said === 'copied' ? 'check' : 'copy'} label={label} onClick={() => void press()} />
+      {/* A tick is seen; that nothing was copied has to be read. */}
+      <span class={said === 'copyFailed' ? 'said' : 'unseen'} aria-live="polite">{said !== null && words[said]}</span>
+    </>
+  );
 }
 
 interface DialogProps {
