@@ -51,8 +51,10 @@ export function eventsUrl(session: string, cursor: string | null): string {
 /** Ask, in a session or, with null, in a new one. The same key with the same body may be sent any number of times and asks once. */
 export async function ask(session: string | null, body: Ask, key: string): Promise<{ session: string; turn: number }> {
   const path = session === null ? '/sessions' : `${sessionPath(session)}/messages`;
-  const receipt = await send('POST', path, body, { 'Idempotency-Key': key });
-  return { session: String(receipt['session_id']), turn: Number(receipt['turn']) };
+  const { session_id: id, turn } = await send('POST', path, body, { 'Idempotency-Key': key });
+  // A network that wants a login answers 200 to everything: a message is not sent because something was said.
+  if (typeof id !== 'string' || typeof turn !== 'number') throw broken();
+  return { session: id, turn };
 }
 
 /** Resolves with the end that the log holds, or with null where none was observed yet. */
@@ -69,7 +71,9 @@ export async function remove(session: string): Promise<void> {
 }
 
 export async function mine(): Promise<Listed[]> {
-  return (await read(await request('/sessions')))['sessions'] as Listed[];
+  const { sessions } = await read(await request('/sessions'));
+  if (!Array.isArray(sessions)) throw broken();
+  return sessions as Listed[];
 }
 
 /** False only where the server says that there is no such session; silence and trouble prove nothing. */
@@ -116,20 +120,20 @@ async function answerTo(path: string, options: RequestInit): Promise<Response> {
 }
 
 async function read(response: Response): Promise<Reply> {
-  try {
-    return (await response.json()) as Reply;
-  } catch {
-    throw new Refusal(0, 'broken', 'The connection broke before the answer was read.');
-  }
+  const reply: unknown = await response.json().catch(() => null);
+  if (typeof reply !== 'object' || reply === null) throw broken();
+  return reply as Reply;
+}
+
+function broken(): Refusal {
+  return new Refusal(0, 'broken', 'The connection broke before the answer was read.');
 }
 
 async function refusal(response: Response): Promise<Refusal> {
   const { status } = response;
-  try {
-    const { code, message } = ((await response.json()) as { error: { code: string; message: string } }).error;
-    return new Refusal(status, String(code), String(message));
-  } catch {
-    // Not our server's own words: a proxy in front of it.
-    return new Refusal(status, 'status', `The server answered ${status}.`);
-  }
+  const body = (await response.json().catch(() => null)) as { error?: { code?: unknown; message?: unknown } } | null;
+  const { code, message } = body?.error ?? {};
+  if (typeof code === 'string' && typeof message === 'string') return new Refusal(status, code, message);
+  // Not our server's own words: a proxy in front of it.
+  return new Refusal(status, 'status', `The server answered ${status}.`);
 }

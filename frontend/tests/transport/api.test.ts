@@ -1,0 +1,163 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+
+import { Refusal, ask, eventsUrl, mayExist, mine, newKey, remove, rename, stop } from '../../src/transport/api';
+
+const fetched = vi.fn<(path: string, options: RequestInit) => Promise<Response>>();
+
+beforeEach(() => {
+  fetched.mockReset();
+  vi.stubGlobal('fetch', fetched);
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+function answers(status: number, body: string | object | null): void {
+  const text = typeof body === 'object' && body !== null ? JSON.stringify(body) : body;
+  fetched.mockImplementation(async () => new Response(text, { status }));
+}
+
+async function refused(doing: Promise<unknown>): Promise<Pick<Refusal, 'status' | 'code' | 'message' | 'isPassing'>> {
+  const error = await doing.then(() => 'it was not refused', (reason: unknown) => reason);
+  if (!(error instanceof Refusal)) throw error;
+  const { status, code, message, isPassing } = error;
+  return { status, code, message, isPassing };
+}
+
+/** What was sent, as the server would read it. */
+function sent(): { path: string; method: string; body: unknown; headers: Headers } {
+  const [path, { method = 'GET', body, headers }] = fetched.mock.lastCall!;
+  return { path, method, body: body == null ? null : JSON.parse(body as string), headers: new Headers(headers) };
+}
+
+describe('asking', () => {
+  const receipt = { session_id: 's/1', turn: 3, events_url: '/sessions/s%2F1/events' };
+
+  test('begins a session where none is named', async () => {
+    answers(202, receipt);
+    expect(await ask(null, { text: 'Well?' }, 'k1')).toStrictEqual({ session: 's/1', turn: 3 });
+    expect(sent()).toMatchObject({ path: '/sessions', method: 'POST', body: { text: 'Well?' } });
+  });
+
+  test('goes on in the one that is named, with its key and as JSON', async () => {
+    answers(202, receipt);
+    await ask('s/1', { text: 'Well?', parent: 2, on_busy: 'interrupt' }, 'k1');
+    const { path, body, headers } = sent();
+    expect({ path, body }).toStrictEqual({ path: '/sessions/s%2F1/messages', body: { text: 'Well?', parent: 2, on_busy: 'interrupt' } });
+    expect(headers.get('idempotency-key')).toBe('k1');
+    expect(headers.get('content-type')).toBe('application/json');
+  });
+
+  test.each<[string, unknown]>([
+    ['a page of somebody else', '<html>Please log in</html>'],
+    ['nothing', null],
+    ['half a document', '{"session_id": "s'],
+    ['JSON that is no receipt', { status: 'ok' }],
+    ['JSON that is no object', 'null'],
+  ])('is not believed done where the answer is %s', async (_, body) => {
+    answers(202, body as string);
+    expect(await refused(ask('s', { text: 'Well?' }, 'k'))).toMatchObject({ status: 0, code: 'broken', isPassing: true });
+  });
+});
+
+describe('a refusal', () => {
+  test.each([
+    [404, 'not_found', false],
+    [422, 'idempotency_mismatch', false],
+    [429, 'queue_full', false],
+    [500, 'internal', true],
+    [503, 'store_unavailable', true],
+  ])('%i %s has the code and the words of the server', async (status, code, isPassing) => {
+    answers(status, { error: { code, message: 'Do this.' } });
+    expect(await refused(ask(null, { text: 'Well?' }, 'k'))).toStrictEqual({ status, code, message: 'Do this.', isPassing });
+  });
+
+  test.each<[string, unknown]>([
+    ['a page', '<html><h1>502 Bad Gateway</h1></html>'],
+    ['nothing', null],
+    ['JSON of its own', { error: 'bad gateway' }],
+    ['JSON without an error', { message: 'bad gateway' }],
+    ['JSON without words', { error: {} }],
+    ['a bare word', '"no"'],
+  ])('of a proxy that says %s is told by its status', async (_, body) => {
+    answers(502, body as string);
+    expect(await refused(mine())).toStrictEqual({ status: 502, code: 'status', message: 'The server answered 502.', isPassing: true });
+  });
+});
+
+describe('where no answer comes', () => {
+  test('the server cannot be reached', async () => {
+    fetched.mockRejectedValue(new TypeError('Failed to fetch'));
+    expect(await refused(stop('s'))).toMatchObject({ status: 0, code: 'unreachable', isPassing: true });
+  });
+
+  test('patience ends after 30 s', async () => {
+    const patience = new AbortController();
+    const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(patience.signal);
+    fetched.mockImplementation((_, { signal }) => new Promise((__, reject) => {
+      signal!.addEventListener('abort', () => reject(signal!.reason as Error));
+    }));
+    const stopping = refused(stop('s'));
+    expect(timeout).toHaveBeenCalledExactlyOnceWith(30_000);
+    patience.abort(new DOMException('The operation timed out.', 'TimeoutError'));
+    expect(await stopping).toMatchObject({ status: 0, code: 'slow', isPassing: true });
+  });
+
+  test('nor a whole one, it may have been obeyed', async () => {
+    fetched.mockResolvedValue(new Response(new ReadableStream({ pull: (body) => body.error(new TypeError('network error')) }), { status: 200 }));
+    expect(await refused(mine())).toMatchObject({ status: 0, code: 'broken' });
+  });
+});
+
+describe('of a session', () => {
+  test('a stop tells the end that the log holds, or that none was seen yet', async () => {
+    answers(200, { session_id: 's', turn: 1, reason: 'stopped' });
+    expect(await stop('s')).toBe('stopped');
+    expect(sent()).toMatchObject({ path: '/sessions/s/stop', method: 'POST', body: {} });
+    answers(202, { session_id: 's', turn: 1, reason: null });
+    expect(await stop('s')).toBeNull();
+  });
+
+  test('a new title is sent', async () => {
+    answers(200, { session_id: 's', title: 'Streams' });
+    await rename('s', 'Streams');
+    expect(sent()).toMatchObject({ path: '/sessions/s', method: 'PATCH', body: { title: 'Streams' } });
+  });
+
+  test('a removal is answered without a body', async () => {
+    answers(204, null);
+    await expect(remove('s')).resolves.toBeUndefined();
+    expect(sent()).toMatchObject({ path: '/sessions/s', method: 'DELETE' });
+  });
+
+  test('the list is what the server lists', async () => {
+    const listed = [{ session_id: 's', title: 'Streams', state: 'idle', turn: 1, updated: 1 }];
+    answers(200, { sessions: listed });
+    expect(await mine()).toStrictEqual(listed);
+  });
+});
+
+describe('whether a session may exist', () => {
+  test.each([[200, true], [404, false], [403, true], [500, true], [502, true], [503, true]])('after %i is %s', async (status, expected) => {
+    answers(status, { error: { code: 'x', message: 'x' } });
+    expect(await mayExist('s')).toBe(expected);
+  });
+
+  test('nobody knows while the server cannot be reached', async () => {
+    fetched.mockRejectedValue(new TypeError('Failed to fetch'));
+    expect(await mayExist('s')).toBe(true);
+  });
+});
+
+test('the address of events carries the cursor, since a reload sends no header', () => {
+  expect(eventsUrl('s/1', null)).toBe('/sessions/s%2F1/events');
+  expect(eventsUrl('s', '1.2-3')).toBe('/sessions/s/events?last_event_id=1.2-3');
+  expect(eventsUrl('s', '1&2')).toBe('/sessions/s/events?last_event_id=1%262');
+});
+
+test('no two keys are the same, and the server takes them (docs/protocol.md 2.1)', () => {
+  const keys = Array.from({ length: 1_000 }, newKey);
+  expect(new Set(keys).size).toBe(keys.length);
+  for (const key of keys) expect(key).toMatch(/^[\x21-\x7e]{1,255}$/);
+});

@@ -1,0 +1,266 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+
+import type { SessionEvent } from '../../src/log/events';
+import { type Connection, Stream } from '../../src/transport/stream';
+import { FakeEventSource } from '../support/eventSource';
+
+const ping: SessionEvent = { event: 'ping', id: null, data: {} };
+const delta: SessionEvent = { event: 'delta', id: '1.1-2', data: { text: 'word ' } };
+const state: SessionEvent = { event: 'state', id: null, data: { state: 'idle', turn: 1, queued: [], title: null, model: null } };
+
+let cursor: string | null;
+let said: Connection[];
+let heard: SessionEvent[];
+let stream: Stream;
+let status: number;
+let luck: number;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  FakeEventSource.all = [];
+  vi.stubGlobal('EventSource', FakeEventSource);
+  vi.stubGlobal('fetch', vi.fn(async () => new Response('{}', { status })));
+  vi.spyOn(Math, 'random').mockImplementation(() => luck);
+  [cursor, said, heard, status, luck] = [null, [], [], 503, 0.999];
+  stream = new Stream('s', { cursor: () => cursor, heard: (event) => heard.push(event), said: (connection) => said.push(connection) });
+  stream.open();
+});
+afterEach(() => {
+  stream.close();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+const kinds = () => said.map(({ kind }) => kind);
+/** What a refused connection asks the server is answered. */
+const asked = () => vi.advanceTimersByTimeAsync(0);
+
+describe('a stream that is well', () => {
+  test('is connecting, then live, and hands on what it hears', () => {
+    FakeEventSource.last.opens();
+    FakeEventSource.last.says(delta);
+    expect(kinds()).toStrictEqual(['connecting', 'live']);
+    expect(heard).toStrictEqual([delta]);
+  });
+
+  test('goes on from the cursor, by its address', () => {
+    expect(FakeEventSource.last.cursor).toBeNull();
+    cursor = '1.1-7';
+    stream.open();
+    expect(FakeEventSource.last.cursor).toBe('1.1-7');
+  });
+
+  test('says nothing after it was closed, and hears nothing', () => {
+    const source = FakeEventSource.last;
+    stream.close();
+    source.opens();
+    source.says(delta);
+    source.isRefused();
+    vi.advanceTimersByTime(120_000);
+    expect(kinds()).toStrictEqual(['connecting']);
+    expect(heard).toStrictEqual([]);
+    expect(FakeEventSource.all).toHaveLength(1);
+  });
+
+  test('has one source, whoever opens it again', () => {
+    stream.open();
+    stream.open();
+    expect(FakeEventSource.alive).toStrictEqual([FakeEventSource.last]);
+  });
+});
+
+describe('a connection that breaks', () => {
+  test('is left to the browser the first time, which keeps to what the server asked for', () => {
+    FakeEventSource.last.opens();
+    FakeEventSource.last.breaks();
+    vi.advanceTimersByTime(30_000);
+    expect(FakeEventSource.all).toHaveLength(1);
+    FakeEventSource.last.opens();
+    expect(kinds()).toStrictEqual(['connecting', 'live', 'reconnecting', 'live']);
+  });
+
+  test('is taken over when the way back breaks too', () => {
+    const source = FakeEventSource.last;
+    source.opens();
+    source.breaks();
+    source.breaks();
+    expect(source.readyState).toBe(FakeEventSource.CLOSED);
+    expect(kinds()).toStrictEqual(['connecting', 'live', 'reconnecting', 'waiting']);
+    vi.advanceTimersByTime(1_000);
+    expect(FakeEventSource.all).toHaveLength(2);
+  });
+
+  test('before it ever opened is taken over at once', () => {
+    FakeEventSource.last.breaks();
+    expect(said.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
+  });
+});
+
+describe('an answer other than 200', () => {
+  test('makes it ask whether there is anything to come back to, and come back', async () => {
+    FakeEventSource.last.isRefused();
+    expect(fetch).toHaveBeenCalledWith('/sessions/s', expect.anything());
+    await asked();
+    expect(said.slice(1)).toStrictEqual([{ kind: 'reconnecting' }, { kind: 'waiting', seconds: 1 }]);
+    vi.advanceTimersByTime(1_000);
+    expect(FakeEventSource.all).toHaveLength(2);
+    expect(said.at(-1)).toStrictEqual({ kind: 'reconnecting' });
+  });
+
+  test('is the end where the session is gone', async () => {
+    status = 404;
+    FakeEventSource.last.isRefused();
+    await asked();
+    expect(said.at(-1)).toStrictEqual({ kind: 'gone' });
+    stream.wake();
+    vi.advanceTimersByTime(120_000);
+    expect(FakeEventSource.all).toHaveLength(1);
+  });
+
+  test('is not the end where nobody can tell', async () => {
+    vi.mocked(fetch).mockRejectedValue(new TypeError('Failed to fetch'));
+    FakeEventSource.last.isRefused();
+    await asked();
+    expect(said.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
+  });
+
+  test('that was asked about before somebody closed or woke it is news of yesterday', async () => {
+    status = 404;
+    FakeEventSource.last.isRefused();
+    stream.wake();
+    FakeEventSource.last.opens();
+    await asked();
+    expect(said.at(-1)).toStrictEqual({ kind: 'live' });
+    FakeEventSource.last.isRefused();
+    stream.close();
+    await asked();
+    expect(kinds()).not.toContain('gone');
+  });
+});
+
+describe('a wait', () => {
+  /** The longest wait, in whole seconds, after so many failures in a row. */
+  async function refusedTimes(count: number): Promise<number> {
+    for (let time = 1; time < count; time += 1) {
+      FakeEventSource.last.isRefused();
+      await asked();
+      vi.advanceTimersByTime(30_000);
+    }
+    FakeEventSource.last.isRefused();
+    await asked();
+    const now = said.at(-1)!;
+    return now.kind === 'waiting' ? now.seconds : NaN;
+  }
+
+  test.each([[1, 1], [2, 2], [3, 4], [4, 8], [5, 16], [6, 30], [12, 30]])('after %i failures is %i s at the most', async (failures, most) => {
+    expect(await refusedTimes(failures)).toBe(most);
+  });
+
+  test('is any part of that, since all readers were cut at once', async () => {
+    luck = 0.25;
+    expect(await refusedTimes(6)).toBe(8);
+  });
+
+  test('is counted down, second by second', async () => {
+    await refusedTimes(3);
+    vi.advanceTimersByTime(3_999);
+    const seconds = said.flatMap((now) => (now.kind === 'waiting' ? [now.seconds] : [])).slice(-4);
+    expect(seconds).toStrictEqual([4, 3, 2, 1]);
+    expect(said.at(-1)).toStrictEqual({ kind: 'reconnecting' });
+  });
+
+  test('is over when the machine wakes', async () => {
+    await refusedTimes(6);
+    const before = FakeEventSource.all.length;
+    stream.wake();
+    vi.advanceTimersByTime(29_000);
+    expect(FakeEventSource.all).toHaveLength(before + 1);
+  });
+
+  test('is short again after a connection that proved good', async () => {
+    await refusedTimes(6);
+    stream.wake();
+    FakeEventSource.last.opens();
+    FakeEventSource.last.says(ping);
+    expect(await refusedTimes(1)).toBe(1);
+  });
+
+  test('is not, after one that brought only what every attach brings', async () => {
+    await refusedTimes(3);
+    stream.wake();
+    FakeEventSource.last.opens();
+    FakeEventSource.last.says({ event: 'snapshot', id: '1.1-2', data: { session_id: 's', state: 'idle', messages: [] } });
+    FakeEventSource.last.says(state);
+    expect(await refusedTimes(1)).toBe(8);
+  });
+});
+
+describe('silence', () => {
+  test('of 40 s is a dead connection, whatever the socket says', () => {
+    FakeEventSource.last.opens();
+    vi.advanceTimersByTime(40_000);
+    expect(FakeEventSource.all).toHaveLength(1);
+    vi.advanceTimersByTime(5_000);
+    expect(FakeEventSource.all).toHaveLength(2);
+    expect(FakeEventSource.alive).toHaveLength(1);
+  });
+
+  test('is broken by a ping', () => {
+    FakeEventSource.last.opens();
+    for (let quarter = 0; quarter < 8; quarter += 1) {
+      vi.advanceTimersByTime(15_000);
+      FakeEventSource.last.says(ping);
+    }
+    expect(FakeEventSource.all).toHaveLength(1);
+  });
+
+  test('is counted by the wall clock: a machine that slept comes back when it wakes', () => {
+    FakeEventSource.last.opens();
+    vi.setSystemTime(Date.now() + 3_600_000);
+    stream.wake();
+    expect(FakeEventSource.all).toHaveLength(2);
+  });
+
+  test('is not hidden by a clock that was set back', () => {
+    FakeEventSource.last.opens();
+    vi.setSystemTime(Date.now() - 3_600_000);
+    vi.advanceTimersByTime(5_000);
+    expect(FakeEventSource.all).toHaveLength(2);
+  });
+
+  test('of a connection that never opens counts too', () => {
+    vi.advanceTimersByTime(45_000);
+    expect(FakeEventSource.all).toHaveLength(2);
+  });
+});
+
+test('a wake leaves a live connection alone', () => {
+  FakeEventSource.last.opens();
+  stream.wake();
+  expect(FakeEventSource.all).toHaveLength(1);
+});
+
+describe('a reader that starts over', () => {
+  test('comes back from where it stands then', () => {
+    FakeEventSource.last.opens();
+    cursor = '1.1-7';
+    stream.startOver();
+    expect(FakeEventSource.alive).toHaveLength(0);
+    cursor = null;
+    vi.advanceTimersByTime(1_000);
+    expect(FakeEventSource.last.cursor).toBeNull();
+  });
+
+  test('again and again waits longer every time', () => {
+    const waits: number[] = [];
+    for (let time = 0; time < 4; time += 1) {
+      FakeEventSource.last.opens();
+      stream.startOver();
+      const now = said.at(-1)!;
+      if (now.kind === 'waiting') waits.push(now.seconds);
+      vi.advanceTimersByTime(30_000);
+    }
+    expect(waits).toStrictEqual([1, 2, 4, 8]);
+  });
+});
