@@ -54,7 +54,8 @@ def readers(chromium: Browser, built_page: None, stack: Stack) -> Iterator[Reade
         everybody: list[Reader] = []
 
         def somebody(same_as: Reader | None = None, **options: Any) -> Reader:
-            context = chromium.new_context(**{"base_url": stack.base_url, **options})
+            options.setdefault("base_url", stack.base_url)
+            context = chromium.new_context(**options)
             browsers.callback(context.close)
             if same_as is not None:
                 context.add_cookies(same_as.cookies)

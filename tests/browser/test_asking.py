@@ -1,33 +1,60 @@
+"""A message from the text box to the log: it is asked once, whatever becomes of its request, its tab or the network."""
+
+from collections.abc import Callable
+from typing import Final
+
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.chat import ASKS, MESSAGES, Chat, Reader, fail_posts, keys_of, lose_replies, shows, times_asked
 from tests.support.processes import Stack
 from tests.support.upstream import Answer
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.needs_chromium
+
+UNREACHABLE: Final = "Not sent. The server cannot be reached."
+NOT_KEPT: Final = "This browser does not keep it: it is lost when the tab closes."
+
+# Filled to the last character, as other pages of the same origin may have left it.
+FULL: Final = """
+for (let size = 1 << 23; size >= 1; size >>= 1) {
+  try {
+    for (let number = 0; ; number += 1) localStorage.setItem(`filler${size}.${number}`, 'x'.repeat(size));
+  } catch {}
+}
+"""
+WRITES_FAIL: Final = "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };"
+FORBIDDEN: Final = """
+for (const name of ['localStorage', 'sessionStorage']) {
+  Object.defineProperty(window, name, { get() { throw new DOMException('forbidden', 'SecurityError'); } });
+}
+"""
 
 
 def test_asks_and_watches_the_answer_type_itself(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Cold", " and", " clear", "."], gate=True)
     stack.upstream.answers.append(answer)
+    reader.watch()
     chat = reader.open()
     chat.ask("How is the night?")
     chat.shows_question("How is the night?")
-    expect(chat.status).to_have_text("Live. Answering…")
+    chat.is_answering()
     for count in range(1, 4):
         answer.release()
         chat.shows_answer("".join(answer.tokens[:count]))
     answer.release_all()
     chat.shows_answer(answer.text)
     chat.is_done()
+    assert chat.source() == answer.text
+    chat.never_repeated_a_word(answer.text)
 
 
 def test_the_model_that_answers_is_named(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("Who are you?")
     chat.is_done()
-    expect(chat.page.locator("#model")).to_contain_text("Model: ")
+    expect(chat.page.locator("#model")).to_have_text("scripted")
 
 
 def test_the_second_question_follows_the_first_answer(reader: Reader, stack: Stack) -> None:
@@ -42,48 +69,12 @@ def test_the_second_question_follows_the_first_answer(reader: Reader, stack: Sta
     assert chat.rows.count() == 4
 
 
-def test_shift_and_enter_begin_a_new_line(reader: Reader) -> None:
-    chat = reader.open()
-    chat.text_box.press_sequentially("one")
-    chat.text_box.press("Shift+Enter")
-    chat.text_box.press_sequentially("two")
-    expect(chat.text_box).to_have_value("one\ntwo")
-    chat.text_box.press("Enter")
-    chat.shows_question("one\ntwo")
-
-
 def test_blank_text_asks_nothing(reader: Reader) -> None:
     chat = reader.open()
     keys = keys_of(chat.page)
     chat.ask(" \n ")
     chat.ask("Something")
     chat.is_done()
-    assert len(keys) == 1
-
-
-def choose_by_enter(page: Page, typed: str, chosen: str) -> None:
-    """What an input method does to a page: a composition, an Enter that is not one, the word."""
-    enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 229}
-    steps: list[tuple[str, dict[str, object]]] = [
-        ("imeSetComposition", {"text": typed, "selectionStart": len(typed), "selectionEnd": len(typed)}),
-        ("dispatchKeyEvent", {"type": "rawKeyDown", **enter}),
-        ("insertText", {"text": chosen}),
-        ("dispatchKeyEvent", {"type": "keyUp", **enter}),
-    ]
-    keyboard = page.context.new_cdp_session(page)
-    for name, what in steps:
-        keyboard.send(f"Input.{name}", what)  # pyright: ignore[reportUnknownMemberType]
-
-
-def test_the_enter_that_chooses_a_word_in_an_input_method_does_not_send(reader: Reader) -> None:
-    chat = reader.open()
-    keys = keys_of(chat.page)
-    chat.text_box.focus()
-    choose_by_enter(chat.page, "ni", "你")
-    expect(chat.text_box).to_have_value("你")
-    chat.text_box.press_sequentially("好")
-    chat.text_box.press("Enter")
-    chat.shows_question("你好")
     assert len(keys) == 1
 
 
@@ -99,6 +90,22 @@ def test_a_draft_survives_a_reload_until_it_is_sent(reader: Reader) -> None:
     expect(chat.text_box).to_have_value("")
 
 
+def test_a_draft_survives_its_tab(reader: Reader) -> None:
+    chat = reader.open()
+    chat.ask("First?")
+    chat.is_done()
+    address = chat.page.url
+    chat.text_box.fill("half a thou")
+    chat.page.close()
+    expect(reader.open().text_box).to_have_value("")
+    chat = reader.open(address)
+    expect(chat.text_box).to_have_value("half a thou")
+    chat.text_box.press("Enter")
+    chat.shows_question("half a thou", turn=2)
+    chat.page.close()
+    expect(reader.open(address).text_box).to_have_value("")
+
+
 def test_drafts_of_two_conversations_do_not_mix(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("First?")
@@ -106,25 +113,28 @@ def test_drafts_of_two_conversations_do_not_mix(reader: Reader) -> None:
     chat.text_box.fill("for the first")
     chat.page.get_by_role("link", name="New chat").click()
     expect(chat.text_box).to_have_value("")
-    chat.page.go_back()
-    expect(chat.text_box).to_have_value("for the first")
+    chat.text_box.fill("for a new one")
+    for text in ("for the first", "for a new one"):
+        chat.page.go_back() if text == "for the first" else chat.page.go_forward()
+        expect(chat.text_box).to_have_value(text)
+        chat.page.reload()
+        expect(chat.text_box).to_have_value(text)
 
 
-def test_my_conversations_are_listed_and_lead_back(reader: Reader, stack: Stack) -> None:
-    stack.upstream.answers.append(Answer(tokens=["Here"]))
+def test_what_is_typed_while_a_conversation_begins_stays_in_it(reader: Reader) -> None:
+    """The new chat becomes a session under the hands of who goes on typing."""
     chat = reader.open()
-    chat.ask("Where was it?")
-    chat.shows_answer("Here")
-    address = chat.page.url
+    held = hold_posts(chat.page, ASKS)
+    chat.ask("First?")
+    wait_for(chat.page, lambda: held != [])
+    chat.text_box.press_sequentially("and then")
+    held[0].continue_()
+    chat.is_done()
+    expect(chat.text_box).to_have_value("and then")
+    chat.page.reload()
+    expect(chat.text_box).to_have_value("and then")
     chat.page.get_by_role("link", name="New chat").click()
-    expect(chat.rows).to_have_count(0)
-    chat.page.get_by_role("link", name="Where was it?").click()
-    chat.shows_answer("Here")
-    assert address == chat.page.url
-
-
-def not_sent(chat: Chat) -> None:
-    expect(chat.rows.last.locator(".note")).to_contain_text("Not sent: ")
+    expect(chat.text_box).to_have_value("")
 
 
 def test_a_message_that_could_not_be_sent_is_kept_and_sent_again_under_its_key(reader: Reader, stack: Stack) -> None:
@@ -132,10 +142,9 @@ def test_a_message_that_could_not_be_sent_is_kept_and_sent_again_under_its_key(r
     keys = keys_of(chat.page)
     fail_posts(chat.page, ASKS)
     chat.ask("Do you hear me?")
-    not_sent(chat)
+    is_not_sent(chat, "Do you hear me?", UNREACHABLE)
     chat.page.reload()
-    not_sent(chat)
-    shows(chat.rows.last.locator(".text"), "Do you hear me?")
+    is_not_sent(chat, "Do you hear me?", UNREACHABLE)
     chat.page.unroute_all()
     chat.page.get_by_role("button", name="Try again").click()
     chat.shows_question("Do you hear me?")
@@ -144,11 +153,91 @@ def test_a_message_that_could_not_be_sent_is_kept_and_sent_again_under_its_key(r
     assert [len(set(keys)), times_asked(stack, "Do you hear me?")] == [1, 1]
 
 
+@pytest.mark.parametrize("is_begun", [True, False], ids=["in a conversation", "in a new chat"])
+def test_an_unsent_message_is_sent_by_itself_when_the_network_is_back(
+    reader: Reader, stack: Stack, is_begun: bool
+) -> None:
+    chat = reader.open()
+    if is_begun:
+        chat.ask("First?")
+        chat.is_done()
+    keys = keys_of(chat.page)
+    reader.set_offline(True)
+    chat.ask("In a tunnel?")
+    is_not_sent(chat, "In a tunnel?", UNREACHABLE)
+    reader.set_offline(False)
+    chat.shows_question("In a tunnel?", turn=2 if is_begun else 1)
+    chat.is_done()
+    expect(chat.unsent).to_have_count(0)
+    assert [len(set(keys)), times_asked(stack, "In a tunnel?")] == [1, 1]
+
+
+def test_an_unsent_message_is_sent_by_itself_when_the_server_is_back(reader: Reader, stack: Stack) -> None:
+    chat = reader.open()
+    chat.ask("First?")
+    chat.is_done()
+    stack.kill_server()
+    chat.ask("Nobody there?")
+    is_not_sent(chat, "Nobody there?", UNREACHABLE)
+    stack.start_server()
+    chat.shows_question("Nobody there?", turn=2)
+    chat.is_done()
+    assert times_asked(stack, "Nobody there?") == 1
+
+
+@pytest.mark.parametrize("is_begun", [True, False], ids=["in a conversation", "in a new chat"])
+def test_what_a_closed_tab_left_unsent_is_taken_over_by_the_next(reader: Reader, stack: Stack, is_begun: bool) -> None:
+    chat = reader.open()
+    if is_begun:
+        chat.ask("First?")
+        chat.is_done()
+    address = chat.page.url
+    fail_posts(chat.page, MESSAGES if is_begun else ASKS)
+    chat.ask("Left behind?")
+    is_not_sent(chat, "Left behind?", UNREACHABLE)
+    chat.page.close()
+    heir = reader.open(address)
+    if not is_begun:
+        is_not_sent(heir, "Left behind?", UNREACHABLE)
+        heir.page.get_by_role("button", name="Try again").click()
+    heir.shows_question("Left behind?", turn=2 if is_begun else 1)
+    heir.is_done()
+    expect(heir.unsent).to_have_count(0)
+    assert times_asked(stack, "Left behind?") == 1
+
+
+def test_a_tab_that_lives_keeps_its_unsent_message_to_itself(reader: Reader, stack: Stack) -> None:
+    here = reader.open()
+    fail_posts(here.page, ASKS)
+    here.ask("Mine?")
+    is_not_sent(here, "Mine?", UNREACHABLE)
+    there = reader.open()
+    there.ask("Yours?")
+    there.is_done()
+    expect(there.rows).to_have_count(2)
+    is_not_sent(here, "Mine?", UNREACHABLE)
+    assert times_asked(stack, "Mine?") == 0
+
+
+def test_a_message_whose_tab_closed_before_the_reply_is_asked_once(reader: Reader, stack: Stack) -> None:
+    chat = reader.open()
+    held = hold_posts(chat.page, ASKS)
+    chat.ask("Gone already?")
+    wait_for(chat.page, lambda: held != [])
+    held[0].fetch()
+    chat.page.close()
+    heir = reader.open()
+    heir.shows_question("Gone already?")
+    heir.is_done()
+    expect(heir.rows).to_have_count(2)
+    assert times_asked(stack, "Gone already?") == 1
+
+
 def test_a_first_message_whose_reply_was_lost_is_not_asked_twice(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     lose_replies(chat.page, ASKS)
     chat.ask("Once?")
-    not_sent(chat)
+    is_not_sent(chat, "Once?", UNREACHABLE)
     chat.page.unroute_all()
     chat.page.get_by_role("button", name="Try again").click()
     chat.is_done()
@@ -172,17 +261,21 @@ def test_a_message_that_was_not_sent_can_be_taken_back(reader: Reader) -> None:
     chat = reader.open()
     fail_posts(chat.page, ASKS)
     chat.ask("Rather not")
-    not_sent(chat)
+    is_not_sent(chat, "Rather not", UNREACHABLE)
+    chat.text_box.fill("but this")
     chat.page.get_by_role("button", name="Take back").click()
     expect(chat.rows).to_have_count(0)
-    expect(chat.text_box).to_have_value("Rather not")
+    expect(chat.text_box).to_have_value("Rather not\nbut this")
+    chat.page.reload()
+    expect(chat.text_box).to_have_value("Rather not\nbut this")
+    expect(chat.rows).to_have_count(0)
 
 
 def test_messages_keep_their_order_behind_one_that_failed(reader: Reader) -> None:
     chat = reader.open()
     fail_posts(chat.page, ASKS)
     chat.ask("First?")
-    not_sent(chat)
+    is_not_sent(chat, "First?", UNREACHABLE)
     chat.ask("Second?")
     expect(chat.rows.last.locator(".note")).to_have_text("Not sent yet")
     chat.page.unroute_all()
@@ -191,3 +284,144 @@ def test_messages_keep_their_order_behind_one_that_failed(reader: Reader) -> Non
     chat.shows_question("Second?", turn=2)
     chat.is_done()
     expect(chat.rows).to_have_count(4)
+
+
+def test_two_tabs_that_send_at_once_are_both_asked_once_and_shown_in_both(reader: Reader, stack: Stack) -> None:
+    here = reader.open()
+    here.ask("First?")
+    here.is_done()
+    there = reader.open(here.page.url)
+    there.is_done()
+    held = [hold_posts(tab.page, MESSAGES) for tab in (here, there)]
+    here.ask("From here?")
+    there.ask("From there?")
+    wait_for(here.page, lambda: [len(posts) for posts in held] == [1, 1])
+    for posts in held:
+        posts[0].continue_()
+    for tab in (here, there):
+        expect(tab.page.locator('[data-row^="user-"]')).to_have_count(3)
+        tab.is_done()
+        expect(tab.rows).to_have_count(6)
+        expect(tab.page.locator('[data-row^="user-"] .text')).to_contain_text(["First?", "From ", "From "])
+    assert [times_asked(stack, question) for question in ("From here?", "From there?")] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "sentence"),
+    [
+        (429, "queue_full", "Too many messages wait already; send it when the answer is done."),
+        (413, "text_too_long", "It is too long; shorten it."),
+        (500, "internal", "The server failed; its log says why."),
+        (503, "store_unavailable", "The log cannot be reached right now."),
+        (503, "draining", "This server is being restarted."),
+        (401, None, "The server answered 401."),
+        (502, None, "The server answered 502."),
+    ],
+)
+def test_a_refused_message_says_why_and_keeps_its_text(
+    reader: Reader, stack: Stack, status: int, code: str | None, sentence: str
+) -> None:
+    """Our server's refusals are known by their codes; what stands before it says what it likes."""
+    chat = reader.open()
+    refuse_posts(chat.page, ASKS, status, code)
+    chat.ask("Please?")
+    is_not_sent(chat, "Please?", f"Not sent. {sentence}")
+    chat.page.unroute_all()
+    chat.page.get_by_role("button", name="Try again").click()
+    chat.shows_question("Please?")
+    chat.is_done()
+    assert times_asked(stack, "Please?") == 1
+
+
+def test_the_ninth_message_that_would_wait_is_not_sent_until_there_is_room(reader: Reader, stack: Stack) -> None:
+    """MIDSENTENCE_QUEUE_LIMIT is 8."""
+    answer = Answer(tokens=["Slow"], gate=True)
+    stack.upstream.answers.append(answer)
+    chat = reader.open()
+    chat.ask("Running?")
+    chat.is_answering()
+    for number in range(1, 10):
+        chat.ask(f"Number {number}?")
+        expect(chat.rows).to_have_count(number + 2)
+    is_not_sent(chat, "Number 9?", "Not sent. Too many messages wait already; send it when the answer is done.")
+    answer.release_all()
+    chat.shows_question("Number 8?", turn=9)
+    chat.page.get_by_role("button", name="Try again").click()
+    chat.shows_question("Number 9?", turn=10)
+    chat.is_done()
+    assert [times_asked(stack, f"Number {number}?") for number in range(1, 10)] == [1] * 9
+
+
+def test_a_message_that_is_too_long_is_not_sent_and_can_be_shortened(reader: Reader) -> None:
+    """MIDSENTENCE_MAX_TEXT_CHARS is 100,000."""
+    chat = reader.open()
+    chat.ask("x" * 100_001)
+    is_not_sent(chat, "x" * 100_001, "Not sent. It is too long; shorten it.")
+    chat.page.get_by_role("button", name="Take back").click()
+    expect(chat.text_box).to_have_value("x" * 100_001)
+    chat.ask("x")
+    chat.shows_question("x")
+
+
+def test_a_server_that_does_not_answer_is_given_up(reader: Reader) -> None:
+    reader.before_the_page(
+        "const timeout = AbortSignal.timeout; AbortSignal.timeout = () => timeout.call(AbortSignal, 300);"
+    )
+    chat = reader.open()
+    hold_posts(chat.page, ASKS)
+    chat.ask("Anybody?")
+    is_not_sent(chat, "Anybody?", "Not sent. The server did not answer in time.")
+
+
+@pytest.mark.parametrize("script", [FULL, WRITES_FAIL, FORBIDDEN], ids=["full", "writes fail", "forbidden"])
+def test_without_storage_it_works_and_says_that_nothing_is_kept(reader: Reader, stack: Stack, script: str) -> None:
+    reader.before_the_page(script)
+    chat = reader.open()
+    chat.text_box.press_sequentially("First?")
+    expect(chat.page.get_by_text(NOT_KEPT)).to_be_visible()
+    chat.text_box.press("Enter")
+    chat.is_done()
+    fail_posts(chat.page, MESSAGES)
+    chat.ask("Second?")
+    expect(chat.unsent.locator(".note")).to_have_text([UNREACHABLE, NOT_KEPT])
+    chat.page.unroute_all()
+    chat.page.get_by_role("button", name="Try again").click()
+    chat.shows_question("Second?", turn=2)
+    chat.is_done()
+    expect(chat.page.get_by_text(NOT_KEPT)).to_have_count(0)
+    there = reader.open(chat.page.url)
+    there.shows_question("Second?", turn=2)
+    there.ask("Third?")
+    chat.shows_question("Third?", turn=3)
+    chat.is_done()
+    assert [times_asked(stack, question) for question in ("First?", "Second?", "Third?")] == [1, 1, 1]
+
+
+def is_not_sent(chat: Chat, text: str, why: str) -> None:
+    shows(chat.unsent.last.locator(".text"), text)
+    expect(chat.unsent.last.locator(".note")).to_have_text([why])
+
+
+def hold_posts(page: Page, pattern: str) -> list[Route]:
+    """Seam for faults: POSTs that leave the page and go nowhere until the test says so."""
+    held: list[Route] = []
+    page.route(pattern, lambda route: held.append(route) if route.request.method == "POST" else route.fallback())
+    return held
+
+
+def refuse_posts(page: Page, pattern: str, status: int, code: str | None) -> None:
+    """Seam for faults: a server that refuses with this code, or something before it that knows no codes."""
+    body = "<h1>No.</h1>" if code is None else f'{{"error": {{"code": "{code}", "message": "In its own words."}}}}'
+
+    def refuse(route: Route) -> None:
+        if route.request.method == "POST":
+            route.fulfill(status=status, body=body)
+        else:
+            route.fallback()
+
+    page.route(pattern, refuse)
+
+
+def wait_for(page: Page, predicate: Callable[[], bool]) -> None:
+    """Until a request came: Playwright hears of it only while it is asked something."""
+    wait_until(lambda: page.evaluate("0") == 0 and predicate(), description="the page sent a request")

@@ -75,8 +75,7 @@ class Cable:
         server.close()
         for connection in list(self._connections):
             connection.reset()
-        while self._connections:
-            await asyncio.sleep(0.01)
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_cut:

@@ -5,7 +5,7 @@ import { shared, tab } from './storage';
 
 export interface Drafts {
   of(session: string | null): string;
-  /** False where nothing could be kept. */
+  /** False where it would not outlive this tab. */
   keep(session: string | null, text: string): boolean;
 }
 
@@ -20,10 +20,11 @@ export const drafts: Drafts = {
     if (text === '') {
       // An emptied box is this tab's word too: another tab's draft must not come back into it.
       shared.forget(name);
-      return tab.remember(name, '');
+      tab.remember(name, '');
+      return true;
     }
-    const isShared = shared.remember(name, text);
-    return tab.remember(name, text) || isShared;
+    tab.remember(name, text);
+    return shared.remember(name, text);
   },
 };
 

@@ -79,7 +79,7 @@ export function Composer({ chat, session, isClosed, isRunning, isStopping, onSen
       />
       {isRunning && <IconButton class="stop" icon="stop" label={isStopping ? words.stopping : words.stop} disabled={isStopping} onClick={onStop} />}
       {(!isRunning || !isEmpty) && <IconButton class="send" type="submit" icon="send" label={words.send} disabled={isClosed || isEmpty} />}
-      {!isKept && !isEmpty && <p class="draft-note">{words.draftNotKept}</p>}
+      {!isKept && !isEmpty && <p class="draft-note">{words.notKept}</p>}
     </form>
   );
 }

@@ -68,6 +68,7 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
           <UnsentRow
             key={`unsent-${entry.key}`}
             entry={entry}
+            isKept={outbox.isKept}
             onRetry={() => outbox.retry(entry.key)}
             onTakeBack={() => onTakeBack(outbox.takeBack(entry.key))}
           />
@@ -101,11 +102,12 @@ function QueuedRow({ waiting }: { waiting: Queued }) {
 
 interface UnsentRowProps {
   entry: Unsent;
+  isKept: boolean;
   onRetry: () => void;
   onTakeBack: () => void;
 }
 
-function UnsentRow({ entry, onRetry, onTakeBack }: UnsentRowProps) {
+function UnsentRow({ entry, isKept, onRetry, onTakeBack }: UnsentRowProps) {
   const words = useWords();
   const { state, why, text, key } = entry;
   const isFailed = state === 'failed';
@@ -114,6 +116,7 @@ function UnsentRow({ entry, onRetry, onTakeBack }: UnsentRowProps) {
       <h2 class="who">{words.you}</h2>
       <div class="text" dir="auto">{text}</div>
       <p class={`note${isFailed ? ' bad' : ''}`}>{isFailed ? words.notSent(why === null ? '' : reason(words, why)) : words.unsent[state]}</p>
+      {isFailed && !isKept && <p class="note bad">{words.notKept}</p>}
       {isFailed && (
         <p class="actions shown">
           <button type="button" onClick={onRetry}>{words.tryAgain}</button>

@@ -45,7 +45,7 @@ export const en = {
   send: 'Send',
   stop: 'Stop',
   stopping: 'Stopping…',
-  draftNotKept: 'This browser keeps nothing for this page: what you type is lost if the tab closes.',
+  notKept: 'This browser does not keep it: it is lost when the tab closes.',
 
   copy: 'Copy',
   copied: 'Copied',

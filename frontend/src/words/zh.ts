@@ -47,7 +47,7 @@ export const zh: Words = {
   send: '发送',
   stop: '停止',
   stopping: '正在停止…',
-  draftNotKept: '浏览器不允许本页保存数据：关闭标签页后，未发送的文字会丢失。',
+  notKept: '浏览器没有保存它：关闭标签页后就会丢失。',
 
   copy: '复制',
   copied: '已复制',
