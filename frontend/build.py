@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -120,8 +121,10 @@ class PageBuildHook(BuildHookInterface[Any]):
 
 def _demand(done: subprocess.CompletedProcess[Any], otherwise: str) -> None:
     if done.returncode:
-        said: bytes = done.stdout
-        raise PageError(f"{said.decode(errors='replace').rstrip()}\n\n{otherwise}")
+        output: bytes = done.stdout
+        # It is read in a log; Vite colours what it says of a source whether it is asked not to or not.
+        said = re.sub(r"\x1b\[[\d;]*m", "", output.decode(errors="replace")).rstrip()
+        raise PageError(f"{said}\n\n{otherwise}")
 
 
 def _compress(folder: Path) -> None:

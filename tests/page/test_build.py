@@ -21,7 +21,7 @@ import { appendFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync 
 appendFileSync('../runs', `${process.argv.slice(2)} `);
 const source = readFileSync('src/main.ts', 'utf8');
 if (source.includes('broken')) {
-  console.error('src/main.ts is broken');
+  console.error('\\x1b[38;5;246msrc/main.ts\\x1b[0m is broken');
   process.exit(1);
 }
 const output = '../server/midsentence_server/page';
