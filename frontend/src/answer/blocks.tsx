@@ -8,10 +8,13 @@ import { GrowingText } from './GrowingText';
 import { withBidiMarked, withoutBidi } from './bidi';
 import type { Element, Node } from './tree';
 
-// Siblings that are compared as one.
+// Siblings that are compared, and laid out, as one.
 const GROUP = 32;
+// A paragraph is laid out as a whole at every letter that is added to it. So one that is longer than this goes on in a box of
+// its own, which costs a line's end that nobody wrote.
+const PART = 8_000;
 
-interface GroupProps { nodes: readonly Node[]; wrap?: 'div' | 'tbody' }
+interface GroupProps { nodes: readonly Node[]; wrap?: 'div' | 'tbody' | 'part' }
 
 class Group extends Component<GroupProps> {
   override shouldComponentUpdate({ nodes }: GroupProps): boolean {
@@ -20,6 +23,7 @@ class Group extends Component<GroupProps> {
   }
 
   override render({ nodes, wrap }: GroupProps) {
+    if (wrap === 'part') return <span class="part">{nodes.map(draw)}</span>;
     const inside = nodes.map((node, i) => <Block key={i} node={node} />);
     if (wrap === 'div') return <div class="blocks">{inside}</div>;
     if (wrap === 'tbody') return <tbody>{inside}</tbody>;
@@ -53,20 +57,16 @@ function draw(node: Node): ComponentChildren {
     case 'code':
       return <code dir="ltr"><GrowingText text={withBidiMarked(node.text)} /></code>;
     case 'link':
-      return <a href={node.href} target="_blank" rel="noopener noreferrer nofollow">{drawAll(node.children)}</a>;
+      return <a href={node.href} target="_blank" rel="noopener noreferrer nofollow">{node.children.map(draw)}</a>;
     case 'checkbox':
       return <input type="checkbox" disabled checked={node.checked} />;
     case 'formula':
-      return <Formula source={withoutBidi(node.source)} display={node.display} />;
+      return <Formula source={withoutBidi(node.source)} display={node.display} whole={node.whole} />;
     case 'fence':
       return <CodeBlock fence={node} />;
     case 'element':
       return drawElement(node);
   }
-}
-
-function drawAll(nodes: readonly Node[]): ComponentChildren[] {
-  return nodes.map((node, i) => <Block key={i} node={node} />);
 }
 
 function drawElement({ tag: Tag, className, start, children }: Element): ComponentChildren {
@@ -75,14 +75,41 @@ function drawElement({ tag: Tag, className, start, children }: Element): Compone
     case 'br':
       return <Tag />;
     case 'table':
-      return <div class="table"><table>{drawAll(children.slice(0, 1))}<Groups nodes={children.slice(1)} wrap="tbody" /></table></div>;
+      return <div class="table"><table>{children.slice(0, 1).map(draw)}<Groups nodes={children.slice(1)} wrap="tbody" /></table></div>;
     case 'ol':
       return <ol class={className} {...(start === undefined ? null : { start })}><Groups nodes={children} /></ol>;
     case 'ul':
       return <ul class={className}><Groups nodes={children} /></ul>;
     case 'p':
-      return <p><Groups nodes={children} /></p>;
+      return <Paragraph nodes={children} />;
+    case 'blockquote':
+    case 'li':
+      return <Tag class={className}>{children.map((node, i) => <Block key={i} node={node} />)}</Tag>;
     default:
-      return <Tag class={className}>{drawAll(children)}</Tag>;
+      return <Tag class={className}>{children.map(draw)}</Tag>;
   }
+}
+
+function Paragraph({ nodes }: { nodes: readonly Node[] }) {
+  const ends = partEnds(nodes);
+  return (
+    <p>
+      {nodes.slice(0, ends[0]).map(draw)}
+      {ends.map((end, i) => <Group key={end} nodes={nodes.slice(end, ends[i + 1])} wrap="part" />)}
+    </p>
+  );
+}
+
+/** Where the parts of a paragraph end, but for the last. */
+function partEnds(nodes: readonly Node[]): number[] {
+  const ends: number[] = [];
+  let length = 0;
+  nodes.forEach((node, i) => {
+    if (length >= PART) {
+      ends.push(i);
+      length = 0;
+    }
+    length += node.kind === 'text' || node.kind === 'code' ? node.text.length : 20;
+  });
+  return ends;
 }

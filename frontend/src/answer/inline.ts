@@ -46,7 +46,7 @@ function leaf(token: Token, linked: boolean): Node[] {
     case 'code_inline':
       return [{ kind: 'code', text: token.content }];
     case 'formula':
-      return [{ kind: 'formula', source: token.content, display: (token.meta as { display: boolean }).display }];
+      return [{ kind: 'formula', source: token.content, display: (token.meta as { display: boolean }).display, whole: true }];
     case 'image':
       return picture(token, linked);
     default:

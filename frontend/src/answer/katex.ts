@@ -3,14 +3,31 @@
 import katex from 'katex';
 import 'katex/dist/katex.min.css';
 
-/** Into the node and not into a string: the styles in the string would break the page's policy. */
+/** Sets `source` into `node`; what cannot be set stays as the model wrote it. */
 export function render(source: string, node: HTMLElement, display: boolean): void {
+  const set = document.createElement('span');
   try {
-    katex.render(source, node, {
-      displayMode: display, throwOnError: false, trust: false, strict: 'ignore', maxExpand: 200, maxSize: 20, output: 'htmlAndMathml',
-    });
+    withStylesByObject(() => katex.render(source, set, { displayMode: display, throwOnError: true, trust: false, strict: 'ignore', maxExpand: 200, maxSize: 20 }));
   } catch {
-    // A few faults are thrown all the same; a formula that cannot be set stays what the model wrote.
     node.textContent = source;
+    return;
+  }
+  node.replaceChildren(...set.childNodes);
+}
+
+/**
+ * Runs `work` with every style attribute that it sets made a style object's. A few of KaTeX's signs (`\\overbrace`, `\\boxed`)
+ * set the attribute, which the page's policy forbids, and would be drawn without their width.
+ */
+function withStylesByObject(work: () => void): void {
+  const { setAttribute } = Element.prototype;
+  Element.prototype.setAttribute = function (this: Element & Partial<ElementCSSInlineStyle>, name: string, value: string): void {
+    if (name === 'style' && this.style !== undefined) this.style.cssText = value;
+    else setAttribute.call(this, name, value);
+  };
+  try {
+    work();
+  } finally {
+    Element.prototype.setAttribute = setAttribute;
   }
 }

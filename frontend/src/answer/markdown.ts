@@ -33,15 +33,44 @@ parser.block.ruler.before('table', 'too deep', (state: StateBlock, startLine, en
   return true;
 });
 
+// Marks in a line that long are not Markdown, and pairing them could take seconds.
+const LONGEST = 100_000;
+parser.core.ruler.before('inline', 'too long', (state) => {
+  for (const token of state.tokens) {
+    if (token.type !== 'inline' || token.content.length <= LONGEST) continue;
+    const text = new state.Token('text', '', 0);
+    text.content = token.content;
+    token.children = [text];
+    token.content = '';
+  }
+});
+
 export interface Measure {
   /** Characters that the parser was given since the page was opened; tests hold that it grows with the text and not faster. */
   characters: number;
 }
 export const measure: Measure = { characters: 0 };
 
-export function parse(source: string, context: Context): Token[] {
+/** The blocks of `source`, whose line ends are normal (normalise.ts), without what is in them. */
+export function outline(source: string, context: Context): Token[] {
   measure.characters += source.length;
-  return parser.parse(source, context);
+  const tokens: Token[] = [];
+  parser.block.parse(source, parser, context, tokens);
+  return tokens.filter((token) => token.type !== 'reference_definition');
+}
+
+/** Parses what is in the blocks of an outline, or of a part of one. */
+export function fill(tokens: Token[], context: Context): void {
+  // Of the rules that run on a whole text, those for blocks find nothing to do in an empty one.
+  const state = new parser.core.State('', parser, context);
+  state.tokens = tokens;
+  parser.core.process(state);
+}
+
+export function parse(source: string, context: Context): Token[] {
+  const tokens = outline(source, context);
+  fill(tokens, context);
+  return tokens;
 }
 
 function tagOf(token: Token): Tag {
@@ -126,7 +155,7 @@ export function treeOf(tokens: readonly Token[], source: string, growing: boolea
         open: growing && token.type === 'fence' && !isClosed(token, lines),
       });
     } else if (token.type === 'formula') {
-      top.children.push({ kind: 'formula', source: token.content, display: true });
+      top.children.push({ kind: 'formula', source: token.content, display: true, whole: (token.meta as { closed: boolean }).closed });
     } else if (token.type === 'hr') {
       top.children.push({ kind: 'element', tag: 'hr', children: [] });
     }

@@ -10,6 +10,8 @@ import type { Node } from './tree';
 // A paint is followed by a rest of three times its cost, so that a slow device stays usable; never by one that a reader sees.
 const REST = 3;
 const LONGEST_REST = 150;
+// How much of a frame the last parse takes.
+const SLICE = 12;
 
 export class Painter {
   /** What is to be seen. */
@@ -19,6 +21,7 @@ export class Painter {
   private text = '';
   private open = true;
   private finished = false;
+  private ending: ReturnType<Settling['finishing']> | null = null;
   private frame = 0;
   private last = 0;
   private rest = 0;
@@ -43,7 +46,7 @@ export class Painter {
       // A takeover began anew, or a snapshot told otherwise: nothing of what was parsed holds.
       this.settling = new Settling();
       this.pace = new Pace(0);
-      this.finished = false;
+      this.ending = null;
       this.showAll();
       this.onNodes(this.nodes);
       return;
@@ -68,16 +71,26 @@ export class Painter {
 
   private showAll(): void {
     this.pace.show(this.text.length);
-    this.compute(this.text.length);
+    this.nodes = this.open ? this.settling.grow(withoutHalf(this.text)) : this.settling.finish(this.text);
+    this.finished = !this.open;
   }
 
-  private compute(length: number): void {
+  /** False while the last parse is under way. */
+  private compute(length: number): boolean {
     this.pace.show(length);
-    if (length >= this.text.length && !this.open) {
-      this.finished = true;
-      this.nodes = this.settling.finish(this.text);
-    } else {
+    if (length < this.text.length || this.open) {
       this.nodes = this.settling.grow(withoutHalf(this.text.slice(0, length)));
+      return true;
+    }
+    const until = performance.now() + SLICE;
+    this.ending ??= this.settling.finishing(this.text);
+    for (let step = this.ending.next(); ; step = this.ending.next()) {
+      if (step.done === true) {
+        this.nodes = step.value;
+        this.finished = true;
+        return true;
+      }
+      if (performance.now() >= until) return false;
     }
   }
 
@@ -95,7 +108,10 @@ export class Painter {
     const began = performance.now();
     this.last = now;
     const goal = this.pace.next(now, Math.max(16, this.rest) + 16);
-    this.compute(cutAt(this.text, this.pace.shown, goal));
+    if (!this.compute(cutAt(this.text, this.pace.shown, goal))) {
+      this.schedule();
+      return;
+    }
     this.onNodes(this.nodes);
     // What a paint costs is known when the browser has laid it out and drawn it: a message is delivered after that.
     const { port1, port2 } = new MessageChannel();

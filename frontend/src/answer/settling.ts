@@ -7,15 +7,20 @@
 import type { Token } from 'markdown-it';
 
 import { OpenFence } from './openFence';
+import { cutAt } from './graphemes';
 import { heal } from './heal';
-import { isClosed, parse, treeOf, type Context } from './markdown';
-import { reuseAll, type Element, type Node } from './tree';
+import { fill, isClosed, outline, parse, treeOf, type Context } from './markdown';
+import { reuse, reuseAll, type Element, type Node } from './tree';
 
 // A tail shorter than this is not worth a parse that asks what of it is settled.
 const WORTH = 400;
 // A paragraph is cut from this length on, and with a mark left open in it (`*`, `[`) from the second.
 const LONG = 1_200;
 const FORCED = 4_000;
+// And from this length on anywhere.
+const HOPELESS = 8_000;
+// How much the end parses in one step.
+const STEP = 4_000;
 // Takes the place of what stands before the tail of a cut paragraph, so that its first line is text whatever it looks like. It
 // is punctuation, so that emphasis can begin behind it as it can behind the end of a sentence.
 const ELLIPSIS = '\u2E31';
@@ -65,7 +70,29 @@ export class Settling {
 
   /** The tree of the whole text, in which link definitions count wherever they stand. */
   finish(text: string): readonly Node[] {
-    return this.show(treeOf(parse(text, { growing: false }), text, false));
+    const steps = this.finishing(text);
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+    }
+  }
+
+  /** The same in steps of a few milliseconds, between which others may have their turn. */
+  *finishing(text: string): Generator<undefined, readonly Node[], undefined> {
+    const context: Context = { growing: false };
+    const tokens = outline(text, context);
+    yield;
+    let from = 0;
+    let length = 0;
+    for (const [i, token] of tokens.entries()) {
+      length += token.content.length;
+      if (length < STEP && i < tokens.length - 1) continue;
+      fill(tokens.slice(from, i + 1), context);
+      yield;
+      from = i + 1;
+      length = 0;
+    }
+    return this.show(treeOf(tokens, text, false));
   }
 
   private show(nodes: readonly Node[]): readonly Node[] {
@@ -98,7 +125,7 @@ export class Settling {
   private settle(text: string): void {
     while (this.fence === null ? text.length - this.from >= this.due || this.mayBeFence(text) : this.fence.feed(text)) {
       if (this.fence !== null) {
-        this.settled.push(this.fence.node(text));
+        this.keep([this.fence.node(text)]);
         this.advance(this.fence.end);
         this.fence = null;
         continue;
@@ -108,6 +135,15 @@ export class Settling {
       this.due = Math.max(WORTH, Math.ceil((text.length - this.from) * 1.5));
       return;
     }
+  }
+
+  private keep(nodes: readonly Node[]): void {
+    for (const node of nodes) this.settled.push(this.asShown(node));
+  }
+
+  // What is kept is the very object that is shown: were it an equal one, every later paint would compare the two in full.
+  private asShown<T extends Node>(node: T): T {
+    return reuse(this.shown[this.settled.length], node) as T;
   }
 
   private advance(to: number): void {
@@ -132,7 +168,7 @@ export class Settling {
     const shift = this.from - this.prefix().length;
     if (spans.length > 1) {
       const tokens = withoutPrefix(raw.slice(0, last.from), this.open);
-      this.settled.push(...this.joined(tokens, source));
+      this.keep(this.joined(tokens, source));
       this.open = null;
       this.advance(shift + offsetOfLine(source, last.line));
       return true;
@@ -156,43 +192,68 @@ export class Settling {
     const starts = tokens.flatMap((token, i) => (token.type === opening && token.level === depth ? [i] : []));
     const last = starts.at(-1);
     const line = last === undefined ? undefined : tokens[last]?.map?.[kind === 'list' ? 0 : 1];
-    if (last === undefined || line === undefined || (kind === 'list' ? starts.length < 2 : starts.length < 2)) return false;
+    if (last === undefined || line === undefined || starts.length < 2) return false;
     const at = shift + offsetOfLine(source, line);
     if (at <= this.from) return false;
     const kept = kind === 'list' ? [...tokens.slice(0, last), ...tokens.slice(-1)] : tokens;
     const joined = this.joined(kept, source)[0];
     if (joined?.kind !== 'element') return false;
     const prefix = kind === 'list' ? '' : source.slice(offsetOfLine(source, tokens[0]?.map?.[0] ?? 0), offsetOfLine(source, (tokens[0]?.map?.[0] ?? 0) + 2));
-    this.open = { kind, prefix, element: joined };
+    this.open = { kind, prefix, element: this.asShown(joined) };
     this.advance(at);
     return true;
   }
 
-  /** A long paragraph is cut before its last piece of plain text, which stands in the source letter for letter. */
+  /** A long paragraph is cut before its last part, if that can be found in the source again. */
   private settleParagraph(text: string): boolean {
-    const rest = text.slice(this.from);
-    if (rest.length < LONG) return false;
-    const source = this.prefix() + rest;
-    const raw = withoutPrefix(parse(source, { growing: true, references: Object.create(this.references) as typeof this.references }), this.open);
-    if (spansOf(raw).length !== 1 || raw[0]?.type !== 'paragraph_open') return false;
-    const paragraph = treeOf(raw, source, true)[0];
-    if (paragraph?.kind !== 'element') return false;
-    const children = paragraph.children;
-    let kept = children.length;
-    let at = rest.length;
-    for (const last = children.at(kept - 1); last?.kind === 'text' && kept === children.length; kept -= 1) {
-      if (!rest.endsWith(last.text)) return false;
-      at -= last.text.length;
+    const rest = text.slice(this.from).trimEnd();
+    if (rest.length < LONG || (this.open !== null && this.open.kind !== 'paragraph')) return false;
+    const children = this.paragraph(rest);
+    const last = children?.at(-1);
+    if (children === null || last === undefined) return false;
+    const source = sourcesOf(last).find((one) => rest.endsWith(one));
+    if (source !== undefined && (rest.length >= FORCED || !children.some(isMarked))) {
+      return this.cutParagraph(children.slice(0, -1), rest.length - source.length);
     }
-    if (kept === children.length || kept === 0 || at < LONG / 2) return false;
-    const marked = children.slice(0, kept).some((node) => node.kind === 'text' && /[*_~`[$\\<]/.test(node.text));
-    if (marked && rest.length < FORCED) return false;
-    const element = this.open?.kind === 'paragraph' ? joinedElement(this.open, { ...paragraph, children: children.slice(0, kept) }) : { ...paragraph, children: children.slice(0, kept) };
-    if (this.open !== null && this.open.kind !== 'paragraph') return false;
-    this.open = { kind: 'paragraph', prefix: ELLIPSIS, element };
+    if (rest.length < HOPELESS) return false;
+    // Nothing in it can be found again (`&amp;`, ten thousand times): it is cut anyhow, and the end puts it right.
+    const at = cutAt(rest, 0, rest.length - WORTH);
+    const part = this.paragraph(rest.slice(0, at));
+    return part !== null && this.cutParagraph(part, at);
+  }
+
+  /** What is in `rest` if it is one paragraph and nothing else. */
+  private paragraph(rest: string): readonly Node[] | null {
+    const source = this.prefix() + rest;
+    const context: Context = { growing: true, references: Object.create(this.references) as typeof this.references };
+    const tree = treeOf(withoutPrefix(parse(source, context), this.open), source, true);
+    const only = tree[0];
+    return tree.length === 1 && only?.kind === 'element' && only.tag === 'p' ? only.children : null;
+  }
+
+  private cutParagraph(children: readonly Node[], at: number): boolean {
+    if (at < LONG / 2) return false;
+    const element: Element = { kind: 'element', tag: 'p', children };
+    this.open = { kind: 'paragraph', prefix: ELLIPSIS, element: this.asShown(this.open === null ? element : joinedElement(this.open, element)) };
     this.advance(this.from + at);
     return true;
   }
+}
+
+/** How `node` may have been written, where that can be told. */
+function sourcesOf(node: Node): string[] {
+  const only = node.kind === 'element' || node.kind === 'link' ? node.children[0] : undefined;
+  const inner = only?.kind === 'text' ? only.text : '';
+  if (node.kind === 'text') return [node.text];
+  if (node.kind === 'code') return [`\`${node.text}\``];
+  if (inner === '') return [];
+  if (node.kind === 'link') return [`[${inner}](${node.href})`, inner];
+  return node.kind === 'element' && node.tag === 'strong' ? [`**${inner}**`] : [`*${inner}*`];
+}
+
+/** Whether a mark stands in a text that a later one may pair with. */
+function isMarked(node: Node): boolean {
+  return node.kind === 'text' && /[*_~`[$\\<]/.test(node.text);
 }
 
 function joinedElement(open: Open, next: Element): Element {

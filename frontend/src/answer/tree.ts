@@ -15,7 +15,13 @@ export interface Element {
 export interface Link { readonly kind: 'link'; readonly href: string; readonly children: readonly Node[] }
 export interface CodeSpan { readonly kind: 'code'; readonly text: string }
 export interface Checkbox { readonly kind: 'checkbox'; readonly checked: boolean }
-export interface Formula { readonly kind: 'formula'; readonly source: string; readonly display: boolean }
+export interface Formula {
+  readonly kind: 'formula';
+  readonly source: string;
+  readonly display: boolean;
+  /** Its closing mark has come. */
+  readonly whole: boolean;
+}
 export interface Fence {
   readonly kind: 'fence';
   readonly language: string;
@@ -42,7 +48,7 @@ function alike(old: Node, next: Node): boolean {
     case 'checkbox':
       return old.kind === 'checkbox' && old.checked === next.checked;
     case 'formula':
-      return old.kind === 'formula' && old.source === next.source && old.display === next.display;
+      return old.kind === 'formula' && old.source === next.source && old.display === next.display && old.whole === next.whole;
     case 'fence':
       return old.kind === 'fence' && old.language === next.language && old.open === next.open
         && old.chunks.length === next.chunks.length && next.chunks.every((chunk, i) => chunk === old.chunks[i]);

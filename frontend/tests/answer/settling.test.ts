@@ -1,0 +1,71 @@
+import { describe, expect, test } from 'vitest';
+
+import { measure } from '../../src/answer/markdown';
+import { normalise } from '../../src/answer/normalise';
+import { Settling } from '../../src/answer/settling';
+import type { Node } from '../../src/answer/tree';
+import { chance, CORPUS, cuts, fence, list, mixed, paragraph, table } from './corpus';
+
+const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
+console.info(`SEED=${SEED}`);
+
+/** The tree with neighbouring texts as one: how text is cut into nodes is nobody's business. */
+function plain(nodes: readonly Node[]): unknown[] {
+  const out: unknown[] = [];
+  for (const node of nodes) {
+    const last = out.at(-1) as { text?: string; kind?: string } | undefined;
+    if (node.kind === 'text' && last?.kind === 'text') out[out.length - 1] = { kind: 'text', text: `${last.text}${node.text}` };
+    else if (node.kind === 'element' || node.kind === 'link') out.push({ ...node, children: plain(node.children) });
+    else if (node.kind === 'fence') out.push({ ...node, chunks: node.chunks.join(''), open: false });
+    else out.push(node);
+  }
+  return out;
+}
+
+describe('a text that was streamed in chunks of any size', () => {
+  for (const [name, text] of Object.entries(CORPUS)) {
+    test(`${name} ends as the same text parsed whole`, () => {
+      for (const longest of [3, 40, 700]) {
+        const settling = new Settling();
+        const random = chance(SEED + longest);
+        for (const at of cuts(text, random, longest)) settling.grow(normalise(text.slice(0, at)));
+        const whole = normalise(text);
+        expect(plain(settling.finish(whole)), `SEED=${SEED}`).toEqual(plain(new Settling().finish(whole)));
+      }
+    });
+  }
+
+  // Definitions that come late, and marks that nothing closes, are the two things that only the end can know.
+  for (const [name, text] of Object.entries(CORPUS).filter(([key]) => !['definitions', 'unclosed', 'math'].includes(key))) {
+    test(`${name} is right even before the end`, () => {
+      for (const longest of [3, 40, 700]) {
+        const settling = new Settling();
+        const random = chance(SEED + longest);
+        let nodes: readonly Node[] = [];
+        for (const at of cuts(text, random, longest)) nodes = settling.grow(normalise(text.slice(0, at)));
+        expect(plain(nodes), `SEED=${SEED}`).toEqual(plain(new Settling().finish(normalise(text))));
+      }
+    });
+  }
+});
+
+describe('the parser is given an amount of text that grows as the text does, not faster', () => {
+  for (const [name, make] of Object.entries({ list, table, fence, paragraph, mixed })) {
+    test(name, () => {
+      const cost = (length: number): number => {
+        const text = make(length);
+        const settling = new Settling();
+        const before = measure.characters;
+        for (let at = 0; at < text.length; at += 64) settling.grow(text.slice(0, at));
+        settling.grow(text);
+        settling.finish(text);
+        return (measure.characters - before) / text.length;
+      };
+      const short = cost(20_000);
+      const long = cost(80_000);
+      console.info(name, short, long);
+      expect(long).toBeLessThan(40);
+      expect(long).toBeLessThan(short * 1.3);
+    });
+  }
+});
