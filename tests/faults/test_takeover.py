@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from midsentence import keys
-from midsentence_worker.demo import demo_answer
+from midsentence_worker.demo import demo_answer, demo_thought
 from midsentence_worker.model import Message
 from tests.conftest import running
 from tests.support.client import Transcript, Visitor
@@ -288,6 +288,28 @@ def test_the_demo_goes_on_where_it_was(stack: Stack, visitor: Visitor) -> None:
         transcript = reader.result(30)
     expected = demo_answer([Message("user", question)])
     assert (transcript.answer(), transcript.end(), resets(transcript)) == (expected, "stop", 0)
+
+
+@with_settings({"MIDSENTENCE_MODEL": "demo"})
+@pytest.mark.parametrize("dies_in", ["reasoning", "text"])
+def test_the_demo_has_thought_once_whenever_it_was_lost(stack: Stack, visitor: Visitor, dies_in: str) -> None:
+    """In the middle of a thought it begins anew and says so; later, the thought stands and the text goes on."""
+    question = "Think, and show me a table."
+    session_id = visitor.start(question)
+
+    def in_the_middle() -> bool:
+        answer = visitor.http.get(f"/sessions/{session_id}").json()["messages"][-1]
+        return answer["role"] == "assistant" and len(answer.get(dies_in, "")) > 60
+
+    wait_until(in_the_middle, description=f"the demo is in the middle of its {dies_in}")
+    with reading(visitor, session_id) as reader:
+        holder(stack, session_id).kill()
+        transcript = reader.result(30)
+    asked = [Message("user", question)]
+    answer = transcript.messages[-1]
+    assert (answer.reasoning, answer.text, answer.end) == (demo_thought(asked), demo_answer(asked), "stop")
+    assert resets(transcript) == (1 if dies_in == "reasoning" else 0)
+    assert transcript.messages == visitor.read(session_id, Transcript(session_id)).messages
 
 
 @with_settings(REATTACH)

@@ -6,8 +6,8 @@ import pytest
 
 from midsentence.settings import Settings
 from midsentence_worker.choice import model
-from midsentence_worker.demo import DemoModel, demo_answer
-from midsentence_worker.model import CannotResumeError, Finish, Message
+from midsentence_worker.demo import DemoModel, demo_answer, demo_thought
+from midsentence_worker.model import CannotResumeError, Finish, Message, Reasoning
 from midsentence_worker.openai_model import OpenAIModel
 from midsentence_worker.responses_model import ResponsesModel
 from midsentence_worker.tokens import estimated_usage
@@ -17,6 +17,10 @@ pytestmark = pytest.mark.anyio
 
 ENGLISH = [Message("user", "What is this?")]
 CHINESE = [Message("user", "这是什么？")]
+SHOW = [Message("user", "Show me a table.")]
+SHOW_IN_CHINESE = [Message("user", "给我看一个表格。")]
+THINK = [Message("user", "Please think about it.")]
+THINK_IN_CHINESE = [Message("user", "请先思考一下。")]
 
 
 class Pace:
@@ -29,7 +33,11 @@ class Pace:
         self.seconds += seconds
 
 
-@pytest.mark.parametrize("conversation", [ENGLISH, CHINESE], ids=["English", "Chinese"])
+@pytest.mark.parametrize(
+    "conversation",
+    [ENGLISH, CHINESE, SHOW, SHOW_IN_CHINESE],
+    ids=["English", "Chinese", "a showpiece", "a Chinese one"],
+)
 async def test_it_writes_at_reading_speed_in_small_pieces(conversation: list[Message]) -> None:
     pace = Pace()
     *pieces, last = await answered(DemoModel(pace), conversation)
@@ -61,6 +69,68 @@ def test_it_gives_a_page_something_to_render(conversation: list[Message]) -> Non
     answer = demo_answer(conversation)
     assert "\n\n- " in answer
     assert re.search(r"\n```sh\n.*\n```\n", answer)
+
+
+@pytest.mark.parametrize("question", ["a TABLE?", "Some code, please", "maths", "a formula", "in Markdown", "math"])
+def test_an_english_question_for_something_to_see_is_shown_one_of_each(question: str) -> None:
+    answer = demo_answer([Message("user", question)])
+    assert answer.startswith("You asked")
+    assert "Here is one of each thing" in answer
+    assert_shows_one_of_each(answer)
+
+
+@pytest.mark.parametrize("question", ["画一个表格", "写代码", "一条公式", "讲讲数学", "看看排版", "写一段code吧"])
+def test_a_chinese_question_for_something_to_see_is_shown_one_of_each(question: str) -> None:
+    answer = demo_answer([Message("user", question)])
+    assert answer.startswith("你问的是")
+    assert "每样来一个" in answer
+    assert_shows_one_of_each(answer)
+
+
+@pytest.mark.parametrize("question", ["Who is stable?", "Decode it", "aftermath", "What is this?", "这是什么？"])
+def test_any_other_question_is_answered_as_ever(question: str) -> None:
+    assert r"\(" not in demo_answer([Message("user", question)])
+
+
+def assert_shows_one_of_each(answer: str) -> None:
+    assert re.search(r"\n\n\|.+\|.+\|\n\|:--\|--:\|\n(\|.+\|.+\|\n){3}\n", answer), "a table"
+    assert re.search(r"\n\n```python\n(.*\n)+?    .*\n```\n\n", answer), "code that is indented"
+    assert answer.count("```") == 2
+    assert re.search(r"[^\n]\\\(.+?\\\)", answer), "mathematics in a line"
+    assert re.search(r"\n\n\\\[\n.+\n\\\]\n\n", answer), "mathematics in a block"
+    assert re.search(r"\n1\. .+\n   - .+(\n.+)+\n     - ", answer), "lists in a list"
+    assert re.search(r"\[[^\]]+\]\(https://[^)\s]+\)", answer), "a link"
+
+
+def test_a_showpiece_may_be_as_long_as_was_wished() -> None:
+    answer = demo_answer([Message("user", "Write 400 words with a table")])
+    assert len(answer.split()) == 400
+    assert_shows_one_of_each(answer)
+
+
+@pytest.mark.parametrize(
+    ("conversation", "begins"),
+    [
+        (THINK, "I am asked to think"),
+        (THINK_IN_CHINESE, "要我先想一想"),
+        ([Message("user", "What is the REASON?")], "I am"),
+        ([Message("user", "推理一下")], "要我"),
+    ],
+)
+async def test_it_thinks_first_where_it_is_asked_to(conversation: list[Message], begins: str) -> None:
+    pace = Pace()
+    *pieces, last = await answered(DemoModel(pace), conversation)
+    thoughts = [piece.text for piece in pieces if isinstance(piece, Reasoning)]
+    assert pieces[: len(thoughts)] == [Reasoning(text) for text in thoughts], "before anything is said"
+    assert "".join(thoughts) == demo_thought(conversation)
+    assert demo_thought(conversation).startswith(begins)
+    assert text_of(pieces) == demo_answer(conversation)
+    assert last == Finish("stop", estimated_usage(conversation, demo_thought(conversation) + text_of(pieces)))
+    assert 30 <= len(pieces) / pace.seconds <= 40
+
+
+async def test_it_thinks_of_nothing_where_nobody_asks() -> None:
+    assert not [piece for piece in await answered(DemoModel(Pace()), ENGLISH) if isinstance(piece, Reasoning)]
 
 
 @pytest.mark.parametrize(
@@ -112,13 +182,22 @@ async def test_the_demo_answers_only_where_no_model_is_named(values: dict[str, s
     await chosen.aclose()
 
 
-async def test_it_goes_on_with_what_it_said() -> None:
-    answer = demo_answer(ENGLISH)
+@pytest.mark.parametrize("conversation", [ENGLISH, SHOW, SHOW_IN_CHINESE], ids=["plain", "shown", "shown in Chinese"])
+async def test_it_goes_on_with_what_it_said(conversation: list[Message]) -> None:
+    """Wherever it was cut, in front of a line's indentation too."""
+    answer = demo_answer(conversation)
     model_that_was_lost = DemoModel(Pace())
-    for cut in (1, 50, len(answer)):
-        rest = await answered(model_that_was_lost, [*ENGLISH, Message("assistant", answer[:cut])])
+    for cut in range(len(answer) + 1):
+        rest = await answered(model_that_was_lost, [*conversation, Message("assistant", answer[:cut])])
         assert answer[:cut] + text_of(rest) == answer
     assert model_that_was_lost.takeover == "continue"
+
+
+async def test_it_thinks_no_second_time_before_it_goes_on() -> None:
+    """All of the thought is in the log where there is any text; without any, it begins with the thought again."""
+    begun = [*THINK, Message("assistant", demo_answer(THINK)[:1])]
+    assert not [piece for piece in await answered(DemoModel(Pace()), begun) if isinstance(piece, Reasoning)]
+    assert isinstance((await answered(DemoModel(Pace()), THINK))[0], Reasoning)
 
 
 async def test_it_does_not_go_on_with_what_it_would_not_have_said() -> None:

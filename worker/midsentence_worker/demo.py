@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
 
-from midsentence_worker.model import CannotResumeError, Finish, Message, Piece, Takeover, Text
+from midsentence_worker import showpiece
+from midsentence_worker.model import CannotResumeError, Finish, Message, Piece, Reasoning, Takeover, Text
 from midsentence_worker.tokens import CJK, estimated_usage
 
 WORDS_A_SECOND: Final = 35
@@ -16,8 +17,9 @@ LONGEST: Final = 5000
 _LONGEST_QUOTE: Final = 60
 
 _CHINESE: Final = re.compile("[\u3400-\u9fff]")
-# What a person counts as one: a Chinese character, or a word of anything else. White space goes with what it follows.
-_UNIT: Final = re.compile(rf"[{CJK}]\s*|[^\s{CJK}]+\s*")
+# What a person counts as one: a Chinese character, or a word of anything else. White space goes with what it follows;
+# alone it is only where an answer that is gone on with was cut in front of it.
+_UNIT: Final = re.compile(rf"[{CJK}]\s*|[^\s{CJK}]+\s*|\s+")
 _WISHED_LENGTH: Final = re.compile(r"(\d[\d,]{0,8})(?:[\s-]*(?:words?|tokens?)\b|\s*个?(?:字|词))", re.IGNORECASE)
 
 
@@ -26,6 +28,8 @@ class _Script:
     greeting: str
     rest: str
     more: tuple[str, ...]
+    showpiece: str
+    thought: str
 
 
 _ENGLISH_SCRIPT: Final = _Script(
@@ -57,6 +61,8 @@ _ENGLISH_SCRIPT: Final = _Script(
         "A message that you send while I am writing waits, and is answered next.",
         "Sending the same message twice with the same key asks me once.",
     ),
+    showpiece=showpiece.ENGLISH,
+    thought=showpiece.ENGLISH_THOUGHT,
 )
 
 _CHINESE_SCRIPT: Final = _Script(
@@ -83,6 +89,8 @@ _CHINESE_SCRIPT: Final = _Script(
         "我写字的时候你再发来的消息会排队等候，接着就轮到它。",
         "同一条消息带着同一个键发两次，也只会问我一次。",
     ),
+    showpiece=showpiece.CHINESE,
+    thought=showpiece.CHINESE_THOUGHT,
 )
 
 
@@ -101,13 +109,17 @@ class DemoModel:
         said = ""
         if messages and messages[-1].role == "assistant":
             *messages, (_, said) = messages
-        answer = demo_answer(messages)
+        thought, answer = demo_thought(messages), demo_answer(messages)
         if not answer.startswith(said):
             raise CannotResumeError("the demo would have said something else")
+        # Where there is text, all of the thought is there: it came before.
+        for unit in _UNIT.findall("" if said else thought):
+            await self._pace(_seconds(unit))
+            yield Reasoning(unit)
         for unit in _UNIT.findall(answer[len(said) :]):
-            await self._pace(1 / (CHARACTERS_A_SECOND if re.match(f"[{CJK}]", unit) else WORDS_A_SECOND))
+            await self._pace(_seconds(unit))
             yield Text(unit)
-        yield Finish("stop", estimated_usage(messages, answer))
+        yield Finish("stop", estimated_usage(messages, thought + answer))
 
     async def cancel(self, mark: str) -> None:
         del mark  # nothing runs in a background
@@ -116,18 +128,42 @@ class DemoModel:
         pass
 
 
+def demo_thought(messages: Sequence[Message]) -> str:
+    """What comes before the answer where the question speaks of thinking, always in the same words."""
+    question = _question(messages)
+    return _script(question).thought if showpiece.wants_thinking(question) else ""
+
+
 def demo_answer(messages: Sequence[Message]) -> str:
-    """Answer a conversation, always in the same words; as long as the question wishes ("200 words", "500 字")."""
-    question = next((message.text for message in reversed(messages) if message.role == "user"), "")
-    chinese = _CHINESE.search(question) is not None
-    script = _CHINESE_SCRIPT if chinese else _ENGLISH_SCRIPT
+    """Answer a conversation, always in the same words; as long as the question wishes ("200 words", "500 字").
+
+    Where it asks for a table, code or formulas, they are what is answered.
+    """
+    question = _question(messages)
+    script = _script(question)
+    chinese = script is _CHINESE_SCRIPT
     seen = sum(message.role != "system" for message in messages)
     count = f" {seen} 条消息" if chinese else f"{seen} message{'' if seen == 1 else 's'}"
     greeting = script.greeting.format(question=_quoted(question), count=count)
+    whole = (
+        f"{greeting.rstrip()}\n\n{script.showpiece}" if showpiece.wants_showing(question) else greeting + script.rest
+    )
     wish = _WISHED_LENGTH.search(question)
     if wish is None:
-        return greeting + script.rest
-    return _of_length(greeting, script, max(1, min(int(wish[1].replace(",", "")), LONGEST)))
+        return whole
+    return _of_length(greeting, whole, script.more, max(1, min(int(wish[1].replace(",", "")), LONGEST)))
+
+
+def _question(messages: Sequence[Message]) -> str:
+    return next((message.text for message in reversed(messages) if message.role == "user"), "")
+
+
+def _script(question: str) -> _Script:
+    return _CHINESE_SCRIPT if _CHINESE.search(question) else _ENGLISH_SCRIPT
+
+
+def _seconds(unit: str) -> float:
+    return 1 / (CHARACTERS_A_SECOND if re.match(f"[{CJK}]", unit) else WORDS_A_SECOND)
 
 
 def _quoted(question: str) -> str:
@@ -135,11 +171,10 @@ def _quoted(question: str) -> str:
     return line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 1] + "…"
 
 
-def _of_length(greeting: str, script: _Script, length: int) -> str:
-    whole = greeting + script.rest
+def _of_length(greeting: str, whole: str, more: Sequence[str], length: int) -> str:
     # Cut before the code would leave it open to the end of the page.
     text = whole if _count(whole) <= length else greeting
-    size, numbered = _count(text), enumerate(cycle(script.more), start=1)
+    size, numbered = _count(text), enumerate(cycle(more), start=1)
     parts = [text.rstrip()]
     while size < length:
         number, sentence = next(numbered)
