@@ -61,7 +61,6 @@ export class Chat {
 
   seen(): void {
     this.#line?.seen();
-    this.#line?.wake();
   }
 
   get steps(): Step[] {
@@ -135,7 +134,10 @@ export class Chat {
     this.#isAttached = kind === 'live';
     if (kind === 'reconnecting' || kind === 'waiting') this.#isBroken = true;
     if (kind === 'live') this.#isBack();
-    if (kind === 'gone') this.#outbox.beginAgain(session);
+    if (kind === 'gone') {
+      this.#outbox.beginAgain(session);
+      this.#listener.listed();
+    }
     this.#listener.changed();
   }
 
@@ -155,6 +157,10 @@ export class Chat {
   #heard(session: string, event: SessionEvent): void {
     if (event.event === 'ping') return;
     if (event.event !== 'state' && event.event !== 'snapshot') {
+      // A tab that joins in mid-answer hears pieces before it was told what they are pieces of; whoever tells it knows them.
+      if (this.conversation.cursor === null) return;
+      // Whoever has no conversation yet is given a whole one; what is relayed before that is for others.
+      if (this.conversation.cursor === null) return;
       const where = place(this.conversation.cursor, event.id);
       if (where === 'seen') return;
       if (where === 'hole') {

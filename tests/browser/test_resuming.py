@@ -1,31 +1,87 @@
+"""An answer that goes on where it was, whatever was cut, closed, killed or frozen: no word twice, none missing."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Request, Route, expect
+from playwright.sync_api import CDPSession, Page, Request, Route, expect
 
-from tests.browser.chat import ASKS, EVENTS, MESSAGES, Chat, Reader, keys_of, shows, stream_of, take_back
+from tests.browser.chat import (
+    ASKS,
+    DONE,
+    EVENTS,
+    MESSAGES,
+    Chat,
+    Reader,
+    Readers,
+    keys_of,
+    shows,
+    stream_of,
+    take_back,
+)
+from tests.conftest import running
+from tests.support.cables import Cable
 from tests.support.processes import Stack
-from tests.support.upstream import Answer
+from tests.support.upstream import Answer, Upstream
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.needs_chromium
 
-ADDRESS = "/#0aScriptedScriptedScript00"
+SESSION: Final = "0aScriptedScriptedScript00"
+ADDRESS: Final = f"/#{SESSION}"
+WORDS: Final = ["one ", "two ", "two ", "three ", "four ", "断线 ", "👩‍👩‍👧‍👦 ", "eight"]
+RESUMED: Final = re.compile(r"^Live · Resumed at \d{1,2}:\d\d:\d\d\s[AP]M, nothing lost · (Answering…|Done)$")
+
+# The wait before the next try is random up to a ceiling that doubles; here it always is the ceiling.
+LONGEST_WAITS: Final = "Math.random = () => 1;"
+# Longer than any test has.
+ENDLESS_WAITS: Final = "Math.random = () => 1000;"
+BACK_ONLINE: Final = "addEventListener('online', () => { globalThis.backAt = performance.now(); });"
+HIDE: Final = """(state) => {
+  Object.defineProperty(document, 'visibilityState', { get: () => state, configurable: true });
+  Object.defineProperty(document, 'hidden', { get: () => state === 'hidden', configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Two servers, of which a test may kill the first."""
+    with Upstream() as upstream:
+        yield from running(Stack(tmp_path_factory.mktemp("stack"), upstream, servers=2))
+
+
+@pytest.fixture
+def cable(stack: Stack) -> Iterator[Cable]:
+    with Cable(stack.servers[0].port) as cable:
+        yield cable
+
+
+@pytest.fixture
+def wired(readers: Readers, cable: Cable) -> Reader:
+    """Somebody whose network is the cable, and who watches what the page shows."""
+    reader = readers(base_url=cable.url)
+    reader.watch()
+    return reader
 
 
 def test_an_answer_grows_on_across_reloads_and_never_repeats_a_word(reader: Reader, stack: Stack) -> None:
-    answer = Answer(tokens=["one ", "two ", "two ", "three ", "four ", "断线 ", "👩‍👩‍👧‍👦 ", "eight"], gate=True)
-    stack.upstream.answers.append(answer)
+    answer = scripted(stack)
+    reader.watch()
     chat = reader.open()
     chat.ask("Count")
     for count in (2, 4, 6):
         answer.release(2)
-        chat.shows_answer("".join(answer.tokens[:count]))
+        chat.shows_answer(shown(count))
+        chat.never_repeated_a_word(shown(count))
         chat.page.reload()
-        chat.shows_answer("".join(answer.tokens[:count]))
-        expect(chat.status).to_have_text("Live. Answering…")
-    answer.release_all()
-    chat.shows_answer(answer.text)
-    chat.is_done()
+        chat.shows_answer(shown(count))
+        chat.is_answering()
+        assert chat.shown() == [shown(count)], "what was there is typed again"
+    finishes(chat, answer)
 
 
 def test_a_second_tab_sees_both_sides(reader: Reader, stack: Stack) -> None:
@@ -40,7 +96,7 @@ def test_a_second_tab_sees_both_sides(reader: Reader, stack: Stack) -> None:
     there.shows_answer("Both")
     there.ask("From the second tab")
     for tab in (here, there):
-        expect(tab.rows.last.locator(".note")).to_have_text("Waiting for its turn")
+        expect(tab.rows.last.locator(".note")).to_have_text("Waits for its turn")
         shows(tab.rows.last.locator(".text"), "From the second tab")
         expect(tab.rows).to_have_count(3)
     first.release_all()
@@ -53,129 +109,58 @@ def test_a_second_tab_sees_both_sides(reader: Reader, stack: Stack) -> None:
         expect(tab.rows).to_have_count(4)
 
 
-def test_it_goes_on_after_the_server_was_killed_in_mid_answer(reader: Reader, stack: Stack) -> None:
-    answer = Answer(tokens=["before ", "while ", "nobody ", "served ", "after"], gate=True)
+def test_another_device_sees_the_same_answer_grow(reader: Reader, readers: Readers, stack: Stack) -> None:
+    answer = scripted(stack)
+    reader.watch()
+    here = reader.open()
+    here.ask("Count")
+    answer.release(2)
+    here.shows_answer(shown(2))
+    device = readers(same_as=reader)
+    device.watch()
+    there = device.open(f"/#{here.session}")
+    there.shows_answer(shown(2))
+    for count in (3, 4, 5):
+        answer.release()
+        for chat in (here, there):
+            chat.shows_answer(shown(count))
+    finishes(here, answer)
+    finishes(there, answer)
+
+
+def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(wired: Reader, stack: Stack, cable: Cable) -> None:
+    """A browser gives a host six connections. Tabs that join in mid-stream are given what was said before."""
+    answer = Answer(tokens=[f"word{number} " for number in range(400)] + ["end"], delay=0.03)
     stack.upstream.answers.append(answer)
-    chat = reader.open()
-    chat.ask("Still there?")
-    answer.release(1)
-    chat.shows_answer("before ")
-    stack.kill_server()
-    expect(chat.status).to_contain_text("Connection lost.")
-    answer.release(3)
-    stack.start_server()
-    chat.shows_answer("before while nobody served ")
-    expect(chat.status).to_have_text("Live. Answering…")
+    first = wired.open()
+    first.ask("Together?")
+    expect(first.answer()).to_contain_text("word3")
+    tabs = [first, *(wired.open(first.page.url) for _ in range(11))]
+    assert cable.streams == 1
+    for tab in tabs:
+        tab.never_repeated_a_word(answer.text)
+        tab.is_done()
+    tabs[7].ask("And one more?")
+    for tab in tabs:
+        tab.shows_question("And one more?", turn=2)
+    assert [cable.streams, cable.streams_opened] == [1, 1]
+
+
+def scripted(stack: Stack) -> Answer:
+    answer = Answer(tokens=WORDS, gate=True)
+    stack.upstream.answers.append(answer)
+    return answer
+
+
+def shown(count: int) -> str:
+    """That many words, as they are seen: white space at the end of a paragraph is not."""
+    return "".join(WORDS[:count]).rstrip()
+
+
+def finishes(chat: Chat, answer: Answer) -> None:
     answer.release_all()
-    chat.shows_answer(answer.text)
-    chat.is_done()
+    chat.never_repeated_a_word(answer.text)
+    expect(chat.status).to_have_text(DONE)
+    assert chat.source() == answer.text
 
 
-def test_a_refused_reader_says_when_it_comes_back_and_does(reader: Reader) -> None:
-    """Any answer other than 200 closes an EventSource for good."""
-    chat = reader.open()
-    chat.ask("Hello?")
-    chat.is_done()
-    # The wait is random up to a ceiling that doubles; here it always is the ceiling.
-    chat.page.add_init_script("Math.random = () => 1")
-    chat.page.route(EVENTS, lambda route: route.fulfill(status=503), times=2)
-    chat.page.reload()
-    expect(chat.status).to_have_text("Connection lost. Reconnecting in 2 s…")
-    expect(chat.page.get_by_role("button", name="Reconnect now")).to_be_visible()
-    chat.is_done()
-
-
-def test_a_reader_who_is_back_online_does_not_wait(reader: Reader) -> None:
-    chat = reader.open()
-    chat.ask("Hello?")
-    chat.is_done()
-    # Longer than this test has.
-    chat.page.add_init_script("Math.random = () => 1000")
-    chat.page.route(EVENTS, lambda route: route.fulfill(status=503), times=1)
-    chat.page.reload()
-    expect(chat.status).to_contain_text("Reconnecting in")
-    chat.page.evaluate("dispatchEvent(new Event('online'))")
-    chat.is_done()
-
-
-def test_a_silent_connection_is_given_up_after_40_seconds(reader: Reader) -> None:
-    page = reader.blank()
-    page.clock.install()
-    page.goto("/")
-    chat = Chat(page)
-    chat.ask("Hello?")
-    chat.is_done()
-    with page.expect_request(EVENTS) as reopened:
-        page.clock.fast_forward(46_000)
-    assert [at[:2] for at in cursor_of(reopened.value)] == ["1."]
-    chat.is_done()
-
-
-def test_a_202_that_was_taken_back_is_asked_again_under_its_key(reader: Reader, stack: Stack) -> None:
-    chat = reader.open()
-    chat.ask("First?")
-    chat.is_done()
-    keys = keys_of(chat.page)
-    take_back(chat.page, MESSAGES, {"session_id": session_of(chat), "turn": 2, "events_url": "/"})
-    chat.ask("Lost?")
-    expect(chat.rows.last.locator(".note")).to_have_text("Sent")
-    stack.restart_server()
-    chat.shows_question("Lost?", turn=2)
-    chat.is_done()
-    expect(chat.rows).to_have_count(4)
-    assert [len(keys), len(set(keys))] == [2, 1]
-
-
-def test_a_first_202_that_was_taken_back_begins_the_conversation_again(reader: Reader) -> None:
-    chat = reader.open()
-    keys = keys_of(chat.page)
-    take_back(chat.page, ASKS, {"session_id": "0aScriptedScriptedScript00", "turn": 1, "events_url": "/"})
-    chat.ask("Lost at once?")
-    chat.shows_question("Lost at once?")
-    chat.is_done()
-    assert session_of(chat) != "0aScriptedScriptedScript00"
-    assert (len(keys), len(set(keys))) == (2, 1)
-
-
-def test_a_hole_in_the_events_is_mended_by_a_snapshot(reader: Reader) -> None:
-    """docs/protocol.md 1.2: a client may check that nothing is missing; what this one shows is then whole again."""
-    question = {"turn": 1, "parent": 0, "role": "user", "text": "Whole?", "end": None}
-    whole = {"turn": 1, "parent": 0, "role": "assistant", "text": "Whole again", "end": "stop"}
-    streams = [
-        stream_of(
-            ("snapshot", "1.0-0", {"session_id": "x", "state": "queued", "messages": [question]}),
-            ("delta", "1.1-1", {"text": "Whole"}),
-            ("delta", "1.1-1", {"text": "Whole"}),
-            ("delta", "1.1-3", {"text": "gain"}),
-        ),
-        stream_of(("snapshot", "1.1-4", {"session_id": "x", "state": "idle", "messages": [question, whole]})),
-    ]
-    asked: list[list[str]] = []
-    page = reader.blank()
-    seen: list[str | None] = []
-
-    def play(route: Route) -> None:
-        if asked:
-            seen.append(page.locator('[data-row="assistant-1"] .text').text_content())
-        asked.append(cursor_of(route.request))
-        route.fulfill(content_type="text/event-stream", body=streams[len(asked) - 1])
-
-    page.route(EVENTS, play)
-    page.goto(ADDRESS)
-    Chat(page).shows_answer("Whole again")
-    assert asked == [[], []]
-    assert seen == ["Whole"]
-
-
-def test_an_address_that_names_no_session_of_mine_says_so(reader: Reader) -> None:
-    chat = reader.open(ADDRESS)
-    expect(chat.status).to_contain_text("This conversation is not here")
-    expect(chat.page.get_by_role("button", name="Send")).to_be_disabled()
-
-
-def cursor_of(request: Request) -> list[str]:
-    return parse_qs(urlsplit(request.url).query).get("last_event_id", [])
-
-
-def session_of(chat: Chat) -> str:
-    return urlsplit(chat.page.url).fragment
