@@ -53,9 +53,9 @@ class Reader:
         Raises SessionNotFoundError, StoreUnavailableError.
         """
         found = self._feed.from_memory(cursor)
-        # That nothing is missing and nothing will come is said only by a read that began after the request: the message
-        # whose answer this reader wants may have been written a moment ago through another server.
-        if found is not None and not (self._until_end and not found.wire and self._feed.is_idle):
+        # That nothing will come is said only by a read that began after the request, whatever memory has of the past:
+        # the message whose answer this reader wants may have been written a moment ago through another server.
+        if found is not None and not (self._until_end and self._feed.is_idle):
             return found
         await self._feed.load(cursor)
         while (found := (self._feed.since(cursor) if cursor else None) or self._feed.snapshot()) is None:

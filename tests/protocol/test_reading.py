@@ -188,6 +188,20 @@ def test_until_end_outlasts_an_end_with_a_message_behind_it(visitor: Visitor) ->
     assert [str(end).split(".")[0] for end in ends] == ["1", "2"]
 
 
+def test_until_end_misses_no_message_that_was_accepted_before(visitor: Visitor, deployment: Deployment) -> None:
+    """5.8: not on a server that knew the session idle and has not heard of it yet, with whatever cursor one comes."""
+    session_id = visitor.start(SHORT)
+    transcript = visitor.read(session_id)
+    for turn in range(2, 7):
+        # Both servers have it in memory.
+        for server in (deployment.base_url, deployment.elsewhere):
+            visitor.read(session_id, Transcript(session_id), base_url=server)
+        visitor.say(session_id, SHORT)
+        late = Transcript(session_id) if turn % 2 else transcript
+        visitor.read(session_id, late, base_url=deployment.elsewhere)
+        assert late.end(turn) == "stop"
+
+
 def test_204_is_for_those_who_are_caught_up_and_say_so(visitor: Visitor) -> None:
     """5.8: not without a cursor, not behind, not without `until=end`, not while a turn runs."""
     session_id = visitor.start(SHORT)

@@ -365,18 +365,30 @@ async def test_a_crowd_without_a_place_shares_one_read_and_one_fold() -> None:
     assert (late.client.answer(), late.client.events, log.reads) == (log.answer(), 1, reads)
 
 
-async def test_that_nothing_will_come_is_said_only_by_a_read_that_began_after_the_request() -> None:
+@pytest.mark.parametrize(
+    "cursor", [EventId(1, 1, 2), EventId(1, 1, 1), None], ids=["caught up", "behind", "without a place"]
+)
+async def test_that_nothing_will_come_is_said_only_by_a_read_that_began_after_the_request(
+    cursor: EventId | None,
+) -> None:
     """A message may have been written a moment ago through another server, its announcement still on the way.
 
-    Seen red without the condition in `Reader.find`.
+    Whoever lacks something of the past waits for that message no less. Seen red without the condition in `Reader.find`.
     """
     log = ScriptedLog(state="idle")
+    log.append(2)
     feed = make(log)
+    early = Tab(feed, log)
+    early.client.cursor = EventId(1, 0, 0)
+    await early.connect()
     await feed.load(b"")
     log.state = "streaming"
     log.append(1)
     late = Tab(feed, log)
-    late.client.cursor = EventId(1, 0, 0)
+    if cursor is not None:
+        late.client.fold, late.client.cursor = Fold(), cursor
+        for event in log.events[1 : cursor.seq + 1]:
+            late.client.fold.apply(event)
     await late.connect(until_end=True)
     assert late.client.answer() == log.answer()
     assert not late.pipe.is_closed
