@@ -27,7 +27,7 @@ export const en = {
 
   language: 'Language',
   theme: 'Colours',
-  automatic: 'As the system has it',
+  automatic: 'Auto',
   light: 'Light',
   dark: 'Dark',
   shortcuts: 'Keyboard shortcuts',

@@ -29,7 +29,7 @@ export const zh: Words = {
 
   language: '语言',
   theme: '外观',
-  automatic: '跟随系统',
+  automatic: '自动',
   light: '浅色',
   dark: '深色',
   shortcuts: '键盘快捷键',
