@@ -24,6 +24,8 @@ export default defineConfig({
   test: {
     include: ['tests/**/*.test.{ts,tsx}'],
     environment: 'happy-dom',
+    // The machine may be busy with other tests; a promise that holds is kept long before.
+    testTimeout: 60_000,
   },
 });
 
