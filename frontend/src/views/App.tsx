@@ -40,9 +40,17 @@ export function App({ page }: { page: Page }) {
     setEdited(null);
     follower.toBottom();
   }, [chat]);
+  // The list may have to be drawn first.
+  const isSearchWanted = useRef(false);
+  useEffect(() => {
+    const box = document.getElementById('search');
+    if (!isSearchWanted.current || box === null) return;
+    isSearchWanted.current = false;
+    box.focus();
+  });
   useKeys({
     newChat: () => page.open(null),
-    search: () => { showList(true); document.getElementById('search')?.focus(); },
+    search: () => { isSearchWanted.current = true; showList(true); },
     focus: () => composer.current?.focus(),
     list: () => setHelping(true),
   }, isRunning && !isHelping ? stop : null);

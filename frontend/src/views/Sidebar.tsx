@@ -1,6 +1,6 @@
 // The reader's conversations, and how this page looks and speaks.
 
-import { useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import type { Theme } from '../keeping/preferences';
 import type { Page } from '../page';
@@ -84,17 +84,25 @@ interface ItemProps {
 function Item({ session, isCurrent, isUnread, onChosen, onRename, onRemove }: ItemProps) {
   const words = useWords();
   const [isRenamed, setRenamed] = useState(false);
+  const item = useRef<HTMLLIElement>(null);
+  const isByKey = useRef(false);
+  // The box takes the focus along when it goes; a click elsewhere has put it elsewhere.
+  useLayoutEffect(() => {
+    if (isByKey.current) item.current?.querySelector('button')?.focus();
+    isByKey.current = false;
+  }, [isRenamed]);
   const title = session.title || words.untitled;
   const isRunning = session.state !== 'idle';
   if (isRenamed) {
-    const done = (named: string | null) => {
+    const done = (named: string | null, byKey: boolean) => {
+      isByKey.current = byKey;
       setRenamed(false);
       if (named !== null && named.trim() !== '' && named.trim() !== session.title) onRename(named.trim());
     };
     return <li class="session"><NameBox title={session.title} onDone={done} /></li>;
   }
   return (
-    <li class={`session${isCurrent ? ' current' : ''}`}>
+    <li ref={item} class={`session${isCurrent ? ' current' : ''}`}>
       <a href={`#${encodeURIComponent(session.session_id)}`} dir="auto" title={title} aria-current={isCurrent ? 'page' : undefined} onClick={onChosen}>
         {title}
       </a>
@@ -108,24 +116,28 @@ function Item({ session, isCurrent, isUnread, onChosen, onRename, onRemove }: It
   );
 }
 
-function NameBox({ title, onDone }: { title: string; onDone: (title: string | null) => void }) {
+function NameBox({ title, onDone }: { title: string; onDone: (title: string | null, byKey: boolean) => void }) {
   const words = useWords();
   const isOver = useRef(false);
   // A box that goes away loses the focus too, which must not say it twice.
-  const once = (named: string | null) => {
+  const once = (named: string | null, byKey: boolean) => {
     if (isOver.current) return;
     isOver.current = true;
-    onDone(named);
+    onDone(named, byKey);
   };
   return (
     <input
       class="name-box" aria-label={words.renameTo} defaultValue={title} maxLength={200}
       ref={(box) => { if (box !== null && document.activeElement !== box && !isOver.current) { box.focus(); box.select(); } }}
-      onBlur={({ currentTarget }) => once(currentTarget.value)}
+      onBlur={({ currentTarget }) => once(currentTarget.value, false)}
       onKeyDown={(event) => {
         if (event.isComposing || event.keyCode === 229) return;
-        if (event.key === 'Enter') once(event.currentTarget.value);
-        if (event.key === 'Escape') { event.stopPropagation(); once(null); }
+        if (event.key === 'Enter') {
+          // The same press would be given to the button that has the focus next.
+          event.preventDefault();
+          once(event.currentTarget.value, true);
+        }
+        if (event.key === 'Escape') { event.stopPropagation(); once(null, true); }
       }}
     />
   );
@@ -149,15 +161,21 @@ function Settings({ page, onShortcuts }: { page: Page; onShortcuts: () => void }
   const { theme, language } = page.preferences;
   return (
     <div class="settings">
-      <select aria-label={words.language} value={language} onChange={({ currentTarget }) => page.prefer({ language: currentTarget.value as Language | 'auto' })}>
-        <option value="auto">{`${words.language}: ${words.automatic}`}</option>
-        {Object.entries(WORDS).map(([value, { name, tag }]) => <option key={value} value={value} lang={tag}>{name}</option>)}
-      </select>
-      <select aria-label={words.theme} value={theme} onChange={({ currentTarget }) => page.prefer({ theme: currentTarget.value as Theme })}>
-        <option value="auto">{`${words.theme}: ${words.automatic}`}</option>
-        <option value="light">{words.light}</option>
-        <option value="dark">{words.dark}</option>
-      </select>
+      <label class="choice" title={words.language}>
+        <Icon name="globe" />
+        <select aria-label={words.language} value={language} onChange={({ currentTarget }) => page.prefer({ language: currentTarget.value as Language | 'auto' })}>
+          <option value="auto">{words.automatic}</option>
+          {Object.entries(WORDS).map(([value, { name, tag }]) => <option key={value} value={value} lang={tag}>{name}</option>)}
+        </select>
+      </label>
+      <label class="choice" title={words.theme}>
+        <Icon name="contrast" />
+        <select aria-label={words.theme} value={theme} onChange={({ currentTarget }) => page.prefer({ theme: currentTarget.value as Theme })}>
+          <option value="auto">{words.automatic}</option>
+          <option value="light">{words.light}</option>
+          <option value="dark">{words.dark}</option>
+        </select>
+      </label>
       <IconButton icon="keyboard" label={words.shortcuts} onClick={onShortcuts} />
     </div>
   );

@@ -1,7 +1,7 @@
 // Small things to press, used all over the page.
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { copy } from '../answer/clipboard';
 import { useWords } from '../words/words';
@@ -55,7 +55,13 @@ interface DialogProps {
 /** A modal dialog: the browser's own, which keeps the focus inside and gives it back. */
 export function Dialog({ label, onClose, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  // At once: a key that comes before it is shown would not be the dialog's.
+  useLayoutEffect(() => {
+    const shown = dialog.current!;
+    shown.showModal();
+    // One that is merely taken away keeps the focus that it should give back.
+    return () => shown.close();
+  }, []);
   return (
     <dialog ref={dialog} aria-label={label} onClose={onClose} onClick={({ target }) => target === dialog.current && onClose()}>
       <div class="dialog">{children}</div>
