@@ -1,9 +1,10 @@
 // What a person chose for all tabs of this browser.
 
-import { type Language, languageOf } from '../words/words';
+import { type Language, languageOf, WORDS } from '../words/words';
 import { shared } from './storage';
 
-export type Theme = 'auto' | 'light' | 'dark';
+const THEMES = ['auto', 'light', 'dark'] as const;
+export type Theme = (typeof THEMES)[number];
 
 export interface Preferences {
   theme: Theme;
@@ -14,11 +15,17 @@ export interface Preferences {
 
 export const PREFERENCES = 'preferences';
 
+const LANGUAGES = Object.keys(WORDS) as Language[];
 const ORDINARY: Preferences = { theme: 'auto', language: 'auto', sidebar: true };
 
 export function preferences(): Preferences {
-  const kept = shared.recall(PREFERENCES);
-  return typeof kept === 'object' ? { ...ORDINARY, ...kept } : ORDINARY;
+  // Another version of the page may have kept other things, and a language that is not here has no words.
+  const kept = { ...(shared.recall(PREFERENCES) as Partial<Record<keyof Preferences, unknown>> | null) };
+  return {
+    theme: THEMES.find((theme) => theme === kept.theme) ?? ORDINARY.theme,
+    language: LANGUAGES.find((language) => language === kept.language) ?? ORDINARY.language,
+    sidebar: typeof kept.sidebar === 'boolean' ? kept.sidebar : ORDINARY.sidebar,
+  };
 }
 
 export function prefer(change: Partial<Preferences>): Preferences {

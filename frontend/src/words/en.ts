@@ -117,6 +117,7 @@ export const en = {
     worker_lost: 'its worker died.',
     internal: 'the worker has a defect; its log tells more.',
   } as Readonly<Record<string, string>>,
+  answered: (status: number) => `The server answered ${status}.`,
   refusals: {
     unreachable: 'The server cannot be reached.',
     slow: 'The server did not answer in time.',

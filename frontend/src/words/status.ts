@@ -63,8 +63,8 @@ export function ending(words: Words, { text, end, error }: Pick<Entry, 'text' | 
 }
 
 /** Why something was refused, in the page's language where the code is known. */
-export function reason(words: Words, { code, message }: { code: string; message: string }): string {
-  return words.refusals[code] ?? message;
+export function reason(words: Words, { status, code, message }: { status: number; code: string; message: string }): string {
+  return code === 'status' ? words.answered(status) : (words.refusals[code] ?? message);
 }
 
 /** What matters of a moment to somebody who hears the page. */

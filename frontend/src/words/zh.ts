@@ -118,6 +118,7 @@ export const zh: Words = {
     worker_lost: '它的工作进程终止了。',
     internal: '工作进程有缺陷，详见其日志。',
   },
+  answered: (status) => `服务器的应答是 ${status}。`,
   refusals: {
     unreachable: '无法连接服务器。',
     slow: '服务器没有及时应答。',
