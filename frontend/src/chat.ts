@@ -149,7 +149,9 @@ export class Chat {
   }
 
   #adopt(session: string, conversation: Conversation): void {
-    this.conversation = conversation;
+    const { messages, cursor } = this.conversation;
+    // What is the same all the same came as a copy, and would be drawn anew.
+    this.conversation = cursor !== null && cursor === conversation.cursor ? { ...conversation, messages } : conversation;
     this.#outbox.settle(session, conversation);
     this.#listener.changed();
   }
@@ -159,11 +161,10 @@ export class Chat {
     if (event.event !== 'state' && event.event !== 'snapshot') {
       // A tab that joins in mid-answer hears pieces before it was told what they are pieces of; whoever tells it knows them.
       if (this.conversation.cursor === null) return;
-      // Whoever has no conversation yet is given a whole one; what is relayed before that is for others.
-      if (this.conversation.cursor === null) return;
       const where = place(this.conversation.cursor, event.id);
       if (where === 'seen') return;
-      if (where === 'hole') {
+      // The ids of two turns do not tell whether the end of the first was heard; without it there would be no second.
+      if (where === 'hole' || (event.event === 'message' && phase(this.conversation) !== 'idle')) {
         this.#startOver();
         return;
       }

@@ -3,6 +3,7 @@
 // it hears over a BroadcastChannel. When it closes the next in the queue is given the lock, and goes on from its own cursor.
 
 import type { Conversation } from '../log/conversation';
+import { place } from '../log/cursor';
 import type { SessionEvent } from '../log/events';
 import { type Connection, Stream } from './stream';
 
@@ -45,6 +46,7 @@ export class Line {
   #release: (() => void) | null = null;
   #leaving: AbortController | null = null;
   #lastHeard = 0;
+  #isUnanswered = false;
   #hello: number | undefined;
   #look: number | undefined;
   #rest: number | undefined;
@@ -66,12 +68,12 @@ export class Line {
     this.#leaving = new AbortController();
     if (this.#channel === null) {
       this.#lead();
-      return;
+    } else {
+      this.#queue({});
+      this.#greet();
+      this.#look = window.setInterval(() => this.#lookForSilence(), LOOK_EVERY_MS);
     }
-    this.#queue({});
-    this.#greet();
-    this.#look = window.setInterval(() => this.#lookForSilence(), LOOK_EVERY_MS);
-    this.seen();
+    this.#tellSight();
   }
 
   close(): void {
@@ -96,19 +98,26 @@ export class Line {
 
   /** This tab came to the front, or went behind. */
   seen(): void {
-    const visible = document.visibilityState === 'visible';
-    this.#note(this.#tab, visible);
-    this.#send({ kind: 'seen', from: this.#tab, visible });
-    if (!this.#leads && visible) this.#greet();
+    const isResting = this.#connection.kind === 'resting';
+    this.#tellSight();
+    if (!isVisible()) return;
+    this.#greet();
+    // What rests was roused by the sight alone.
+    if (!isResting) this.wake();
   }
 
   /** Something began or ended, so that the connection may be needed or not. */
-  settle(): void {
+  #settle(): void {
     clearTimeout(this.#rest);
     if (!this.#leads) return;
     const isNeeded = this.#watching.size > 0 || !this.#listener.isIdle();
     if (isNeeded && this.#connection.kind === 'resting') this.#rouse();
     if (!isNeeded && this.#connection.kind === 'live') this.#rest = window.setTimeout(() => this.#sleep(), REST_AFTER_MS);
+  }
+
+  #tellSight(): void {
+    this.#note(this.#tab, isVisible());
+    this.#send({ kind: 'seen', from: this.#tab, visible: isVisible() });
   }
 
   #rouse(): void {
@@ -130,9 +139,14 @@ export class Line {
         this.#release = release;
       });
     });
-    asked.catch(() => {
-      // Either this tab left, or another one took the lock while this one was frozen.
+    asked.catch((error: unknown) => {
       if (signal.aborted) return;
+      // A browser that forbids storage refuses locks as well: then this tab reads for itself.
+      if (!(error instanceof DOMException && error.name === 'AbortError')) {
+        this.#lead();
+        return;
+      }
+      // Another tab took the lock while this one was frozen.
       this.#unlead();
       // Who stole it stands in the queue still.
       if (!options.steal) this.#queue({});
@@ -141,6 +155,7 @@ export class Line {
   }
 
   #lead(): void {
+    this.#isUnanswered = false;
     clearTimeout(this.#hello);
     this.#leads = true;
     this.#stream.open();
@@ -157,6 +172,7 @@ export class Line {
   /** Ask the leader for all that it knows. */
   #greet(): void {
     if (this.#leads) return;
+    this.#isUnanswered = true;
     this.#send({ kind: 'hello', from: this.#tab });
     clearTimeout(this.#hello);
     this.#hello = window.setTimeout(() => !this.#leads && this.#queue({ steal: true }), HELLO_MS);
@@ -170,14 +186,14 @@ export class Line {
   #relay(event: SessionEvent): void {
     this.#send({ kind: 'event', event });
     this.#listener.heard(event);
-    if (event.event === 'end' || event.event === 'state') this.settle();
+    if (event.event === 'end' || event.event === 'state') this.#settle();
   }
 
   #tell(connection: Connection): void {
     this.#connection = connection;
     this.#send({ kind: 'said', connection });
     this.#listener.said(connection);
-    if (connection.kind === 'live') this.settle();
+    if (connection.kind === 'live') this.#settle();
   }
 
   #take(note: Note): void {
@@ -196,26 +212,49 @@ export class Line {
   #follow(note: Note): void {
     if (note.kind === 'hello' || note.kind === 'wake' || note.kind === 'seen') return;
     this.#lastHeard = Date.now();
-    if (note.kind === 'event') this.#listener.heard(note.event);
+    if (note.kind === 'event') this.#hear(note.event);
     if (note.kind === 'said') this.#say(note.connection);
+    // Whoever leads now may not have heard the greeting: without another one each tab in turn would take the lock.
+    if (note.kind === 'said' && this.#isUnanswered) this.#greet();
     if (note.kind !== 'welcome' || note.to !== this.#tab) return;
+    this.#isUnanswered = false;
     clearTimeout(this.#hello);
-    if (note.conversation.cursor !== this.#listener.cursor() || note.conversation.cursor === null) this.#listener.adopt(note.conversation);
+    if (this.#isNews(note.conversation)) this.#listener.adopt(note.conversation);
     this.#say(note.connection);
+  }
+
+  /** A former leader that wakes answers what it was asked long ago, with what it knew then. */
+  #isNews({ cursor }: Conversation): boolean {
+    const here = this.#listener.cursor();
+    return here === null || here === cursor || (cursor !== null && place(here, cursor) !== 'seen');
+  }
+
+  #hear(event: SessionEvent): void {
+    // Who relays is connected. A former leader that wakes may have said otherwise of a connection that is none any more.
+    if (this.#connection.kind !== 'live') this.#say({ kind: 'live' });
+    this.#listener.heard(event);
+    // The leader that was greeted had nothing to give yet, and is gone; this one went on from where it stood.
+    if (this.#listener.cursor() === null && !this.#isUnanswered) this.#greet();
   }
 
   #say(connection: Connection): void {
     this.#connection = connection;
     this.#listener.said(connection);
+    // A leader knows of those alone whom it heard come to the front.
+    if (connection.kind === 'resting' && isVisible()) this.#tellSight();
   }
 
   #note(tab: string, visible: boolean): void {
     if (visible) this.#watching.add(tab);
     else this.#watching.delete(tab);
-    this.settle();
+    this.#settle();
   }
 
   #send(note: Note): void {
     this.#channel?.postMessage(note);
   }
+}
+
+function isVisible(): boolean {
+  return document.visibilityState === 'visible';
 }

@@ -1,0 +1,243 @@
+// A browser with several tabs on one page: Web Locks and BroadcastChannel as their specifications have them, timers, and tabs
+// that are hidden, frozen, closed or killed. Nothing is called back at once: a tab is told when its turn comes, and a frozen
+// one when it thaws. What runs for which tab is followed across promises, so that the page's own code needs no seam for it.
+
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { vi } from 'vitest';
+
+const running = new AsyncLocalStorage<Tab>();
+
+type Task = () => void;
+
+export class Tab {
+  readonly name: string;
+  readonly browser: Browser;
+  isVisible = true;
+  isDead = false;
+  #isFrozen = false;
+  #inbox: Task[] = [];
+  #due = 0;
+
+  constructor(browser: Browser, name: string) {
+    this.browser = browser;
+    this.name = name;
+  }
+
+  static get current(): Tab {
+    const tab = running.getStore();
+    if (tab === undefined) throw new Error('Page code runs in no tab.');
+    return tab;
+  }
+
+  /** Run page code in this tab. */
+  do<Result>(action: () => Result): Result {
+    return running.run(this, action);
+  }
+
+  /** A task for this tab from outside. Tasks keep their order, whatever time each takes to arrive. */
+  post(task: Task): void {
+    this.#due = Math.max(this.#due, Date.now() + this.browser.latency());
+    this.browser.later(() => this.run(task), this.#due - Date.now());
+  }
+
+  run(task: Task): void {
+    if (this.isDead) return;
+    if (this.isFrozen) this.#inbox.push(task);
+    else this.do(task);
+  }
+
+  get isFrozen(): boolean {
+    return this.#isFrozen;
+  }
+
+  freeze(): void {
+    this.#isFrozen = true;
+  }
+
+  /** All that came meanwhile comes now, one after the other, with what each leads to in between. */
+  async thaw(): Promise<void> {
+    for (let task = this.#inbox.shift(); task !== undefined; task = this.#inbox.shift()) {
+      if (!this.isDead) this.do(task);
+      for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    }
+    this.#isFrozen = false;
+  }
+
+  /** The tab is gone, and no code of it runs any more: its locks and channels are the browser's to free. */
+  kill(): void {
+    this.isDead = true;
+    this.browser.forget(this);
+  }
+}
+
+export class Browser {
+  readonly tabs: Tab[] = [];
+  readonly channels = new Set<FakeChannel>();
+  readonly locks = new Map<string, LockState>();
+  readonly latency: () => number;
+  readonly later: (task: Task, milliseconds: number) => void;
+  /** Told of a tab that was killed. */
+  onGone: (tab: Tab) => void = () => {};
+
+  /** Call after the fake timers are there. Undone by `vi.unstubAllGlobals` and `vi.restoreAllMocks`. */
+  constructor(latency: () => number = () => 0) {
+    this.latency = latency;
+    this.later = setTimeout.bind(globalThis) as (task: Task, milliseconds: number) => void;
+    this.#timers();
+    vi.stubGlobal('BroadcastChannel', FakeChannel);
+    vi.spyOn(navigator, 'locks', 'get').mockImplementation(() => new FakeLocks(Tab.current) as unknown as LockManager);
+    vi.spyOn(document, 'visibilityState', 'get').mockImplementation(() => (Tab.current.isVisible ? 'visible' : 'hidden'));
+  }
+
+  open(): Tab {
+    const tab = new Tab(this, `tab-${this.tabs.length + 1}`);
+    this.tabs.push(tab);
+    return tab;
+  }
+
+  forget(tab: Tab): void {
+    for (const channel of this.channels) if (channel.tab === tab) this.channels.delete(channel);
+    for (const [name, state] of this.locks) state.abandon(tab, name);
+    this.onGone(tab);
+  }
+
+  /** A timer is its tab's: it waits while the tab is frozen, and one that was cleared by then never comes. */
+  #timers(): void {
+    const [set, every, clear, clearEvery] = [setTimeout, setInterval, clearTimeout, clearInterval];
+    const cleared = new Set<unknown>();
+    const told = (start: typeof setTimeout, task: Task, milliseconds?: number) => {
+      const tab = running.getStore();
+      let isWaiting = false;
+      const timer: unknown = start(() => {
+        if (tab === undefined) task();
+        if (tab === undefined || isWaiting) return;
+        isWaiting = true;
+        tab.run(() => {
+          isWaiting = false;
+          if (!cleared.has(timer)) task();
+        });
+      }, milliseconds);
+      return timer;
+    };
+    vi.stubGlobal('setTimeout', (task: Task, milliseconds?: number) => told(set, task, milliseconds));
+    vi.stubGlobal('setInterval', (task: Task, milliseconds?: number) => told(every as typeof setTimeout, task, milliseconds));
+    vi.stubGlobal('clearTimeout', (timer: number) => { cleared.add(timer); clear(timer); });
+    vi.stubGlobal('clearInterval', (timer: number) => { cleared.add(timer); clearEvery(timer); });
+  }
+}
+
+/** A channel tells all others of its name, and itself never (HTML standard, 9.5). */
+class FakeChannel {
+  readonly name: string;
+  readonly tab = Tab.current;
+  #heard: ((message: MessageEvent) => void) | null = null;
+
+  constructor(name: string) {
+    this.name = name;
+    this.tab.browser.channels.add(this);
+  }
+
+  addEventListener(_: 'message', heard: (message: MessageEvent) => void): void {
+    this.#heard = heard;
+  }
+
+  postMessage(note: unknown): void {
+    const { channels } = this.tab.browser;
+    if (!channels.has(this)) throw new DOMException('The channel is closed.', 'InvalidStateError');
+    for (const channel of channels) {
+      if (channel === this || channel.name !== this.name) continue;
+      const data: unknown = structuredClone(note);
+      channel.tab.post(() => channels.has(channel) && channel.#heard?.(new MessageEvent('message', { data })));
+    }
+  }
+
+  close(): void {
+    this.tab.browser.channels.delete(this);
+  }
+}
+
+interface Request {
+  tab: Tab;
+  callback: (lock: object | null) => unknown;
+  resolve: (value: unknown) => void;
+  reject: (reason: unknown) => void;
+}
+
+/** One lock: who holds it, and who waits for it. */
+class LockState {
+  held: Request | null = null;
+  readonly queue: Request[] = [];
+
+  next(name: string): void {
+    if (this.held !== null) return;
+    this.held = this.queue.shift() ?? null;
+    const request = this.held;
+    if (request === null) return;
+    const release = () => {
+      if (this.held !== request) return;
+      this.held = null;
+      this.next(name);
+    };
+    request.tab.post(() => {
+      // Stolen before its holder even knew.
+      if (this.held !== request) return;
+      Promise.resolve(request.callback({ name, mode: 'exclusive' })).then(request.resolve, request.reject).finally(release);
+    });
+  }
+
+  steal(request: Request, name: string): void {
+    const before = this.held;
+    this.held = null;
+    this.queue.unshift(request);
+    before?.tab.post(() => before.reject(new DOMException('The lock was stolen.', 'AbortError')));
+    this.next(name);
+  }
+
+  abandon(tab: Tab, name: string): void {
+    this.queue.splice(0, Infinity, ...this.queue.filter((request) => request.tab !== tab));
+    if (this.held?.tab !== tab) return;
+    this.held = null;
+    this.next(name);
+  }
+}
+
+/** W3C Web Locks, as far as exclusive locks go. */
+class FakeLocks {
+  readonly #tab: Tab;
+
+  constructor(tab: Tab) {
+    this.#tab = tab;
+  }
+
+  request(name: string, options: LockOptions, callback: Request['callback']): Promise<unknown> {
+    const { signal, steal, ifAvailable } = options;
+    if (signal !== undefined && (steal || ifAvailable)) return Promise.reject(new DOMException('signal stands alone', 'NotSupportedError'));
+    return new Promise((resolve, reject) => {
+      const { locks } = this.#tab.browser;
+      const state = locks.get(name) ?? new LockState();
+      locks.set(name, state);
+      const request: Request = { tab: this.#tab, callback, resolve, reject };
+      if (ifAvailable && (state.held !== null || state.queue.length > 0)) {
+        this.#tab.post(() => resolve(callback(null)));
+        return;
+      }
+      signal?.addEventListener('abort', () => {
+        const at = state.queue.indexOf(request);
+        if (at < 0) return;
+        state.queue.splice(at, 1);
+        reject(signal.reason);
+      });
+      if (steal) {
+        state.steal(request, name);
+        return;
+      }
+      state.queue.push(request);
+      state.next(name);
+    });
+  }
+
+  async query(): Promise<LockManagerSnapshot> {
+    const held = [...this.#tab.browser.locks].filter(([, state]) => state.held !== null);
+    return { held: held.map(([name]) => ({ name, mode: 'exclusive' as const })), pending: [] };
+  }
+}
