@@ -91,7 +91,7 @@ export class Chat {
   }
 
   accepted({ session, turn, text, began }: Receipt): void {
-    if (began && this.session === null) {
+    if (began?.insteadOf === this.session && session !== this.session) {
       // Its message is shown, but by this page alone: it is kept until the log says it too.
       this.#become(session, turn, text);
       return;

@@ -44,7 +44,8 @@ export interface Receipt {
   readonly session: string;
   readonly turn: number;
   readonly text: string;
-  readonly began: boolean;
+  /** It began the session, in the place of this one: of none, or of one that the server has lost. */
+  readonly began?: { insteadOf: string | null };
 }
 
 export interface OutboxListener {
@@ -192,10 +193,11 @@ export class Outbox {
     this.#change(key, { state: 'sending', sent });
     try {
       const { session, turn } = await ask(sent.session, sent.body, key);
-      // Whatever was typed behind it on a new chat goes to the session that it began.
-      if (sent.session === null) this.#save(this.#entries.map((one) => (one.session === null ? { ...one, session } : one)));
+      // Whatever was typed behind it goes to the session that it began.
+      const insteadOf = entry.session;
+      if (sent.session === null) this.#save(this.#entries.map((one) => (one.session === insteadOf ? { ...one, session } : one)));
       this.#change(key, { state: 'accepted', turn });
-      this.#listener.accepted({ key, session, turn, text: entry.text, began: sent.session === null });
+      this.#listener.accepted({ key, session, turn, text: entry.text, ...(sent.session === null && { began: { insteadOf } }) });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const { status, code, message } = error;
