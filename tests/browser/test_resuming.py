@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -39,6 +38,14 @@ RESUMED: Final = re.compile(r"^Live · Resumed at \d{1,2}:\d\d:\d\d\s[AP]M, noth
 LONGEST_WAITS: Final = "Math.random = () => 1;"
 # Longer than any test has.
 ENDLESS_WAITS: Final = "Math.random = () => 1000;"
+# A clock that can be set forward, and is looked at twice as often.
+IMPATIENT: Final = """
+globalThis.later = 0;
+const { now } = Date;
+Date.now = () => now() + later;
+const { setInterval: every } = globalThis;
+globalThis.setInterval = (call, milliseconds) => every(call, milliseconds / 2);
+"""
 BACK_ONLINE: Final = "addEventListener('online', () => { globalThis.backAt = performance.now(); });"
 HIDE: Final = """(state) => {
   Object.defineProperty(document, 'visibilityState', { get: () => state, configurable: true });
@@ -128,22 +135,345 @@ def test_another_device_sees_the_same_answer_grow(reader: Reader, readers: Reade
     finishes(there, answer)
 
 
-def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(wired: Reader, stack: Stack, cable: Cable) -> None:
+def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(
+    wired: Reader, stack: Stack, cable: Cable
+) -> None:
     """A browser gives a host six connections. Tabs that join in mid-stream are given what was said before."""
-    answer = Answer(tokens=[f"word{number} " for number in range(400)] + ["end"], delay=0.03)
-    stack.upstream.answers.append(answer)
+    stack.upstream.answers.append(Answer(tokens=[f"word{number} " for number in range(3000)], delay=0.02))
     first = wired.open()
     first.ask("Together?")
     expect(first.answer()).to_contain_text("word3")
     tabs = [first, *(wired.open(first.page.url) for _ in range(11))]
     assert cable.streams == 1
     for tab in tabs:
-        tab.never_repeated_a_word(answer.text)
-        tab.is_done()
-    tabs[7].ask("And one more?")
+        expect(tab.answer()).to_contain_text("word9")
+    tabs[7].page.get_by_role("button", name="Stop").click()
+    expect(tabs[11].row("assistant-1")).to_have_attribute("data-end", "stopped")
+    text = tabs[3].source().rstrip()
     for tab in tabs:
-        tab.shows_question("And one more?", turn=2)
+        tab.never_repeated_a_word(text)
+        tab.is_done()
     assert [cable.streams, cable.streams_opened] == [1, 1]
+
+
+def test_a_tab_that_closes_hands_its_connection_on_at_once(wired: Reader, stack: Stack, cable: Cable) -> None:
+    """The first tab has the stream for all. Whatever is said while it closes is lost to nobody."""
+    answer = scripted(stack)
+    tabs = [wired.open()]
+    tabs[0].ask("Count")
+    tabs[0].is_answering()
+    tabs += [wired.open(tabs[0].page.url) for _ in range(2)]
+    for count in (1, 2):
+        answer.release()
+        for tab in tabs:
+            tab.shows_answer(shown(count))
+        tabs.pop(0).page.close()
+        for tab in tabs:
+            tab.is_answering()
+    assert [len(tabs), cable.streams] == [1, 1]
+    finishes(tabs[0], answer)
+
+
+def test_a_frozen_tab_is_replaced_and_catches_up(wired: Reader, stack: Stack, cable: Cable) -> None:
+    """A browser stops what a tab does that nobody looks at, and leaves it its locks."""
+    answer = scripted(stack)
+    first = wired.open()
+    first.ask("Count")
+    answer.release()
+    first.shows_answer(shown(1))
+    second = wired.open(first.page.url)
+    second.shows_answer(shown(1))
+    freezer = freeze(first.page)
+    answer.release()
+    third = wired.open(first.page.url)
+    for tab in (second, third):
+        tab.shows_answer(shown(2))
+    thaw(freezer)
+    answer.release(2)
+    for tab in (first, second, third):
+        tab.shows_answer(shown(4))
+    wait_until(lambda: cable.streams == 1, description="the thawed tab lets go of its stream")
+    for tab in (first, second, third):
+        finishes(tab, answer)
+    assert cable.streams == 1
+
+
+def test_a_tab_that_hears_nothing_of_a_frozen_one_takes_its_place(wired: Reader, stack: Stack) -> None:
+    """The server says `ping` every 15 s, so 45 s of silence are not its own."""
+    answer = scripted(stack)
+    first = wired.open()
+    first.ask("Count")
+    answer.release()
+    first.shows_answer(shown(1))
+    second = Chat(wired.blank())
+    second.page.add_init_script(IMPATIENT)
+    second.page.goto(first.page.url)
+    second.shows_answer(shown(1))
+    freezer = freeze(first.page)
+    answer.release()
+    second.page.evaluate("later = 46_000")
+    second.shows_answer(shown(2))
+    finishes(second, answer)
+    thaw(freezer)
+    finishes(first, answer)
+
+
+def test_a_hidden_tab_tells_by_its_title_and_icon_that_it_is_done(reader: Reader, stack: Stack) -> None:
+    answers = [Answer(tokens=["So"], gate=True), Answer(tokens=["And", " no"], gate=True, error_after=1)]
+    stack.upstream.answers.extend(answers)
+    chat = reader.open()
+    icon = chat.page.locator("link[rel=icon]")
+    chat.ask("Is it?")
+    chat.is_answering()
+    expect(chat.page).to_have_title("Is it? · midsentence")
+    expect(icon).to_have_attribute("href", "/page/icon-busy.svg")
+    chat.page.evaluate(HIDE, "hidden")
+    expect(chat.page).to_have_title("… Is it? · midsentence")
+    answers[0].release_all()
+    expect(chat.page).to_have_title("✓ Is it? · midsentence")
+    expect(icon).to_have_attribute("href", "/page/icon-done.svg")
+    chat.page.evaluate(HIDE, "visible")
+    expect(chat.page).to_have_title("Is it? · midsentence")
+    expect(icon).to_have_attribute("href", "/page/icon.svg")
+    chat.ask("Is it not?")
+    chat.is_answering()
+    chat.page.evaluate(HIDE, "hidden")
+    answers[1].release_all()
+    expect(chat.page).to_have_title("! Is it? · midsentence")
+
+
+def test_a_connection_that_breaks_is_said_and_resumed(wired: Reader, stack: Stack, cable: Cable) -> None:
+    answer = scripted(stack)
+    chat = wired.open()
+    chat.ask("Count")
+    answer.release(2)
+    chat.shows_answer(shown(2))
+    cable.shake()
+    expect(chat.status).to_have_text("Connection lost. Reconnecting…")
+    answer.release(2)
+    chat.shows_answer(shown(4))
+    expect(chat.status).to_have_text(RESUMED)
+    finishes(chat, answer)
+    chat.ask("And?")
+    expect(chat.row("assistant-2")).to_have_attribute("data-end", "stop")
+    expect(chat.status).to_have_text("Live · Done")
+
+
+def test_a_network_that_stays_away_is_tried_again_and_again(wired: Reader, stack: Stack, cable: Cable) -> None:
+    """Later and later, and it is said when."""
+    wired.before_the_page(LONGEST_WAITS)
+    answer = scripted(stack)
+    chat = wired.open()
+    chat.ask("Count")
+    answer.release()
+    chat.shows_answer(shown(1))
+    cable.cut()
+    for seconds in (1, 2, 4):
+        expect(chat.status).to_have_text(f"Connection lost. Reconnecting in {seconds} s…")
+    answer.release()
+    cable.mend()
+    chat.page.get_by_role("button", name="Reconnect now").click()
+    chat.shows_answer(shown(2))
+    expect(chat.status).to_have_text(RESUMED)
+    finishes(chat, answer)
+
+
+@pytest.mark.parametrize("away", ["for a moment", "for long"])
+def test_an_answer_goes_on_within_two_seconds_of_the_network(
+    wired: Reader, stack: Stack, cable: Cable, away: str
+) -> None:
+    """However long the page would have waited by itself."""
+    wired.before_the_page(BACK_ONLINE)
+    answer = scripted(stack)
+    chat = wired.open()
+    chat.page.evaluate(ENDLESS_WAITS)
+    chat.ask("Count")
+    answer.release(2)
+    chat.shows_answer(shown(2))
+    wired.set_offline(True)
+    cable.cut()
+    expect(chat.status).to_have_text("No network. It goes on when you are back.")
+    if away == "for long":
+        expect(chat.status).to_have_attribute("data-connection", "waiting")
+    answer.release(2)
+    cable.mend()
+    wired.set_offline(False)
+    chat.shows_answer(shown(4))
+    back_at, next_word_at = chat.page.evaluate("[backAt, shown['assistant-1'].find(({ at }) => at > backAt).at]")
+    assert next_word_at - back_at < 2000
+    expect(chat.status).to_have_text(RESUMED)
+    finishes(chat, answer)
+
+
+def test_it_goes_on_after_the_server_was_killed_in_mid_answer(reader: Reader, stack: Stack) -> None:
+    answer = scripted(stack)
+    reader.watch()
+    chat = reader.open()
+    chat.ask("Still there?")
+    answer.release(1)
+    chat.shows_answer(shown(1))
+    stack.kill_server()
+    expect(chat.status).to_contain_text("Connection lost.")
+    answer.release(3)
+    stack.start_server()
+    chat.shows_answer(shown(4))
+    expect(chat.status).to_have_text(RESUMED)
+    finishes(chat, answer)
+
+
+def test_it_goes_on_at_a_server_that_is_restarted(reader: Reader, stack: Stack) -> None:
+    """A server that is told to stop closes its streams and says when to come back."""
+    answer = scripted(stack)
+    reader.watch()
+    chat = reader.open()
+    chat.ask("Still there?")
+    answer.release(1)
+    chat.shows_answer(shown(1))
+    stack.restart_server()
+    answer.release(3)
+    chat.shows_answer(shown(4))
+    expect(chat.status).to_have_text(RESUMED)
+    finishes(chat, answer)
+
+
+def test_it_goes_on_at_another_server(wired: Reader, stack: Stack, cable: Cable) -> None:
+    answer = scripted(stack)
+    chat = wired.open()
+    chat.ask("Who is there?")
+    answer.release(2)
+    chat.shows_answer(shown(2))
+    cable.target = stack.servers[1].port
+    stack.kill_server()
+    answer.release(2)
+    chat.shows_answer(shown(4))
+    expect(chat.status).to_have_text(RESUMED)
+    finishes(chat, answer)
+    chat.ask("And now?")
+    expect(chat.row("assistant-2")).to_have_attribute("data-end", "stop")
+
+
+def test_a_worker_that_is_killed_in_mid_answer_is_replaced_and_the_page_says_so(wired: Reader, stack: Stack) -> None:
+    """A model that cannot go on begins again, and then nothing of the first attempt stands on the page any more."""
+    first, second = (Answer(tokens=[*pieces, "end"], gate=True) for pieces in (["Half ", "an "], ["A ", "whole "]))
+    stack.upstream.answers.extend([first, second])
+    chat = wired.open()
+    chat.ask("Will you finish?")
+    first.release(2)
+    chat.shows_answer("Half an")
+    stack.workers[0].kill()
+    stack.workers[0].start()
+    expect(chat.status).to_have_text("Live · The worker was replaced; attempt 2 begins again")
+    second.release(2)
+    chat.shows_answer("A whole")
+    joined = wired.open(chat.page.url)
+    joined.shows_answer("A whole")
+    expect(joined.status).to_have_text("Live · The worker was replaced; attempt 2 begins again")
+    second.release_all()
+    for tab in (chat, joined):
+        tab.shows_answer(second.text)
+        tab.is_done()
+    assert chat.source() == second.text
+    texts = chat.shown()
+    begun_again = next(at for at, text in enumerate(texts) if text != "" and not first.text.startswith(text))
+    assert [text for text in texts[begun_again:] if not second.text.startswith(text)] == []
+
+
+def test_a_refused_reader_says_when_it_comes_back_and_does(reader: Reader) -> None:
+    """Any answer other than 200 closes an EventSource for good."""
+    chat = reader.open()
+    chat.ask("Hello?")
+    chat.is_done()
+    chat.page.add_init_script(LONGEST_WAITS)
+    chat.page.route(EVENTS, lambda route: route.fulfill(status=503), times=2)
+    chat.page.reload()
+    expect(chat.status).to_have_text("Connection lost. Reconnecting in 2 s…")
+    expect(chat.page.get_by_role("button", name="Reconnect now")).to_be_visible()
+    chat.is_done()
+
+
+def test_a_reader_who_is_back_online_does_not_wait(reader: Reader) -> None:
+    chat = reader.open()
+    chat.ask("Hello?")
+    chat.is_done()
+    chat.page.add_init_script(ENDLESS_WAITS)
+    chat.page.route(EVENTS, lambda route: route.fulfill(status=503), times=1)
+    chat.page.reload()
+    expect(chat.status).to_contain_text("Reconnecting in")
+    chat.page.evaluate("dispatchEvent(new Event('online'))")
+    chat.is_done()
+
+
+def test_a_silent_connection_is_given_up_after_40_seconds(reader: Reader) -> None:
+    page = reader.blank()
+    page.clock.install()
+    page.goto("/")
+    chat = Chat(page)
+    chat.ask("Hello?")
+    chat.is_done()
+    with page.expect_request(EVENTS) as reopened:
+        page.clock.fast_forward(46_000)
+    assert [at[:2] for at in cursor_of(reopened.value)] == ["1."]
+    chat.is_done()
+
+
+def test_a_202_that_was_taken_back_is_asked_again_under_its_key(reader: Reader, stack: Stack) -> None:
+    chat = reader.open()
+    chat.ask("First?")
+    chat.is_done()
+    keys = keys_of(chat.page)
+    take_back(chat.page, MESSAGES, {"session_id": chat.session, "turn": 2, "events_url": "/"})
+    chat.ask("Lost?")
+    expect(chat.rows.last.locator(".note")).to_have_text("Sent")
+    stack.restart_server()
+    chat.shows_question("Lost?", turn=2)
+    chat.is_done()
+    expect(chat.rows).to_have_count(4)
+    assert [len(keys), len(set(keys))] == [2, 1]
+
+
+def test_a_first_202_that_was_taken_back_begins_the_conversation_again(reader: Reader) -> None:
+    chat = reader.open()
+    keys = keys_of(chat.page)
+    take_back(chat.page, ASKS, {"session_id": SESSION, "turn": 1, "events_url": "/"})
+    chat.ask("Lost at once?")
+    chat.shows_question("Lost at once?")
+    chat.is_done()
+    assert chat.session != SESSION
+    assert (len(keys), len(set(keys))) == (2, 1)
+
+
+def test_a_hole_in_the_events_is_mended_by_a_snapshot(reader: Reader) -> None:
+    """docs/protocol.md 1.2: a client may check that nothing is missing; what this one shows is then whole again."""
+    question = {"turn": 1, "parent": 0, "role": "user", "text": "Whole?", "end": None}
+    whole = {"turn": 1, "parent": 0, "role": "assistant", "text": "Whole again", "end": "stop"}
+    streams = [
+        stream_of(
+            ("snapshot", "1.0-0", {"session_id": "x", "state": "queued", "messages": [question]}),
+            ("delta", "1.1-1", {"text": "Whole"}),
+            ("delta", "1.1-1", {"text": "Whole"}),
+            ("delta", "1.1-3", {"text": "gain"}),
+        ),
+        stream_of(("snapshot", "1.1-4", {"session_id": "x", "state": "idle", "messages": [question, whole]})),
+    ]
+    asked: list[list[str]] = []
+
+    def play(route: Route) -> None:
+        asked.append(cursor_of(route.request))
+        route.fulfill(content_type="text/event-stream", body=streams[len(asked) - 1])
+
+    reader.watch()
+    page = reader.blank()
+    page.route(EVENTS, play)
+    page.goto(ADDRESS)
+    Chat(page).never_repeated_a_word("Whole again")
+    assert asked == [[], []]
+
+
+def test_an_address_that_names_no_session_of_mine_says_so(reader: Reader) -> None:
+    chat = reader.open(ADDRESS)
+    expect(chat.status).to_contain_text("This conversation is not here")
+    chat.text_box.fill("Anybody?")
+    expect(chat.page.get_by_role("button", name="Send")).to_be_disabled()
 
 
 def scripted(stack: Stack) -> Answer:
@@ -164,3 +494,18 @@ def finishes(chat: Chat, answer: Answer) -> None:
     assert chat.source() == answer.text
 
 
+def freeze(page: Page) -> CDPSession:
+    """A debugger holds every script of the page: no event, timer or message reaches it, and its locks stay its own."""
+    freezer: Any = page.context.new_cdp_session(page)
+    freezer.send("Debugger.enable")
+    freezer.send("Debugger.pause")
+    return freezer
+
+
+def thaw(freezer: CDPSession) -> None:
+    freezer.send("Debugger.resume")  # pyright: ignore[reportUnknownMemberType]
+    freezer.detach()
+
+
+def cursor_of(request: Request) -> list[str]:
+    return parse_qs(urlsplit(request.url).query).get("last_event_id", [])
