@@ -7,9 +7,13 @@ import { Pace } from './pace';
 import { Settling } from './settling';
 import type { Node } from './tree';
 
+const FRAME = 16;
 // A paint is followed by a rest of three times its cost, so that a slow device stays usable; never by one that a reader sees.
 const REST = 3;
 const LONGEST_REST = 150;
+// How many characters one paint adds at most. More is there at once only when a long answer is opened, or come back to, and would
+// hold the page up; the next paints add the rest.
+const PORTION = 12_000;
 // How much of a frame the last parse takes.
 const SLICE = 12;
 
@@ -18,10 +22,10 @@ export class Painter {
   nodes: readonly Node[] = [];
   private settling = new Settling();
   private pace = new Pace(0);
-  private text = '';
-  private open = true;
-  private finished = false;
   private ending: ReturnType<Settling['finishing']> | null = null;
+  private finished = false;
+  private text: string;
+  private open: boolean;
   private frame = 0;
   private last = 0;
   private rest = 0;
@@ -31,37 +35,29 @@ export class Painter {
     this.onNodes = onNodes;
     this.text = normalise(text);
     this.open = open;
-    this.showAll();
+    this.begin();
   }
 
   /** The text is now this; `smooth` says whether it may take its time to appear. */
   update(text: string, open: boolean, smooth: boolean): void {
     const next = normalise(text);
-    const goesOn = next.startsWith(this.text);
-    if (goesOn && next.length === this.text.length && open === this.open) return;
-    const reopened = open && !this.open;
+    const goesOn = next.startsWith(this.text) && !(open && !this.open);
     this.text = next;
     this.open = open;
-    if (!goesOn || reopened) {
+    if (goesOn) {
+      this.pace.arrive(next.length, performance.now(), smooth);
+    } else {
       // A takeover began anew, or a snapshot told otherwise: nothing of what was parsed holds.
-      this.settling = new Settling();
-      this.pace = new Pace(0);
-      this.ending = null;
-      this.showAll();
+      this.begin();
       this.onNodes(this.nodes);
-      return;
     }
-    const now = performance.now();
-    if (smooth) this.pace.arrive(next.length, now);
-    else this.pace.show(next.length);
-    this.schedule();
+    this.paintSoon();
   }
 
   /** All that has arrived at once: what a reader comes back to must not be typed for them. */
   catchUp(): void {
-    if (this.pace.idle && this.finished !== this.open) return;
-    this.pace.show(this.text.length);
-    this.schedule();
+    this.pace.arrive(this.text.length, performance.now(), false);
+    this.paintSoon();
   }
 
   stop(): void {
@@ -69,10 +65,19 @@ export class Painter {
     this.frame = 0;
   }
 
-  private showAll(): void {
-    this.pace.show(this.text.length);
-    this.nodes = this.open ? this.settling.grow(withoutHalf(this.text)) : this.settling.finish(this.text);
-    this.finished = !this.open;
+  /** What is there at the start is not typed. */
+  private begin(): void {
+    this.settling = new Settling();
+    this.pace = new Pace(0);
+    this.ending = null;
+    this.finished = !this.open && this.text.length <= PORTION;
+    if (this.finished) {
+      this.pace.show(this.text.length);
+      this.nodes = this.settling.finish(this.text);
+    } else {
+      this.compute(cutAt(this.text, 0, PORTION));
+      this.pace.arrive(this.text.length, performance.now(), false);
+    }
   }
 
   /** False while the last parse is under way. */
@@ -94,32 +99,31 @@ export class Painter {
     }
   }
 
-  private schedule(): void {
-    if (this.frame === 0) this.frame = requestAnimationFrame((now) => this.paint(now));
+  private paintSoon(): void {
+    const behind = this.pace.shown < this.text.length || (!this.open && !this.finished);
+    if (behind && this.frame === 0) this.frame = requestAnimationFrame((now) => this.paint(now));
   }
 
   private paint(now: number): void {
     this.frame = 0;
-    const since = now - this.last;
-    if (since < this.rest) {
-      this.schedule();
-      return;
+    if (now - this.last >= this.rest) {
+      this.last = now;
+      const began = performance.now();
+      const { shown } = this.pace;
+      const goal = Math.min(this.pace.next(now, Math.max(FRAME, this.rest) + FRAME), shown + PORTION);
+      if (this.compute(cutAt(this.text, shown, goal))) this.onNodes(this.nodes);
+      this.restAfter(began);
     }
-    const began = performance.now();
-    this.last = now;
-    const goal = this.pace.next(now, Math.max(16, this.rest) + 16);
-    if (!this.compute(cutAt(this.text, this.pace.shown, goal))) {
-      this.schedule();
-      return;
-    }
-    this.onNodes(this.nodes);
-    // What a paint costs is known when the browser has laid it out and drawn it: a message is delivered after that.
+    this.paintSoon();
+  }
+
+  // What a paint costs is known when the browser has laid it out and drawn it: a message is delivered after that.
+  private restAfter(began: number): void {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {
       this.rest = Math.min(LONGEST_REST, REST * (performance.now() - began));
       port1.close();
     };
     port2.postMessage(null);
-    if (!this.pace.idle || (!this.open && !this.finished)) this.schedule();
   }
 }
