@@ -72,8 +72,8 @@ export class Outbox {
     this.#identity = identity;
     this.#listener = listener;
     this.#keeper = keeper;
+    // Nothing is sent yet, for the listener that would be told is not built either; `adopt` begins.
     this.#entries = recalled(keeper, identity.name).map(interrupted);
-    void this.#pump();
   }
 
   of(session: string | null): Unsent[] {
@@ -86,13 +86,14 @@ export class Outbox {
   }
 
   add(text: string, session: string | null, conversation: Conversation, { parent, isBranch, onBusy }: Wish = {}): string {
-    const before = isBranch ? undefined : this.of(session).at(-1);
+    const before = isBranch || parent === undefined ? undefined : this.of(session).at(-1);
     const entry: Unsent = {
       key: newKey(),
       text,
       session,
       ...(parent !== undefined && { parent }),
-      ...(before !== undefined && { behind: before.key }),
+      // One that goes to the newest turn went elsewhere: whoever typed this had turned to another branch since.
+      ...(before?.parent !== undefined && { behind: before.key }),
       ...(onBusy !== undefined && { onBusy }),
       state: 'waiting',
       sent: null,
@@ -141,11 +142,16 @@ export class Outbox {
     return entry?.text ?? '';
   }
 
-  /** Drop what the log holds now. */
+  /** Drop what the log holds now. What was typed behind it follows the turn that it has there. */
   settle(session: string, conversation: Conversation): void {
-    const left = this.#entries.filter((entry) => entry.session !== session || !inLog(entry, conversation));
-    if (left.length === this.#entries.length) return;
-    this.#save(left);
+    const turns = new Map<string, number>();
+    for (const entry of this.of(session)) {
+      const turn = turnIn(entry, conversation);
+      if (turn !== undefined) turns.set(entry.key, turn);
+    }
+    if (turns.size === 0) return;
+    const left = this.#entries.filter(({ key }) => !turns.has(key));
+    this.#save(left.map((entry) => ({ ...entry, ...(turns.has(entry.behind ?? '') && { parent: turns.get(entry.behind!)! }) })));
     void this.#pump();
   }
 
@@ -237,11 +243,12 @@ function interrupted(entry: Unsent): Unsent {
 }
 
 export function known(entry: Unsent, conversation: Conversation): boolean {
-  return conversation.queued.some((waiting) => waiting.key === entry.key) || inLog(entry, conversation);
+  return conversation.queued.some((waiting) => waiting.key === entry.key) || turnIn(entry, conversation) !== undefined;
 }
 
-function inLog(entry: Unsent, { messages }: Conversation): boolean {
-  return messages.some(({ role, text, turn }) => role === 'user' && text === entry.text && isTurnOf(entry, turn));
+/** Under which turn the log holds it. */
+function turnIn(entry: Unsent, { messages }: Conversation): number | undefined {
+  return messages.find(({ role, text, turn }) => role === 'user' && text === entry.text && isTurnOf(entry, turn))?.turn;
 }
 
 /** Events carry no key. Without a 202 that named the turn, a later message of the same text is this one, whose answer was lost. */

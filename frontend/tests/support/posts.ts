@@ -1,0 +1,74 @@
+// The server's side of a message: what was posted, and what each is answered when the test says so.
+
+interface Post {
+  path: string;
+  body: Record<string, unknown>;
+  key: string | null;
+  answer: (status: number, reply: object) => void;
+  /** No answer comes, and nobody knows what became of it. */
+  lose: () => void;
+}
+
+export class Posts {
+  readonly all: Post[] = [];
+  readonly #waiting: Post[] = [];
+
+  readonly fetch = (path: string, { body, headers }: RequestInit): Promise<Response> =>
+    new Promise((resolve, reject) => {
+      const post: Post = {
+        path,
+        body: JSON.parse(body as string) as Record<string, unknown>,
+        key: new Headers(headers).get('idempotency-key'),
+        answer: (status, reply) => resolve(new Response(JSON.stringify(reply), { status })),
+        lose: () => reject(new TypeError('Failed to fetch')),
+      };
+      this.all.push(post);
+      this.#waiting.push(post);
+    });
+
+  /** How many are on their way. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  get last(): Post {
+    return this.all.at(-1)!;
+  }
+
+  get texts(): unknown[] {
+    return this.all.map(({ body }) => body['text']);
+  }
+
+  accept(turn: number, session = 's'): Promise<void> {
+    return this.#settle((post) => post.answer(202, { session_id: session, turn, events_url: `/sessions/${session}/events` }));
+  }
+
+  refuse(status: number, code: string): Promise<void> {
+    return this.#settle((post) => post.answer(status, { error: { code, message: `It said ${code}.` } }));
+  }
+
+  lose(): Promise<void> {
+    return this.#settle((post) => post.lose());
+  }
+
+  /** The oldest that is on its way meets its fate, and the page takes note of it. */
+  async #settle(fate: (post: Post) => void): Promise<void> {
+    const post = this.#waiting.shift();
+    if (post === undefined) throw new Error('Nothing is on its way.');
+    fate(post);
+    await taken();
+  }
+}
+
+/** After all that follows from what has come already. */
+export async function taken(): Promise<void> {
+  // A reply is read through several promises, and more than microtasks lie between them.
+  const { port1, port2 } = new MessageChannel();
+  for (let round = 0; round < 5; round += 1) {
+    await new Promise((resolve) => {
+      port2.onmessage = resolve;
+      port1.postMessage(null);
+    });
+  }
+  port1.close();
+}
