@@ -1,6 +1,7 @@
 """Section 4b: a session's title, given by its owner."""
 
 import json
+import time
 
 import httpx
 import pytest
@@ -48,13 +49,15 @@ def test_every_reader_is_told_of_a_new_title(visitor: Visitor, deployment: Deplo
 
 
 def test_a_reader_of_an_idle_session_is_told_too(visitor: Visitor) -> None:
-    """4b.2: another tab that only waits."""
+    """4b.2: another tab that only waits, and not when a server happens to look again."""
     session_id = visitor.start(SHORT)
     cursor = visitor.read(session_id).cursor
     with visitor.events(session_id, cursor, until_end=False) as events:
         assert next(event for event in events if event.type == "state").json["title"] == SHORT
+        asked = time.monotonic()
         rename(visitor, session_id, "Renamed")
         assert next(event for event in events if event.type == "state").json["title"] == "Renamed"
+        assert time.monotonic() - asked < 10
 
 
 def test_a_given_title_outlasts_later_messages(visitor: Visitor) -> None:
