@@ -12,9 +12,6 @@ export interface Identity {
   gone(names: readonly string[]): Promise<string[]>;
 }
 
-/** Web Locks exist on secure origins alone (W3C Web Locks, 2). */
-const locks: LockManager | undefined = typeof navigator === 'undefined' ? undefined : navigator.locks;
-
 export async function identity(): Promise<Identity> {
   const kept = tab.recall(NAME);
   // A tab that was duplicated begins with a copy of what the first one kept, its name included.
@@ -29,20 +26,27 @@ async function anew(): Promise<string> {
   return name;
 }
 
-/** Whether the name is this tab's, from now until it closes. */
+/** Whether the name is this tab's, from now until it closes. Where a browser cannot tell, it is. */
 async function hold(name: string): Promise<boolean> {
-  if (locks === undefined) return true;
   return new Promise((resolve) => {
-    void locks.request(LOCK + name, { ifAvailable: true }, (lock) => {
+    const held = locks()?.request(LOCK + name, { ifAvailable: true }, (lock) => {
       resolve(lock !== null);
       return lock === null ? undefined : new Promise(() => {});
     });
+    if (held === undefined) resolve(true);
+    // Storage that is forbidden forbids locks too; the page must begin all the same.
+    held?.catch(() => resolve(true));
   });
 }
 
 async function gone(names: readonly string[]): Promise<string[]> {
-  if (locks === undefined || names.length === 0) return [];
-  const { held = [] } = await locks.query();
-  const alive = new Set(held.map((lock) => lock.name));
+  const snapshot = names.length === 0 ? undefined : await locks()?.query().catch(() => undefined);
+  if (snapshot === undefined) return [];
+  const alive = new Set(snapshot.held?.map((lock) => lock.name));
   return names.filter((name) => !alive.has(LOCK + name));
+}
+
+/** Web Locks exist on secure origins alone (W3C Web Locks, 2). */
+function locks(): LockManager | undefined {
+  return navigator.locks;
 }

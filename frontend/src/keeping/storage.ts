@@ -54,7 +54,8 @@ export const shared = keeper(() => localStorage);
 /** Call when another tab changed what is shared under this name. Returns how to stop listening. */
 export function onShared(name: string, changed: () => void): () => void {
   const listen = ({ key }: StorageEvent) => {
-    if (key === PREFIX + name) changed();
+    // Null where everything was cleared.
+    if (key === null || key === PREFIX + name) changed();
   };
   addEventListener('storage', listen);
   return () => removeEventListener('storage', listen);

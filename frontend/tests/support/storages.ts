@@ -1,0 +1,37 @@
+// Browsers that do not keep what a page gives them, until the test is over.
+
+import { onTestFinished } from 'vitest';
+
+type Name = 'localStorage' | 'sessionStorage';
+
+/** Merely to name the storage throws, as where a reader forbids it. */
+export function forbid(...names: Name[]): void {
+  for (const name of names) {
+    instead(name, () => {
+      throw new DOMException('Access is denied for this document.', 'SecurityError');
+    });
+  }
+}
+
+/** What is there stays, and nothing more goes in. */
+export function fill(name: Name): void {
+  const storage = globalThis[name];
+  const full = new Proxy(storage, {
+    get(target, property) {
+      if (property === 'setItem') return refuse;
+      const value: unknown = Reflect.get(target, property);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  instead(name, () => full);
+}
+
+function refuse(): never {
+  throw new DOMException('The quota has been exceeded.', 'QuotaExceededError');
+}
+
+function instead(name: Name, get: () => Storage): void {
+  const before = Object.getOwnPropertyDescriptor(globalThis, name)!;
+  Object.defineProperty(globalThis, name, { configurable: true, get });
+  onTestFinished(() => void Object.defineProperty(globalThis, name, before));
+}
