@@ -2,28 +2,28 @@ import { Component } from 'preact';
 
 interface Props { text: string }
 
-// Preact gives no reference to a text node. These are the names under which its build keeps a component's node, the same in every
-// build of every version since 8 (its developer tools need them); a test holds that they are.
-interface Rendered { __v?: { __e?: unknown } }
-
-function textNodeOf(component: unknown): globalThis.Text | null {
-  const node = (component as Rendered).__v?.__e;
-  return node instanceof globalThis.Text ? node : null;
-}
+// Preact gives no reference to a text node. These are the names under which its builds keep a component's node, unchanged for
+// many versions since its developer tools need them. Were they others one day, text would still be right: Preact would set it.
+interface Rendered { __v?: { __e?: globalThis.Node | null } }
 
 /**
  * A text node that grows by what is added to it. Preact would set its whole text anew, and a selection that ends in it would
  * collapse.
  */
 export class GrowingText extends Component<Props> {
+  private node: CharacterData | null = null;
+
+  override componentDidMount(): void {
+    const node = (this as Rendered).__v?.__e;
+    this.node = node?.nodeType === 3 ? (node as globalThis.Text) : null;
+  }
+
   override shouldComponentUpdate({ text }: Props): boolean {
-    const node = textNodeOf(this);
+    const { node } = this;
     if (node === null) return true;
-    if (text.startsWith(node.data)) {
-      if (text.length > node.data.length) node.appendData(text.slice(node.data.length));
-    } else {
-      node.data = text;
-    }
+    const shown = node.data;
+    if (!text.startsWith(shown)) node.data = text;
+    else if (text.length > shown.length) node.appendData(text.slice(shown.length));
     return false;
   }
 

@@ -16,7 +16,8 @@ export class Colouring {
   private readonly highlight: Highlight;
   private carry = '';
   private pending: Run[] = [];
-  private taken = 0;
+  /** How many chunks have been looked at. */
+  taken = 0;
   private ends: number[] = [];
   private coloured = 0;
   private total = 0;

@@ -1,0 +1,341 @@
+import { options, render } from 'preact';
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+
+import { Answer } from '../../src/answer/Answer';
+import { chance, CORPUS, cuts, list, mixed, paragraph, table } from './corpus';
+
+vi.mock('../../src/answer/katex', () => ({
+  render: (source: string, node: HTMLElement) => {
+    node.textContent = `⟨${source}⟩`;
+  },
+}));
+
+const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
+console.info(`SEED=${SEED}`);
+
+let host: HTMLElement;
+let hidden = false;
+let still = false;
+
+// What is loaded when it is needed takes real time here, where every module is compiled.
+beforeAll(async () => {
+  await import('../../src/answer/highlighter');
+});
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['requestAnimationFrame', 'cancelAnimationFrame', 'performance', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'] });
+  hidden = false;
+  still = false;
+  vi.spyOn(document, 'hidden', 'get').mockImplementation(() => hidden);
+  vi.spyOn(window, 'matchMedia').mockImplementation(() => ({ matches: still }) as MediaQueryList);
+  host = document.createElement('div');
+  document.body.append(host);
+});
+
+afterEach(async () => {
+  render(null, host);
+  host.remove();
+  // Preact's queue of effects is waited for by a timer that must not be lost with the clock.
+  await pass(200);
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+type Props = Parameters<typeof Answer>[0];
+
+function show(props: Props): void {
+  render(<Answer {...props} />, host);
+}
+
+/** Lets time go by, frame by frame, with what is waiting in between. */
+async function pass(ms: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(ms);
+}
+
+/** Lets what is loaded when it is needed be asked for, arrive, and be used. */
+async function loaded(): Promise<void> {
+  await pass(100);
+  await vi.dynamicImportSettled();
+  await pass(1_000);
+}
+
+async function stream(text: string, at: Iterable<number>, props: Partial<Props> = {}): Promise<void> {
+  show({ text: '', open: true, smooth: false, ...props });
+  for (const length of at) {
+    show({ text: text.slice(0, length), open: true, smooth: false, ...props });
+    await pass(17);
+  }
+  show({ text, open: false, smooth: false, ...props });
+  await pass(1_000);
+}
+
+const answer = (): HTMLElement => host.querySelector<HTMLElement>('.answer') ?? expect.fail('no answer');
+
+describe('an answer', () => {
+  test('that was there is not typed again', () => {
+    show({ text: 'Hello **you**', open: true });
+    expect(answer().textContent).toBe('Hello you');
+    expect(answer().dir).toBe('auto');
+  });
+
+  test('is typed as it comes, and all that came is there within 250 ms', async () => {
+    show({ text: '', open: true });
+    const text = 'word '.repeat(100);
+    show({ text, open: true });
+    await pass(34);
+    const soon = answer().textContent?.length ?? 0;
+    expect(soon).toBeGreaterThan(0);
+    expect(soon).toBeLessThan(text.length / 2);
+    await pass(250 - 34);
+    expect(answer().textContent?.trim()).toBe(text.trim());
+  });
+
+  test('that ends is whole within 250 ms', async () => {
+    show({ text: '', open: true });
+    show({ text: '[late][l] '.repeat(30) + '\n\n[l]: https://late.example', open: false });
+    await pass(250);
+    expect(answer().querySelectorAll('a').length).toBe(30);
+  });
+
+  test.each([
+    ['who asked for less motion', () => { still = true; }, true],
+    ['who turned smoothing off', () => undefined, false],
+  ])('is not typed for a reader %s', async (_, arrange, smooth) => {
+    arrange();
+    show({ text: '', open: true, smooth });
+    show({ text: 'word '.repeat(100), open: true, smooth });
+    await pass(17);
+    expect(answer().textContent?.length).toBeGreaterThan(490);
+  });
+
+  test('is there at once for a reader who comes back to the tab', async () => {
+    show({ text: '', open: true });
+    hidden = true;
+    vi.stubGlobal('requestAnimationFrame', () => 1);
+    show({ text: 'word '.repeat(100), open: true });
+    await pass(2_000);
+    expect(answer().textContent).toBe('');
+    vi.unstubAllGlobals();
+  });
+
+  test('shows all that came meanwhile when the tab is seen again', async () => {
+    show({ text: '', open: true });
+    await pass(50);
+    show({ text: 'word '.repeat(100), open: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+    await pass(17);
+    expect(answer().textContent?.length).toBeGreaterThan(490);
+  });
+
+  test('begins anew where the text is no longer an extension', async () => {
+    await stream('# One\n\n- a\n- b\n\nmore', [5, 12, 20]);
+    show({ text: '', open: true });
+    await pass(17);
+    expect(answer().textContent).toBe('');
+    show({ text: 'Other', open: true });
+    await pass(250);
+    expect(answer().innerHTML).toBe('<div class="blocks"><p>Other</p></div>');
+  });
+
+  test('tells of every paint, after it', async () => {
+    const lengths: number[] = [];
+    await stream('one two three four', [3, 7, 13, 18], { onPaint: () => lengths.push(host.textContent?.length ?? 0) });
+    expect(lengths).toEqual([0, 3, 7, 13, 18, 18].filter((length, i, all) => i < all.length - 1 || length === 18).slice(0, lengths.length));
+    expect(lengths.at(-1)).toBe(18);
+  });
+
+  test('longer than one paint draws is whole after a few', async () => {
+    const text = mixed(60_000);
+    show({ text, open: false });
+    expect(answer().textContent?.length).toBeLessThan(20_000);
+    await pass(1_000);
+    const whole = answer().textContent;
+    show({ text: '', open: true });
+    await stream(text, cuts(text, chance(SEED), 4_000));
+    expect(answer().textContent).toBe(whole);
+  });
+});
+
+describe('a streamed answer', () => {
+  for (const [name, text] of Object.entries(CORPUS)) {
+    test(`(${name}) ends as the elements of the same answer shown whole`, async () => {
+      await stream(text, cuts(text, chance(SEED), 200));
+      const streamed = answer().innerHTML;
+      render(null, host);
+      show({ text, open: false });
+      await pass(1_000);
+      expect(streamed, `SEED=${SEED}`).toBe(answer().innerHTML);
+    });
+  }
+
+  for (const [name, make] of Object.entries({ list, table, paragraph, mixed })) {
+    test(`(${name}) draws again only what is at its end`, async () => {
+      const text = make(24_000);
+      let drawn = 0;
+      // Hooks live in the same place, so what is there goes on being called.
+      const { diffed } = options;
+      options.diffed = (vnode) => {
+        drawn += 1;
+        diffed?.(vnode);
+      };
+      const costs: number[] = [];
+      show({ text: '', open: true, smooth: false });
+      for (let at = 0; at < text.length; at += 100) {
+        show({ text: text.slice(0, at), open: true, smooth: false });
+        drawn = 0;
+        await pass(17);
+        costs.push(drawn);
+      }
+      if (diffed !== undefined) options.diffed = diffed;
+      // A paragraph's parts are 8,000 characters long; all else settles sooner.
+      expect(Math.max(...costs.slice(-80))).toBeLessThan(Math.max(...costs.slice(0, 140)) * 1.2);
+    });
+  }
+
+  test('never touches what has settled', async () => {
+    const text = list(12_000);
+    show({ text: '', open: true, smooth: false });
+    for (let at = 0; at < 6_000; at += 50) {
+      show({ text: text.slice(0, at), open: true, smooth: false });
+      await pass(17);
+    }
+    const items = [...answer().querySelectorAll('li')].slice(0, 40);
+    const changes: MutationRecord[] = [];
+    const observer = new MutationObserver((records) => changes.push(...records));
+    for (const item of items) observer.observe(item, { childList: true, characterData: true, attributes: true, subtree: true });
+    for (let at = 6_000; at < text.length; at += 50) {
+      show({ text: text.slice(0, at), open: true, smooth: false });
+      await pass(17);
+    }
+    show({ text, open: false, smooth: false });
+    await pass(1_000);
+    observer.disconnect();
+    expect(changes).toEqual([]);
+    expect([...answer().querySelectorAll('li')].slice(0, 40).every((item, i) => item === items[i])).toBe(true);
+  });
+
+  test('keeps a selection that ends in its last words while they grow', async () => {
+    const text = paragraph(6_000);
+    show({ text: text.slice(0, 30), open: true, smooth: false });
+    const node = document.createTreeWalker(answer(), NodeFilter.SHOW_TEXT).nextNode() as Text;
+    const before = node.data;
+    const append = vi.spyOn(node, 'appendData');
+    const range = document.createRange();
+    range.setStart(node, 2);
+    range.setEnd(node, 20);
+    const selected = range.toString();
+    for (let at = 40; at < 4_000; at += 30) {
+      show({ text: text.slice(0, at), open: true, smooth: false });
+      await pass(17);
+    }
+    expect(append).toHaveBeenCalled();
+    expect(node.isConnected && node.data.startsWith(before)).toBe(true);
+    expect(range.toString()).toBe(selected);
+  });
+});
+
+describe('what a model may write', () => {
+  const attacks = [
+    '<script>alert(1)</script>', '<img src=x onerror=alert(1)>', '<svg/onload=alert(1)>', '<iframe src="javascript:alert(1)"></iframe>', '<a href="javascript:alert(1)">x</a>',
+    '[x](javascript:alert(1))', '[x](JAVASCRIPT:alert(1))', '[x](java&#10;script:alert(1))', '[x](&#x6A;avascript:alert(1))', '<javascript:alert(1)>', '[x](data:text/html;base64,PHNjcmlwdD4=)',
+    '![x](javascript:alert(1))', '![x](https://spy.example/p.gif)', '![x" onerror="alert(1)](https://a.example)', '[x]: javascript:alert(1)\n\n[x]', '[x](https://a.example "onmouseover=alert(1)")',
+    '```"><script>alert(1)</script>\n<script>\n```', '`<script>`', '| <script> |\n|---|\n| <img src=x onerror=alert(1)> |', '\\(\\href{javascript:alert(1)}{x}\\)', '$$\\includegraphics{https://spy.example/x.png}$$',
+    '<style>*{display:none}</style>', '<form action=//evil.example><input>', '<!--', '<base href="//evil.example">', '<meta http-equiv=refresh content=0>', '&lt;script&gt;alert(1)&lt;/script&gt;',
+  ];
+
+  test.each(attacks)('%s does nothing, in however many pieces it comes', async (attack) => {
+    for (const longest of [1, 5, 100]) {
+      render(null, host);
+      await stream(`text ${attack}\n\n${attack}\n`, cuts(`text ${attack}\n\n${attack}\n`, chance(SEED), longest));
+      expect(host.querySelector('script, img, svg, iframe, style, form, base, meta, object, embed, input, video')).toBe(null);
+      for (const element of host.querySelectorAll('*')) {
+        for (const { name } of element.attributes) expect(name).not.toMatch(/^on|^style$|^src$/);
+        const href = element.getAttribute('href');
+        if (href !== null) expect(href).toMatch(/^(https?|mailto):/);
+        if (href !== null) expect(element.getAttribute('rel')).toBe('noopener noreferrer nofollow');
+      }
+    }
+  });
+
+  test('can not reorder what stands beside it', () => {
+    show({ text: 'a\u202Eb `c\u202Ed`\n\n```\ne\u2066f\n```', open: false });
+    expect(answer().textContent).not.toMatch(/[\u202A-\u202E\u2066-\u2069]/);
+    expect(answer().querySelector('pre')?.textContent).toBe('e⟦U+2066⟧f\n');
+  });
+
+  test('may be half a sign', async () => {
+    await stream('a \uD83D\uDE00 b \uD800 c', [3, 4, 6]);
+    expect(answer().textContent).toContain('😀');
+  });
+});
+
+describe('a code block', () => {
+  const source = 'const a = "<b>";\n\n\tif (a) {\n  }\n';
+  const button = (): HTMLButtonElement => host.querySelector('button') ?? expect.fail('no button');
+
+  test('copies exactly its source', async () => {
+    const writeText = vi.fn(async () => undefined);
+    vi.stubGlobal('navigator', { clipboard: { writeText } });
+    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
+    button().click();
+    await pass(1);
+    expect(writeText).toHaveBeenCalledWith(source);
+    expect(button().textContent).toBe('Copied');
+    await pass(3_000);
+    expect(button().textContent).toBe('Copy');
+    vi.unstubAllGlobals();
+  });
+
+  test('copies by a selected field where there is no clipboard', async () => {
+    vi.stubGlobal('navigator', {});
+    let copied = '';
+    document.execCommand = () => {
+      copied = document.querySelector('textarea')?.value ?? '';
+      return true;
+    };
+    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
+    button().click();
+    await pass(1);
+    expect(copied).toBe(source);
+    expect(document.querySelector('textarea')).toBe(null);
+    expect(button().textContent).toBe('Copied');
+    vi.unstubAllGlobals();
+  });
+
+  test('says on the button that it could not copy, and selects the code', async () => {
+    vi.stubGlobal('navigator', { clipboard: { writeText: async () => Promise.reject(new Error('denied')) } });
+    document.execCommand = () => false;
+    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
+    button().click();
+    await pass(1);
+    expect(button().textContent).toBe('Could not copy');
+    expect(document.getSelection()?.toString()).toContain('const a');
+    vi.unstubAllGlobals();
+  });
+
+  test('gets its colours when it is done, and says the same', async () => {
+    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
+    await loaded();
+    expect(host.querySelector('.token-keyword')?.textContent).toBe('const');
+    expect(host.querySelector('pre')?.textContent).toBe(source);
+    expect(host.querySelector('.code-language')?.textContent).toBe('js');
+  });
+
+  test('that is selected waits for its colours until it no longer is', async () => {
+    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
+    document.getSelection()?.selectAllChildren(host.querySelector('pre') ?? host);
+    await loaded();
+    expect(host.querySelector('.token-keyword')).toBe(null);
+    document.getSelection()?.removeAllRanges();
+    document.dispatchEvent(new Event('selectionchange'));
+    await pass(100);
+    expect(host.querySelector('.token-keyword')?.textContent).toBe('const');
+  });
+});
+
+test('a formula is its source until the typesetter is there, and half of one is not set', async () => {
+  show({ text: '\\(x^2\\)\n\n$$\ny', open: true });
+  expect([...host.querySelectorAll('.formula')].map((one) => one.textContent)).toEqual(['x^2', 'y']);
+  await loaded();
+  expect([...host.querySelectorAll('.formula')].map((one) => one.textContent)).toEqual(['⟨x^2⟩', 'y']);
+});

@@ -1,0 +1,39 @@
+import { describe, expect, test } from 'vitest';
+
+import { chunksOf } from '../../src/answer/chunks';
+import { Colouring } from '../../src/answer/colouring';
+import { highlight } from '../../src/answer/highlighter';
+import { fence } from './corpus';
+
+function coloured(language: string, code: string): Colouring {
+  const chunks = chunksOf(code);
+  const colouring = new Colouring(language, highlight);
+  while (colouring.behind(chunks.length)) colouring.step(chunks, colouring.taken === chunks.length - 1);
+  return colouring;
+}
+
+describe('colours', () => {
+  test('leave the code as it is', () => {
+    const code = fence(20_000);
+    const { done } = coloured('ts', code);
+    expect(done.map((runs) => runs?.map((run) => run.text).join('') ?? '')).toEqual(chunksOf(code));
+  });
+
+  test('know a comment that began in the chunk before', () => {
+    const code = `/*\n${'not code\n'.repeat(100)}*/\nconst a = 1;\n`;
+    const { done } = coloured('js', code);
+    expect(done[1]).toEqual([{ text: 'not code\n'.repeat(40), colour: 'comment' }]);
+    expect(done.at(-1)?.map((run) => run.colour)).toContain('keyword');
+  });
+
+  test('do not wait for ever for the end of one', () => {
+    const { done } = coloured('js', `/*\n${'x'.repeat(100)}\n`.repeat(1_000));
+    expect(done.length).toBe(50);
+  });
+
+  test('give up on a language that nobody knows', () => {
+    const colouring = coloured('nonsense', 'a\n'.repeat(100));
+    expect(colouring.done).toEqual([]);
+    expect(colouring.behind(3)).toBe(false);
+  });
+});

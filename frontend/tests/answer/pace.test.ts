@@ -1,0 +1,80 @@
+import { describe, expect, test } from 'vitest';
+
+import { cutAt, withoutHalf } from '../../src/answer/graphemes';
+import { Pace } from '../../src/answer/pace';
+import { chance } from './corpus';
+
+const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
+console.info(`SEED=${SEED}`);
+
+describe('the typewriter', () => {
+  test('has every character on the screen within 250 ms, however they arrive and however late frames are', () => {
+    const random = chance(SEED);
+    for (let round = 0; round < 200; round += 1) {
+      const pace = new Pace(0);
+      const arrivals: { length: number; at: number }[] = [];
+      let length = 0;
+      let now = 0;
+      let frame = 16;
+      for (let i = 0; i < 300; i += 1) {
+        if (random() < 0.3) {
+          length += Math.floor(random() * (random() < 0.1 ? 2_000 : 40));
+          const at = now - random() * frame;
+          pace.arrive(length, at, true);
+          arrivals.push({ length, at });
+        }
+        pace.show(pace.next(now, frame));
+        const late = arrivals.find((arrival) => now - arrival.at > 250 && arrival.length > pace.shown);
+        if (late !== undefined) expect.fail(`SEED=${SEED}: ${late.length} of ${late.at} ms is not shown at ${now} ms`);
+        frame = 16 + Math.floor(random() * 30);
+        now += frame;
+      }
+    }
+  });
+
+  test('spreads a burst over several frames', () => {
+    const pace = new Pace(0);
+    pace.arrive(1_000, 0, true);
+    const steps: number[] = [];
+    for (let now = 0; now <= 250; now += 16) {
+      const before = pace.shown;
+      pace.show(pace.next(now, 16));
+      if (pace.shown > before) steps.push(pace.shown - before);
+    }
+    expect(pace.shown).toBe(1_000);
+    expect(steps.length).toBeGreaterThan(8);
+    expect(Math.max(...steps)).toBeLessThan(200);
+  });
+
+  test('shows at once what is not to be smoothed', () => {
+    const pace = new Pace(0);
+    pace.arrive(1_000, 0, true);
+    pace.arrive(1_000, 1, false);
+    expect(pace.next(1, 16)).toBe(1_000);
+  });
+});
+
+describe('a cut', () => {
+  const signs = ['a', 'é', 'e\u0301', '👩‍👩‍👧‍👦', '🇩🇪', '👍🏽', '中', '한', 'नि', '🏴󠁧󠁢󠁥󠁮󠁧󠁿', ' ', '\n', '𝒳'];
+
+  test('never falls inside what a reader takes for one sign', () => {
+    const random = chance(SEED + 1);
+    const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+    for (let round = 0; round < 300; round += 1) {
+      let text = '';
+      for (let i = 0; i < 60; i += 1) text += signs[Math.floor(random() * signs.length)] ?? '';
+      const ends = new Set([0, ...Array.from(segmenter.segment(text), ({ index, segment }) => index + segment.length)]);
+      for (let shown = 0; shown < text.length; ) {
+        const next = cutAt(text, shown, shown + 1 + Math.floor(random() * 5));
+        expect(ends.has(next), `SEED=${SEED} ${JSON.stringify(text)} at ${next}`).toBe(true);
+        expect(next).toBeGreaterThan(shown);
+        shown = next;
+      }
+    }
+  });
+
+  test('leaves half a pair for later', () => {
+    expect(withoutHalf('a\uD83D')).toBe('a');
+    expect(withoutHalf('a😀')).toBe('a😀');
+  });
+});
