@@ -130,6 +130,10 @@ export const en = {
     store_unavailable: 'The log cannot be reached right now.',
     draining: 'This server is being restarted.',
     foreign_origin: 'This address may not ask here.',
+    busy: 'An answer is still being written.',
+    body_too_slow: 'It arrived too slowly; send it again.',
+    idempotency_mismatch: 'Something else was sent in its name; take it back and send it anew.',
+    invalid_body: 'The server does not take it as it is.',
     internal: 'The server failed; its log says why.',
   } as Readonly<Record<string, string>>,
 

@@ -29,10 +29,12 @@ export function useWords(): Words {
 
 const HEAD_CHARS = 400;
 const HAN = /\p{Script=Han}/gu;
+const KANA = /[\p{Script=Hiragana}\p{Script=Katakana}]/gu;
 
 /** `zh` for a text that is Chinese by its beginning, so that it is set, and read out, as such; else nothing is claimed. */
 export function languageIn(text: string): 'zh' | undefined {
   const head = text.slice(0, HEAD_CHARS);
-  const han = head.match(HAN)?.length ?? 0;
-  return han > 0 && han * 5 >= head.length ? 'zh' : undefined;
+  const [han, kana] = [HAN, KANA].map((script) => head.match(script)?.length ?? 0) as [number, number];
+  // Japanese has as many, with kana between them; a の on a shop's sign makes no Japanese.
+  return han > 0 && han * 5 >= head.length && kana * 5 < han ? 'zh' : undefined;
 }

@@ -131,6 +131,10 @@ export const zh: Words = {
     store_unavailable: '日志暂时无法访问。',
     draining: '这台服务器正在重启。',
     foreign_origin: '这个地址不能在这里提问。',
+    busy: '回答还没有写完。',
+    body_too_slow: '传得太慢了，请再发一次。',
+    idempotency_mismatch: '已有别的内容以它的名义发出，请取回后重新发送。',
+    invalid_body: '服务器不接受这样的内容。',
     internal: '服务器出错了，详见其日志。',
   },
 

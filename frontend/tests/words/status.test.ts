@@ -1,0 +1,136 @@
+import { describe, expect, test } from 'vitest';
+
+import { type Conversation, fresh } from '../../src/log/conversation';
+import type { Entry } from '../../src/log/events';
+import { type Moment, type Situation, announcement, ending, reason, status } from '../../src/words/status';
+import { WORDS } from '../../src/words/words';
+import { answer, linear, question } from '../support/entries';
+
+const idle: Conversation = { ...fresh, cursor: '1.1-9', messages: linear(1) };
+const waiting: Conversation = { ...idle, messages: [question(1, 0)], state: 'queued' };
+const running: Conversation = { ...idle, messages: [question(1, 0), { ...answer(1, 0), end: null }], state: 'streaming' };
+const at = new Date(2026, 0, 2, 15, 4, 5);
+
+function situation(change: Partial<Situation>): Situation {
+  return { connection: { kind: 'live' }, conversation: idle, resumedAt: null, isOnline: true, ...change };
+}
+
+const CASES: [string, Partial<Situation>, string, string][] = [
+  ['a new chat', { connection: null }, 'Ready', '就绪'],
+  ['the first connection', { connection: { kind: 'connecting' } }, 'Connecting…', '正在连接…'],
+  ['a session that is not there', { connection: { kind: 'gone' } }, WORDS.en.gone, WORDS.zh.gone],
+  ['nobody looking', { connection: { kind: 'resting' } }, 'Resting until you look', '休息中，看到时再连接'],
+  ['a connection that broke', { connection: { kind: 'reconnecting' } }, 'Connection lost. Reconnecting…', '连接中断，正在重连…'],
+  ['a wait', { connection: { kind: 'waiting', seconds: 7 } }, 'Connection lost. Reconnecting in 7 s…', '连接中断，7 秒后重连…'],
+  ['no network', { connection: { kind: 'reconnecting' }, isOnline: false }, WORDS.en.offline, WORDS.zh.offline],
+  ['a wait without network', { connection: { kind: 'waiting', seconds: 7 }, isOnline: false }, WORDS.en.offline, WORDS.zh.offline],
+  ['a connection that outlives the browser’s own opinion', { isOnline: false }, 'Live · Done', '已连接 · 已完成'],
+  ['an answer that is done', {}, 'Live · Done', '已连接 · 已完成'],
+  ['a session without a word', { conversation: fresh }, 'Live', '已连接'],
+  ['a message that waits for its worker', { conversation: waiting }, 'Live · Waiting for a worker…', '已连接 · 等待工作进程…'],
+  ['an answer that grows', { conversation: running }, 'Live · Answering…', '已连接 · 正在回答…'],
+  [
+    'a worker that goes on for another',
+    { conversation: { ...running, takeover: { attempt: 2, began: 'on' } } },
+    'Live · The worker was replaced; the answer goes on',
+    '已连接 · 工作进程已更换，回答接着写',
+  ],
+  [
+    'a worker that begins again',
+    { conversation: { ...running, takeover: { attempt: 2, began: 'again' } } },
+    'Live · The worker was replaced; attempt 2 begins again',
+    '已连接 · 工作进程已更换，第 2 次重新开始',
+  ],
+  ['a takeover that is over', { conversation: { ...idle, takeover: { attempt: 2, began: 'on' } } }, 'Live · Done', '已连接 · 已完成'],
+  [
+    'a connection that came back',
+    { resumedAt: at, conversation: running },
+    `Live · Resumed at ${at.toLocaleTimeString('en')}, nothing lost · Answering…`,
+    `已连接 · ${at.toLocaleTimeString('zh-CN')} 已恢复，一字未丢 · 正在回答…`,
+  ],
+];
+
+describe('the line above the text box', () => {
+  test.each(CASES)('tells of %s', (_, change, english, chinese) => {
+    expect(status(WORDS.en, situation(change))).toBe(english);
+    expect(status(WORDS.zh, situation(change))).toBe(chinese);
+  });
+});
+
+describe('the note below an answer', () => {
+  const note = (parts: Partial<Entry>) => ending(WORDS.en, { ...answer(1, 0), ...parts });
+
+  test('is empty where all is well, or not over', () => {
+    expect(note({})).toBe('');
+    expect(note({ end: null, text: '' })).toBe('');
+  });
+
+  test.each([
+    ['length', WORDS.en.ends.length],
+    ['content_filter', WORDS.en.ends.content_filter],
+    ['stopped', WORDS.en.ends.stopped],
+  ] as const)('says what cut it off: %s', (end, expected) => {
+    expect(note({ end })).toBe(expected);
+  });
+
+  test('says that there is no text', () => {
+    expect(note({ text: '' })).toBe('The model answered with no text.');
+  });
+
+  test('says why it failed, in its own language where it knows the code', () => {
+    const error = { code: 'model_stalled', message: 'The model was silent for 60 seconds: ask again.', retryable: true };
+    expect(note({ end: 'error', error })).toBe('The answer failed: the model fell silent.');
+    expect(ending(WORDS.zh, { text: '', end: 'error', error })).toBe('回答失败：模型没有了动静。');
+  });
+
+  test('says it in the server’s words where it does not', () => {
+    const error = { code: 'brand_new', message: 'The model is on strike.', retryable: true };
+    expect(note({ end: 'error', error })).toBe('The answer failed: The model is on strike.');
+  });
+});
+
+describe('why something was refused', () => {
+  test('is told in the page’s language, else in the server’s words', () => {
+    expect(reason(WORDS.zh, { status: 429, code: 'queue_full', message: 'Wait.' })).toBe('排队的消息太多了，请等回答结束后再发送。');
+    expect(reason(WORDS.zh, { status: 418, code: 'brand_new', message: 'I am a teapot.' })).toBe('I am a teapot.');
+  });
+
+  test('is the status, where a proxy refused it', () => {
+    expect(reason(WORDS.en, { status: 502, code: 'status', message: '' })).toBe('The server answered 502.');
+    expect(reason(WORDS.zh, { status: 502, code: 'status', message: '' })).toBe('服务器的应答是 502。');
+  });
+});
+
+describe('a screen reader is told', () => {
+  const well = (phase: Moment['phase']): Moment => ({ isLost: false, phase });
+  const said = (before: Moment, now: Moment, conversation = idle) => announcement(WORDS.en, before, now, conversation);
+
+  test('that an answer begins, whether or not it waited', () => {
+    expect(said(well('queued'), well('streaming'), running)).toBe('Answering');
+    expect(said(well('idle'), well('streaming'), running)).toBe('Answering');
+  });
+
+  test('that it is done', () => {
+    expect(said(well('streaming'), well('idle'))).toBe('Done');
+  });
+
+  test('how it ended, where it did not end well', () => {
+    const stopped = { ...idle, messages: [question(1, 0), { ...answer(1, 0), end: 'stopped' as const }] };
+    expect(said(well('streaming'), well('idle'), stopped)).toBe('Stopped.');
+  });
+
+  test('that the connection is lost, and that it is back', () => {
+    expect(said({ isLost: false, phase: 'streaming' }, { isLost: true, phase: 'streaming' }, running)).toBe('Connection lost');
+    expect(said({ isLost: true, phase: 'streaming' }, { isLost: false, phase: 'streaming' }, running)).toBe('Connected again');
+  });
+
+  test.each<[string, Moment, Moment]>([
+    ['a word more', well('streaming'), well('streaming')],
+    ['a message that waits', well('idle'), well('queued')],
+    ['the first connection', { isLost: null, phase: null }, { isLost: false, phase: null }],
+    ['a connection that fails from the beginning', { isLost: null, phase: null }, { isLost: true, phase: null }],
+    ['an answer that was done before anybody came', { isLost: false, phase: null }, well('idle')],
+  ])('nothing of %s', (_, before, now) => {
+    expect(said(before, now)).toBeNull();
+  });
+});
