@@ -35,6 +35,7 @@ beforeEach(() => {
 afterEach(async () => {
   render(null, host);
   host.remove();
+  document.getSelection()?.removeAllRanges();
   // Preact's queue of effects is waited for by a timer that must not be lost with the clock.
   await pass(200);
   vi.useRealTimers();
