@@ -97,8 +97,9 @@ export class Chat {
       return;
     }
     if (session !== this.session) return;
-    this.#outbox.settle(session, this.conversation);
-    if (this.connection?.kind === 'gone') this.#attach(session);
+    // What is shown of a session that was gone is no log that could hold the message.
+    if (this.connection?.kind === 'gone') this.#line?.again();
+    else this.#outbox.settle(session, this.conversation);
   }
 
   #add(text: string, wish: Parameters<Outbox['add']>[3]): void {
@@ -135,6 +136,8 @@ export class Chat {
     if (kind === 'reconnecting' || kind === 'waiting') this.#isBroken = true;
     if (kind === 'live') this.#isBack();
     if (kind === 'gone') {
+      // Should it be begun again, its ids will be those of another conversation.
+      this.conversation = { ...this.conversation, cursor: null };
       this.#outbox.beginAgain(session);
       this.#listener.listed();
     }
@@ -153,6 +156,8 @@ export class Chat {
     // What is the same all the same came as a copy, and would be drawn anew.
     this.conversation = cursor !== null && cursor === conversation.cursor ? { ...conversation, messages } : conversation;
     this.#outbox.settle(session, conversation);
+    // A tab that follows sees no attach; what its leader knows by now is as good as one.
+    if (this.#isAttached) this.#afterAttach(session);
     this.#listener.changed();
   }
 

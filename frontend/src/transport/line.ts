@@ -31,7 +31,7 @@ type Note =
   | { kind: 'welcome'; to: string; conversation: Conversation; connection: Connection }
   | { kind: 'event'; event: SessionEvent }
   | { kind: 'said'; connection: Connection }
-  | { kind: 'wake' }
+  | { kind: 'wake' | 'again' }
   | { kind: 'seen'; from: string; visible: boolean };
 
 export class Line {
@@ -89,6 +89,12 @@ export class Line {
   wake(): void {
     if (this.#leads) this.#rouse();
     else this.#send({ kind: 'wake' });
+  }
+
+  /** A session that was gone was begun again. */
+  again(): void {
+    if (this.#leads) this.#stream.open();
+    else this.#send({ kind: 'again' });
   }
 
   startOver(): void {
@@ -204,13 +210,14 @@ export class Line {
 
   #answer(note: Note): void {
     if (note.kind === 'wake') this.#rouse();
+    if (note.kind === 'again' && this.#connection.kind === 'gone') this.#stream.open();
     if (note.kind !== 'hello') return;
     const conversation = this.#listener.known();
     this.#send({ kind: 'welcome', to: note.from, conversation, connection: this.#connection });
   }
 
   #follow(note: Note): void {
-    if (note.kind === 'hello' || note.kind === 'wake' || note.kind === 'seen') return;
+    if (note.kind === 'hello' || note.kind === 'wake' || note.kind === 'again' || note.kind === 'seen') return;
     this.#lastHeard = Date.now();
     if (note.kind === 'event') this.#hear(note.event);
     if (note.kind === 'said') this.#say(note.connection);
@@ -219,8 +226,8 @@ export class Line {
     if (note.kind !== 'welcome' || note.to !== this.#tab) return;
     this.#isUnanswered = false;
     clearTimeout(this.#hello);
-    if (this.#isNews(note.conversation)) this.#listener.adopt(note.conversation);
     this.#say(note.connection);
+    if (this.#isNews(note.conversation)) this.#listener.adopt(note.conversation);
   }
 
   /** A former leader that wakes answers what it was asked long ago, with what it knew then. */

@@ -11,10 +11,13 @@ interface Post {
 
 export class Posts {
   readonly all: Post[] = [];
+  /** Whether a session that is asked for is there no more. */
+  isGone = false;
   readonly #waiting: Post[] = [];
 
-  readonly fetch = (path: string, { body, headers }: RequestInit): Promise<Response> =>
-    new Promise((resolve, reject) => {
+  readonly fetch = async (path: string, { method, body, headers }: RequestInit): Promise<Response> => {
+    if (method !== 'POST') return new Response('{}', { status: this.isGone ? 404 : 200 });
+    return new Promise((resolve, reject) => {
       const post: Post = {
         path,
         body: JSON.parse(body as string) as Record<string, unknown>,
@@ -25,6 +28,7 @@ export class Posts {
       this.all.push(post);
       this.#waiting.push(post);
     });
+  };
 
   /** How many are on their way. */
   get waiting(): number {

@@ -12,6 +12,8 @@ export class Server {
   /** How many streams were ever asked for. */
   opened = 0;
   isUp = true;
+  /** Every stream is answered 404. */
+  isGone = false;
   readonly #queue: Queued[] = [];
   #seq = 0;
   #epoch = 0;
@@ -186,6 +188,11 @@ abstract class Source {
 
   #connect(): void {
     if (this.readyState === Source.CLOSED || this.tab.isDead) return;
+    if (this.server.isGone) {
+      this.readyState = Source.CLOSED;
+      this.tab.post(() => this.onerror?.());
+      return;
+    }
     if (!this.server.isUp) {
       this.breaks();
       return;

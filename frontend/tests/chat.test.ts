@@ -1,0 +1,355 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+
+import { Chat } from '../src/chat';
+import { Outbox } from '../src/keeping/outbox';
+import type { Entry, Queued, SessionEvent } from '../src/log/events';
+import { Browser } from './support/browser';
+import { answer, linear, question, turn } from './support/entries';
+import { FakeEventSource } from './support/eventSource';
+import { Memory } from './support/memory';
+import { Posts, taken } from './support/posts';
+import { Server, sourceOf } from './support/server';
+
+const delta = (id: string, text = 'word '): SessionEvent => ({ event: 'delta', id, data: { text } });
+const message = (number: number, text = `Question ${number}`): SessionEvent => ({
+  event: 'message', id: `${number}.0-0`, data: { role: 'user', text, turn: number, parent: number - 1 },
+});
+
+let posts: Posts;
+let listed: number;
+let outbox: Outbox;
+let chat: Chat;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  posts = new Posts();
+  listed = 0;
+  FakeEventSource.all = [];
+  sessionStorage.clear();
+  vi.stubGlobal('fetch', posts.fetch);
+  vi.stubGlobal('EventSource', FakeEventSource);
+});
+afterEach(() => {
+  chat.close();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+function opened(session: string | null, keeper = new Memory()): Chat {
+  const identity = { name: 'me', gone: async () => [] };
+  outbox = new Outbox(identity, { changed: () => {}, accepted: (receipt) => chat.accepted(receipt) }, keeper);
+  chat = new Chat(session, 'me', outbox, { changed: () => {}, listed: () => { listed += 1; } });
+  chat.open();
+  return chat;
+}
+
+/** What every attach brings. */
+function attaches(messages: readonly Entry[], id: string, queued: readonly Queued[] = []): void {
+  const isRunning = messages.at(-1)?.end === null;
+  const now = isRunning ? 'streaming' : 'idle';
+  FakeEventSource.last.opens();
+  FakeEventSource.last.says({ event: 'snapshot', id, data: { session_id: 's', state: now, messages } });
+  FakeEventSource.last.says({ event: 'state', id: null, data: { state: now, turn: 1, queued, title: 'Streams', model: null } });
+}
+
+const branched = [...linear(3), ...turn(4, 1, 'Otherwise?')];
+
+describe('a question', () => {
+  test('names what it follows only where that is not the newest turn: the server knows that one better', async () => {
+    opened('s');
+    attaches(branched, '4.1-9');
+    chat.ask('More?');
+    await taken();
+    expect(posts.last.body).toStrictEqual({ text: 'More?' });
+    await posts.accept(5);
+    chat.choose(1, 2);
+    chat.ask('And here?');
+    await taken();
+    expect(posts.last.body).toStrictEqual({ text: 'And here?', parent: 3 });
+  });
+
+  test('in an empty conversation names nothing', async () => {
+    opened(null);
+    chat.ask('Well?');
+    await taken();
+    expect(posts.last).toMatchObject({ path: '/sessions', body: { text: 'Well?' } });
+  });
+
+  test('that is asked otherwise stands beside the first, and is followed though another was chosen', async () => {
+    opened('s');
+    attaches(branched, '4.1-9');
+    chat.choose(1, 2);
+    chat.askInstead({ turn: 2, parent: 1 }, 'Or so?');
+    await taken();
+    expect(posts.last.body).toStrictEqual({ text: 'Or so?', parent: 1 });
+    FakeEventSource.last.says({ event: 'message', id: '5.0-0', data: { role: 'user', text: 'Or so?', turn: 5, parent: 1 } });
+    expect(chat.steps.map((step) => step.turn)).toStrictEqual([1, 5]);
+  });
+
+  test('that is asked otherwise interrupts the answer that grows', async () => {
+    opened('s');
+    attaches([question(1, 0), { ...answer(1, 0), end: null }], '1.1-2');
+    chat.askInstead({ turn: 1, parent: 0 }, 'Or so?');
+    await taken();
+    expect(posts.last.body).toStrictEqual({ text: 'Or so?', parent: 0, on_busy: 'interrupt' });
+  });
+
+  test('keeps the order in which it was typed, on a branch too', async () => {
+    opened('s');
+    attaches(branched, '4.1-9');
+    chat.choose(1, 2);
+    chat.ask('One');
+    chat.ask('Two');
+    await posts.accept(5);
+    expect(posts.last.body).toStrictEqual({ text: 'Two', parent: 5 });
+  });
+});
+
+describe('a choice among branches', () => {
+  test('outlives a reload of this tab', () => {
+    opened('s');
+    attaches(branched, '4.1-9');
+    chat.choose(1, 2);
+    chat.close();
+    opened('s');
+    attaches(branched, '4.1-9');
+    expect(chat.steps.map((step) => step.turn)).toStrictEqual([1, 2, 3]);
+    chat.choose(1, null);
+    expect(chat.steps.map((step) => step.turn)).toStrictEqual([1, 4]);
+  });
+
+  test('is the session’s alone', () => {
+    opened('s');
+    attaches(branched, '4.1-9');
+    chat.choose(1, 2);
+    chat.close();
+    opened('other');
+    expect(chat.choices).toStrictEqual({});
+  });
+});
+
+describe('a new chat', () => {
+  test('becomes its session with the 202, and shows its message without waiting for the log', async () => {
+    opened(null);
+    chat.ask('Well?');
+    await posts.accept(1);
+    expect(chat.session).toBe('s');
+    expect(chat.steps.map((step) => step.question.text)).toStrictEqual(['Well?']);
+    expect(FakeEventSource.last.url).toBe('/sessions/s/events?last_event_id=1.0-0');
+  });
+
+  test('keeps its message until the log has it', async () => {
+    const memory = new Memory();
+    opened(null, memory);
+    chat.ask('Well?');
+    await posts.accept(1);
+    expect(memory.names()).toHaveLength(1);
+    FakeEventSource.last.opens();
+    FakeEventSource.last.says({ event: 'state', id: null, data: { state: 'queued', turn: 1, queued: [], title: null, model: null } });
+    expect(memory.names()).toHaveLength(0);
+  });
+});
+
+describe('what was heard', () => {
+  const running = [question(1, 0), { ...answer(1, 0, 'So '), end: null }];
+
+  test('before any conversation was given is for others', () => {
+    opened('s');
+    FakeEventSource.last.opens();
+    FakeEventSource.last.says(delta('1.1-5'));
+    expect(chat.conversation.messages).toStrictEqual([]);
+    attaches(running, '1.1-2');
+    FakeEventSource.last.says(delta('1.1-3', 'be it'));
+    expect(chat.conversation.messages.at(-1)!.text).toBe('So be it');
+  });
+
+  test('before is not taken twice', () => {
+    opened('s');
+    attaches(running, '1.1-2');
+    FakeEventSource.last.says(delta('1.1-3', 'be '));
+    FakeEventSource.last.says(delta('1.1-3', 'be '));
+    expect(chat.conversation.messages.at(-1)!.text).toBe('So be ');
+  });
+
+  test.each<[string, SessionEvent]>([
+    ['a hole', delta('1.1-4')],
+    ['a tail that was lost', delta('1.2-2')],
+    ['a turn before the end of the one before it', message(2)],
+  ])('with %s is not believed: the whole is asked for', (_, event) => {
+    opened('s');
+    attaches(running, '1.1-2');
+    const before = chat.conversation.messages;
+    FakeEventSource.last.says(event);
+    expect(chat.conversation.messages).toBe(before);
+    vi.advanceTimersByTime(1_000);
+    expect(FakeEventSource.all).toHaveLength(2);
+    expect(FakeEventSource.last.cursor).toBeNull();
+  });
+});
+
+describe('a connection that comes back', () => {
+  test('is told by its time, until the next question', () => {
+    opened('s');
+    attaches(linear(1), '1.1-9');
+    expect(chat.resumedAt).toBeNull();
+    FakeEventSource.last.breaks();
+    FakeEventSource.last.opens();
+    expect(chat.resumedAt).toStrictEqual(new Date());
+    FakeEventSource.last.says(message(2));
+    expect(chat.resumedAt).toBeNull();
+  });
+
+  test('sends what failed for want of it', async () => {
+    opened('s');
+    attaches(linear(1), '1.1-9');
+    FakeEventSource.last.breaks();
+    chat.ask('Well?');
+    await posts.lose();
+    expect(outbox.of('s')[0]!.state).toBe('failed');
+    FakeEventSource.last.opens();
+    await posts.accept(2);
+    expect(outbox.of('s')[0]!.state).toBe('accepted');
+  });
+});
+
+describe('a message that was accepted and is lost', () => {
+  async function accepted(): Promise<Memory> {
+    const memory = new Memory();
+    opened('s', memory);
+    attaches(linear(1), '1.1-9');
+    // Past the look that every attach ends with.
+    vi.advanceTimersByTime(2_000);
+    chat.ask('Well?');
+    await posts.accept(2);
+    return memory;
+  }
+
+  test('is sent again a second after an attach that shows nothing of it', async () => {
+    await accepted();
+    attaches(linear(1), '1.1-9');
+    vi.advanceTimersByTime(900);
+    await taken();
+    expect(posts.all).toHaveLength(1);
+    vi.advanceTimersByTime(200);
+    await taken();
+    expect(posts.texts).toStrictEqual(['Well?', 'Well?']);
+  });
+
+  test('is not, where it comes within that second, or waits in the queue', async () => {
+    await accepted();
+    attaches(linear(1), '1.1-9');
+    FakeEventSource.last.says(message(2, 'Well?'));
+    vi.advanceTimersByTime(2_000);
+    chat.ask('And?');
+    await posts.accept(3);
+    attaches([...linear(1), question(2, 1, 'Well?')], '2.1-2', [{ key: posts.last.key, text: 'And?' }]);
+    vi.advanceTimersByTime(2_000);
+    await taken();
+    expect(posts.texts).toStrictEqual(['Well?', 'And?']);
+  });
+
+  test('is not, by what a connection said that broke at once', async () => {
+    await accepted();
+    attaches(linear(1), '1.1-9');
+    FakeEventSource.last.breaks();
+    vi.advanceTimersByTime(2_000);
+    await taken();
+    expect(posts.all).toHaveLength(1);
+  });
+
+  test('is sent again by a tab that follows another one, and so sees no attach', async () => {
+    const memory = await accepted();
+    chat.close();
+    const server = new Server();
+    server.ask('Question 1');
+    server.end();
+    const browser = new Browser(() => 1);
+    vi.stubGlobal('EventSource', sourceOf(server));
+    const [leading, following] = [browser.open(), browser.open()];
+    const leader = leading.do(() => opened('s'));
+    await vi.advanceTimersByTimeAsync(5_000);
+    const before = posts.all.length;
+    following.do(() => opened('s', memory));
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(server.opened).toBe(1);
+    expect(posts.all.slice(before).map(({ body }) => body['text'])).toStrictEqual(['Well?']);
+    following.do(() => chat.close());
+    leading.do(() => leader.close());
+  });
+});
+
+describe('a session that is gone', () => {
+  async function gone(): Promise<void> {
+    posts.isGone = true;
+    FakeEventSource.last.isRefused();
+    await taken();
+    expect(chat.connection).toStrictEqual({ kind: 'gone' });
+  }
+
+  test('and begun again is read from its beginning: its ids are those of another conversation now', async () => {
+    opened(null);
+    chat.ask('Well?');
+    await posts.accept(1);
+    FakeEventSource.last.opens();
+    FakeEventSource.last.says({ event: 'start', id: '1.1-1', data: { turn: 1, attempt: 1, model: 'demo' } });
+    await gone();
+    await posts.accept(1);
+    expect(posts.texts).toStrictEqual(['Well?', 'Well?']);
+    expect(FakeEventSource.alive).toHaveLength(1);
+    expect(FakeEventSource.last.cursor).toBeNull();
+    expect(outbox.of('s')).toHaveLength(1);
+    attaches([question(1, 0, 'Well?')], '1.0-0');
+    expect(chat.connection).toStrictEqual({ kind: 'live' });
+    expect(outbox.of('s')).toStrictEqual([]);
+  });
+
+  test('shows what it said, and is not asked for again', async () => {
+    opened('s');
+    attaches(linear(1), '1.1-9');
+    await gone();
+    expect(chat.steps).toHaveLength(1);
+    chat.wake();
+    chat.seen();
+    vi.advanceTimersByTime(120_000);
+    expect(FakeEventSource.all).toHaveLength(1);
+  });
+
+  test('and begun again by a tab that follows is read by all', async () => {
+    const server = new Server();
+    server.ask('Question 1');
+    server.end();
+    const browser = new Browser(() => 1);
+    vi.stubGlobal('EventSource', sourceOf(server));
+    const leader = browser.open().do(() => opened('s'));
+    await vi.advanceTimersByTimeAsync(100);
+    const following = browser.open();
+    const memory = new Memory();
+    const entry = { key: 'k', text: 'Well?', session: 's', state: 'accepted', sent: { session: null, body: { text: 'Well?' } }, turn: 7, after: 0, why: null };
+    memory.remember('outbox.me', [entry]);
+    const follower = following.do(() => opened('s', memory));
+    await vi.advanceTimersByTimeAsync(100);
+    posts.isGone = server.isGone = true;
+    server.cut();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect([leader, follower].map(({ connection }) => connection?.kind)).toStrictEqual(['gone', 'gone']);
+    server.isGone = false;
+    server.ask('Again');
+    await posts.accept(1);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect([leader, follower].map(({ connection }) => connection?.kind)).toStrictEqual(['live', 'live']);
+    for (const { conversation } of [leader, follower]) expect(conversation.messages).toStrictEqual(server.messages);
+  });
+});
+
+test('the list is told of what it shows: a message, an end, another title', () => {
+  opened('s');
+  attaches(linear(1), '1.1-9');
+  const before = listed;
+  FakeEventSource.last.says(message(2));
+  FakeEventSource.last.says({ event: 'start', id: '2.1-1', data: { turn: 2, attempt: 1, model: 'demo' } });
+  FakeEventSource.last.says(delta('2.1-2'));
+  FakeEventSource.last.says({ event: 'end', id: '2.1-3', data: { reason: 'stop' } });
+  FakeEventSource.last.says({ event: 'state', id: null, data: { state: 'idle', turn: 2, queued: [], title: 'Rivers', model: null } });
+  expect(listed - before).toBe(3);
+});
