@@ -82,6 +82,7 @@ export class Page {
 
   /** Do what a person asked for, and say it where it did not work. Whether it did. */
   async attempt(what: string, action: () => Promise<unknown>): Promise<boolean> {
+    this.say('');
     try {
       await action();
       return true;

@@ -35,6 +35,13 @@ export function App({ page }: { page: Page }) {
     page.chat.ask(text);
     follower.toBottom();
   }, [page, follower]);
+  const isFromBox = useRef(false);
+  const edit = useCallback((turn: number | null) => {
+    setEdited(turn);
+    // Who came from the text box goes on there.
+    if (turn === null && isFromBox.current) composer.current?.focus();
+    isFromBox.current = false;
+  }, []);
   const stop = () => void page.stop();
   useEffect(() => {
     setEdited(null);
@@ -62,7 +69,9 @@ export function App({ page }: { page: Page }) {
   const isOpen = isNarrow ? isListShown : page.preferences.sidebar;
   const editLast = () => {
     const last = steps.at(-1);
-    if (last !== undefined) setEdited(last.turn);
+    if (last === undefined) return;
+    setEdited(last.turn);
+    isFromBox.current = true;
   };
   const save = () => download(fileName(conversation.title), markdown(conversation.title || words.untitled, steps, words));
   return (
@@ -91,7 +100,7 @@ export function App({ page }: { page: Page }) {
               <Welcome onChosen={send} />
             ) : (
               <Transcript
-                page={page} follower={follower} steps={steps} edited={edited} onEdit={setEdited}
+                page={page} follower={follower} steps={steps} edited={edited} onEdit={edit}
                 onTakeBack={(text) => composer.current?.giveBack(text)}
               />
             )}

@@ -72,9 +72,11 @@ export class Follower {
   /** The least move upwards is a wish to stay: nearness alone would pull a slow finger back with every token. */
   #scrolled(): void {
     const { scrollTop } = this.#scroller!;
-    const isUp = scrollTop < this.#lastTop;
+    const moved = scrollTop - this.#lastTop;
     this.#lastTop = scrollTop;
-    this.#isFollowing = isUp ? this.#below <= 1 : this.#isFollowing || this.#below <= NEAR_PX;
+    // Told of its own move, which comes a frame late, the page must not take back what the wheel has said since.
+    if (moved < 0) this.#isFollowing = this.#below <= 1;
+    else if (moved > 0) this.#isFollowing ||= this.#below <= NEAR_PX;
     this.#tell();
   }
 

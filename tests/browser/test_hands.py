@@ -1,0 +1,338 @@
+"""Keys, fingers and the wheel: what sends, what stops, what leads where, and that nothing moves what is being read."""
+
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.chat import Chat, Reader, Readers, keys_of
+from tests.browser.input_method import choose_by
+from tests.support.processes import Stack
+from tests.support.upstream import Answer
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.needs_chromium
+
+PHONE: Final[dict[str, Any]] = {"has_touch": True, "is_mobile": True, "viewport": {"width": 390, "height": 844}}
+
+# An Enter of an input method that says so by one sign alone (W3C UI Events, 5.1): `isComposing`, or the key code.
+PRESS_ENTER: Final = """(box, signs) => {
+  const enter = { key: 'Enter', code: 'Enter', bubbles: true, cancelable: true, ...signs };
+  return box.dispatchEvent(new KeyboardEvent('keydown', enter));
+}"""
+
+# The first text that stands in the answer, as it stands on the page.
+SELECT: Final = """(answer, length) => {
+  const text = document.createTreeWalker(answer, NodeFilter.SHOW_TEXT).nextNode();
+  getSelection().setBaseAndExtent(text, 0, text, length);
+}"""
+
+# The paragraph in the middle of what is seen, and where it stands. How far that is from the top may change with what a
+# browser finds out of the height of what is out of sight.
+READ: Final = """(scroller) => {
+  const { left, top, width, height } = scroller.getBoundingClientRect();
+  for (let down = 0; ; down += 5) {
+    const found = document.elementFromPoint(left + width / 2, top + height / 2 + down).closest('p');
+    if (found !== null) return [found.textContent, Math.round(found.getBoundingClientRect().top)];
+  }
+}"""
+# Turns the wheel in the frame in which the page has scrolled by itself: of that scroll it is told in the next one.
+TURN_BETWEEN: Final = """(scroller) => new Promise((resolve) => {
+  const observer = new MutationObserver(() => {
+    if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight > 1) return;
+    observer.disconnect();
+    scroller.dispatchEvent(new WheelEvent('wheel', { deltaY: -1, bubbles: true }));
+    resolve();
+  });
+  observer.observe(scroller, { childList: true, characterData: true, subtree: true });
+})"""
+
+
+def test_enter_sends_and_shift_with_it_begins_a_new_line(reader: Reader) -> None:
+    chat = reader.open()
+    chat.text_box.press_sequentially("one")
+    chat.text_box.press("Shift+Enter")
+    chat.text_box.press_sequentially("two")
+    expect(chat.text_box).to_have_value("one\ntwo")
+    chat.text_box.press("Enter")
+    chat.shows_question("one\ntwo")
+    expect(chat.text_box).to_have_value("")
+    expect(chat.text_box).to_be_focused()
+
+
+def test_the_enter_that_chooses_a_word_in_an_input_method_does_not_send(reader: Reader) -> None:
+    chat = reader.open()
+    keys = keys_of(chat.page)
+    chat.text_box.focus()
+    choose_by(chat.page, "Enter", typed="ni", chosen="你")
+    expect(chat.text_box).to_have_value("你")
+    chat.text_box.press_sequentially("好")
+    for signs in ({"isComposing": True, "keyCode": 13}, {"isComposing": False, "keyCode": 229}):
+        assert chat.text_box.evaluate(PRESS_ENTER, signs), "it is left to the input method"
+    expect(chat.text_box).to_have_value("你好")
+    chat.text_box.press("Enter")
+    chat.shows_question("你好")
+    assert len(keys) == 1
+
+
+def test_on_glass_enter_breaks_the_line_and_the_button_sends(readers: Readers) -> None:
+    """A keyboard on glass has no Shift+Enter."""
+    chat = readers(**PHONE).open()
+    keys = keys_of(chat.page)
+    chat.text_box.tap()
+    chat.text_box.press_sequentially("one")
+    chat.text_box.press("Enter")
+    chat.text_box.press_sequentially("two")
+    expect(chat.text_box).to_have_value("one\ntwo")
+    chat.page.get_by_role("button", name="Send").tap()
+    chat.shows_question("one\ntwo")
+    chat.is_done()
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("way", ["Escape", "button"])
+def test_an_answer_is_stopped_and_keeps_what_it_said(reader: Reader, stack: Stack, way: str) -> None:
+    chat = answering(reader, stack, Answer(tokens=["Half", " of it"], gate=True))
+    if way == "Escape":
+        chat.text_box.press("Escape")
+    else:
+        button(chat, "Stop").click()
+    expect(chat.row("assistant-1").locator(".note")).to_have_text("Stopped.")
+    expect(chat.row("assistant-1")).to_have_attribute("data-end", "stopped")
+    chat.is_done()
+    chat.shows_answer("Half")
+    expect(button(chat, "Stop")).to_have_count(0)
+    wait_until(lambda: stack.upstream.requests[0].disconnected, description="the model's call was cancelled")
+    chat.page.reload()
+    chat.shows_answer("Half")
+    expect(chat.row("assistant-1").locator(".note")).to_have_text("Stopped.")
+
+
+def test_an_answer_goes_on_through_every_escape_that_means_something_else(reader: Reader, stack: Stack) -> None:
+    answer = Answer(tokens=["Half", " of it"], gate=True)
+    chat = answering(reader, stack, answer)
+    choose_by(chat.page, "Escape", typed="ni", chosen="你")
+    chat.page.keyboard.press("Control+/")
+    expect(chat.page.get_by_role("dialog")).to_be_visible()
+    chat.page.keyboard.press("Escape")
+    expect(chat.page.get_by_role("dialog")).to_have_count(0)
+    chat.page.keyboard.press("Shift+Escape")
+    answer.release_all()
+    chat.shows_answer(answer.text)
+    expect(chat.row("assistant-1")).to_have_attribute("data-end", "stop")
+
+
+def test_a_stop_that_fails_says_so_and_can_be_tried_again(reader: Reader, stack: Stack) -> None:
+    answer = Answer(tokens=["Half", " of it"], gate=True)
+    chat = answering(reader, stack, answer)
+    chat.page.route("**/stop", lambda route: route.abort())
+    button(chat, "Stop").click()
+    expect(chat.page.get_by_role("alert")).to_have_text("Stop did not work. The server cannot be reached.")
+    chat.page.unroute_all()
+    button(chat, "Stop").click()
+    expect(chat.row("assistant-1")).to_have_attribute("data-end", "stopped")
+    expect(chat.page.get_by_role("alert")).to_have_count(0)
+
+
+def test_the_arrow_up_edits_the_last_question_only_from_an_empty_box(reader: Reader, stack: Stack) -> None:
+    stack.upstream.answers.extend([Answer(tokens=["One."]), Answer(tokens=["Two."])])
+    chat = reader.open()
+    chat.ask("First?")
+    chat.is_done()
+    chat.text_box.fill("one\ntwo")
+    chat.text_box.press("ArrowUp")
+    chat.text_box.press_sequentially("!")
+    expect(chat.text_box).to_have_value("one!\ntwo")
+    chat.text_box.fill("")
+    chat.text_box.press("ArrowUp")
+    box = chat.row("user-1").get_by_role("textbox")
+    expect(box).to_be_focused()
+    box.press("Escape")
+    expect(chat.text_box).to_be_focused()
+    chat.text_box.press("ArrowUp")
+    box.press_sequentially(" Really?")
+    box.press("Enter")
+    chat.shows_question("First? Really?", turn=2)
+    chat.shows_answer("Two.", turn=2)
+    expect(chat.rows).to_have_count(2)
+    expect(chat.text_box).to_be_focused()
+
+
+def test_keys_lead_to_a_new_chat_and_back_to_the_text_box(reader: Reader) -> None:
+    chat = reader.open()
+    chat.ask("First?")
+    chat.is_done()
+    chat.page.keyboard.press("Control+Shift+O")
+    expect(chat.rows).to_have_count(0)
+    expect(chat.text_box).to_be_focused()
+    assert chat.session == ""
+    button(chat, "Keyboard shortcuts").focus()
+    chat.page.keyboard.press("Shift+Escape")
+    expect(chat.text_box).to_be_focused()
+
+
+@pytest.mark.parametrize("is_shown", [True, False], ids=["shown", "hidden"])
+def test_a_key_leads_to_the_search_whether_or_not_the_list_is_shown(reader: Reader, is_shown: bool) -> None:
+    chat = reader.open()
+    expect(chat.text_box).to_be_focused()
+    if not is_shown:
+        button(chat, "Hide the conversations").click()
+        expect(chat.page.get_by_role("searchbox")).to_have_count(0)
+    chat.page.keyboard.press("Control+k")
+    expect(chat.page.get_by_role("searchbox")).to_be_focused()
+
+
+def test_on_glass_a_key_leads_to_the_search_too(readers: Readers) -> None:
+    """A tablet with a keyboard: there the list lies over the conversation."""
+    chat = readers(**PHONE).open()
+    expect(chat.page.get_by_role("searchbox")).to_have_count(0)
+    chat.page.keyboard.press("Control+k")
+    expect(chat.page.get_by_role("searchbox")).to_be_focused()
+
+
+def test_the_shortcuts_are_listed_by_one_and_the_focus_comes_back(reader: Reader) -> None:
+    chat = reader.open()
+    expect(chat.text_box).to_be_focused()
+    chat.page.keyboard.press("Control+/")
+    dialog = chat.page.get_by_role("dialog", name="Keyboard shortcuts")
+    expect(dialog.locator("dt")).to_have_count(8)
+    chat.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(chat.text_box).to_be_focused()
+
+
+def test_a_selection_lives_while_the_answer_grows(reader: Reader, stack: Stack) -> None:
+    """Its end too, where it reaches to the last word that there was."""
+    answer = Answer(tokens=["Copy this", " and", " more.\n\nAnd ", "a second", " paragraph"], gate=True)
+    chat = answering(reader, stack, answer)
+    chat.shows_answer("Copy this")
+    chat.answer().evaluate(SELECT, len("Copy this"))
+    for count in range(2, 6):
+        answer.release()
+        chat.shows_answer("".join(answer.tokens[:count]).replace("\n\n", "").rstrip())
+        assert chat.page.evaluate("getSelection().toString()") == "Copy this"
+    answer.release_all()
+    chat.is_done()
+    assert chat.page.evaluate("getSelection().toString()") == "Copy this"
+
+
+def test_the_newest_words_are_followed_only_from_the_bottom(reader: Reader, stack: Stack) -> None:
+    answer = paragraphs(200, gate=True)
+    stack.upstream.answers.append(answer)
+    chat = reader.open()
+    chat.ask("Much?")
+    answer.release(100)
+    expect(chat.answer()).to_contain_text("line 99")
+    at_bottom(chat)
+    newest = button(chat, "Newest words")
+    expect(newest).to_have_count(0)
+    scroller(chat).hover()
+    chat.page.mouse.wheel(0, -200)
+    expect(newest).to_be_visible()
+    read = settled(chat)
+    answer.release(50)
+    expect(chat.answer()).to_contain_text("line 149")
+    assert settled(chat) == read
+    newest.click()
+    at_bottom(chat)
+    expect(newest).to_have_count(0)
+    answer.release_all()
+    expect(chat.answer()).to_contain_text("line 199")
+    at_bottom(chat)
+
+
+def test_the_wheel_lets_go_at_once_while_tokens_stream_fast(reader: Reader, stack: Stack) -> None:
+    """The page that follows scrolls as well; that it did is no wish of the reader."""
+    stack.upstream.answers.append(paragraphs(100_000, delay=0.002))
+    chat = reader.open()
+    chat.ask("Fast?")
+    expect(chat.answer()).to_contain_text("line 99")
+    at_bottom(chat)
+    scroller(chat).evaluate(TURN_BETWEEN)
+    read = settled(chat)
+    newest = button(chat, "Newest words")
+    expect(newest).to_be_visible()
+    assert settled(chat) == read
+    newest.click()
+    at_bottom(chat)
+    scroller(chat).hover()
+    chat.page.mouse.wheel(0, -120)
+    expect(newest).to_be_visible()
+    read = settled(chat)
+    assert settled(chat) == read
+    button(chat, "Stop").click()
+
+
+def test_the_least_turn_of_the_wheel_lets_go(reader: Reader, stack: Stack) -> None:
+    answer = paragraphs(200, gate=True)
+    stack.upstream.answers.append(answer)
+    chat = reader.open()
+    chat.ask("Much?")
+    answer.release(100)
+    expect(chat.answer()).to_contain_text("line 99")
+    at_bottom(chat)
+    scroller(chat).hover()
+    chat.page.mouse.wheel(0, -3)
+    read = settled(chat)
+    answer.release_all()
+    expect(chat.answer()).to_contain_text("line 199")
+    assert settled(chat) == read
+
+
+def test_what_is_asked_is_brought_into_sight(reader: Reader, stack: Stack) -> None:
+    stack.upstream.answers.append(paragraphs(60))
+    chat = reader.open()
+    chat.ask("Much?")
+    chat.is_done()
+    scroller(chat).hover()
+    chat.page.mouse.wheel(0, -1000)
+    expect(button(chat, "Newest words")).to_be_visible()
+    chat.ask("And?")
+    expect(chat.question(2)).to_be_in_viewport()
+    chat.is_done()
+    at_bottom(chat)
+
+
+def answering(reader: Reader, stack: Stack, answer: Answer) -> Chat:
+    """An answer that said its first word and waits behind its gate."""
+    stack.upstream.answers.append(answer)
+    chat = reader.open()
+    chat.ask("Long?")
+    answer.release()
+    chat.shows_answer(answer.tokens[0])
+    return chat
+
+
+def paragraphs(count: int, *, gate: bool = False, delay: float = 0) -> Answer:
+    return Answer(tokens=[f"line {number}\n\n" for number in range(count)], gate=gate, delay=delay)
+
+
+def button(chat: Chat, name: str) -> Locator:
+    return chat.page.get_by_role("button", name=name, exact=True)
+
+
+def scroller(chat: Chat) -> Locator:
+    return chat.page.locator("#scroller")
+
+
+def at_bottom(chat: Chat) -> None:
+    below = "(e) => e.scrollHeight - e.scrollTop - e.clientHeight"
+    wait_until(lambda: scroller(chat).evaluate(below) <= 1, description="the newest words are in sight")
+
+
+def settled(chat: Chat) -> list[object]:
+    """What is read and where it stands, once the wheel's motion is over."""
+    still = f"""(scroller) => new Promise((resolve) => {{
+      const read = {READ};
+      let before = '';
+      let frames = 0;
+      const look = () => {{
+        const now = read(scroller);
+        frames = String(now) === before ? frames + 1 : 0;
+        before = String(now);
+        if (frames > 20) resolve(now);
+        else requestAnimationFrame(look);
+      }};
+      look();
+    }})"""
+    return scroller(chat).evaluate(still)
