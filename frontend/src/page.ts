@@ -150,10 +150,12 @@ export class Page {
 
   #accepted(receipt: Receipt): void {
     const { chat } = this;
+    const before = chat.session;
     chat.accepted(receipt);
     this.sessions.refresh();
-    // The new chat has its session: the address names it from now on, so that a reload or another tab finds it.
-    if (chat.session !== addressed()) history.pushState(null, '', `#${encodeURIComponent(chat.session ?? '')}`);
+    // The new chat has its session: the address names it from now on, so that a reload or another tab finds it. Any other
+    // address is where the reader goes just now.
+    if (chat.session !== before && addressed() === before) history.pushState(null, '', `#${encodeURIComponent(chat.session ?? '')}`);
   }
 
   #isOnline(): void {

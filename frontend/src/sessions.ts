@@ -36,9 +36,7 @@ export class Sessions {
 
   async rename(session: string, title: string): Promise<void> {
     await rename(session, title);
-    this.listed = this.listed.map((one) => (one.session_id === session ? { ...one, title } : one));
-    this.#changed();
-    this.refresh();
+    this.#set(this.listed.map((one) => (one.session_id === session ? { ...one, title } : one)));
   }
 
   async remove(session: string): Promise<void> {
@@ -48,7 +46,13 @@ export class Sessions {
       // Gone is what was wished for.
       if (!(error instanceof Refusal && error.status === 404)) throw error;
     }
-    this.listed = this.listed.filter((one) => one.session_id !== session);
+    this.#set(this.listed.filter((one) => one.session_id !== session));
+  }
+
+  #set(listed: readonly Listed[]): void {
+    // A list that was asked for before this may show what was.
+    this.#newest += 1;
+    this.listed = listed;
     this.#changed();
     this.refresh();
   }
