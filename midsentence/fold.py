@@ -70,7 +70,7 @@ class Fold:
                 pass  # start: of the turn, not of what was said
 
     def apply_all(self, turn: int, events: Iterable[tuple[str, bytes]]) -> None:
-        """Apply (type, data) of many events of one turn, the pieces among them at a fraction of what each alone costs."""
+        """Apply (type, data) of many events of a turn, the pieces among them at a fraction of what each costs alone."""
         for event_type, alike in groupby(events, itemgetter(0)):
             if event_type in {Delta.type, Reasoning.type}:
                 self._answer(turn)
