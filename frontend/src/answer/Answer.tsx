@@ -41,6 +41,14 @@ export function Answer({ text, open, smooth = true, onPaint }: Props) {
 
   const { nodes } = painter;
   useLayoutEffect(() => onPaint?.(), [nodes]);
+  // Formulas and fonts come after the text, and make it longer too.
+  const root = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (root.current === null || onPaint === undefined) return undefined;
+    const observer = new ResizeObserver(() => onPaint());
+    observer.observe(root.current);
+    return () => observer.disconnect();
+  }, [onPaint]);
 
-  return <div class="answer" dir="auto"><Groups nodes={nodes} wrap="div" /></div>;
+  return <div class="answer" dir="auto" ref={root}><Groups nodes={nodes} wrap="div" /></div>;
 }

@@ -2,6 +2,7 @@
 
 import { Component, type ComponentChildren } from 'preact';
 
+import { useWords } from '../words/words';
 import { CodeBlock } from './CodeBlock';
 import { Formula } from './Formula';
 import { GrowingText } from './GrowingText';
@@ -59,7 +60,7 @@ function draw(node: Node): ComponentChildren {
     case 'link':
       return <a href={node.href} target="_blank" rel="noopener noreferrer nofollow">{node.children.map(draw)}</a>;
     case 'checkbox':
-      return <input type="checkbox" disabled checked={node.checked} />;
+      return <Box checked={node.checked} />;
     case 'formula':
       return <Formula source={withoutBidi(node.source)} display={node.display} whole={node.whole} />;
     case 'fence':
@@ -69,13 +70,19 @@ function draw(node: Node): ComponentChildren {
   }
 }
 
+/** Of a list of tasks. Without a name a screen reader says “check box” and no more. */
+function Box({ checked }: { checked: boolean }) {
+  const words = useWords();
+  return <input type="checkbox" disabled checked={checked} aria-label={checked ? words.taskDone : words.taskOpen} />;
+}
+
 function drawElement({ tag: Tag, className, start, children }: Element): ComponentChildren {
   switch (Tag) {
     case 'hr':
     case 'br':
       return <Tag />;
     case 'table':
-      return <div class="table"><table>{children.slice(0, 1).map(draw)}<Groups nodes={children.slice(1)} wrap="tbody" /></table></div>;
+      return <div class="table" tabIndex={0}><table>{children.slice(0, 1).map(draw)}<Groups nodes={children.slice(1)} wrap="tbody" /></table></div>;
     case 'ol':
       return <ol class={className} {...(start === undefined ? null : { start })}><Groups nodes={children} /></ol>;
     case 'ul':

@@ -6,6 +6,7 @@ import cjkFriendly from 'markdown-it-cjk-friendly';
 import { chunksOf } from './chunks';
 import { inlineNodes } from './inline';
 import { mathRules } from './mathRules';
+import { measure } from './measure';
 import type { Element, Node, Tag } from './tree';
 
 /** What one parse tells the next: link definitions, and whether more text will come. */
@@ -44,12 +45,6 @@ parser.core.ruler.before('inline', 'too long', (state) => {
     token.content = '';
   }
 });
-
-export interface Measure {
-  /** Characters that the parser was given since the page was opened; tests hold that it grows with the text and not faster. */
-  characters: number;
-}
-export const measure: Measure = { characters: 0 };
 
 /** The blocks of `source`, whose line ends are normal (normalise.ts), without what is in them. */
 export function outline(source: string, context: Context): Token[] {

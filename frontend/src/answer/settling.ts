@@ -10,7 +10,7 @@ import { OpenFence } from './openFence';
 import { cutAt } from './graphemes';
 import { heal } from './heal';
 import { fill, isClosed, outline, parse, treeOf, type Context } from './markdown';
-import { reuse, reuseAll, type Element, type Node } from './tree';
+import { reuseAll, type Element, type Node } from './tree';
 
 // A tail shorter than this is not worth a parse that asks what of it is settled.
 const WORTH = 400;
@@ -55,7 +55,7 @@ function offsetOfLine(source: string, line: number): number {
 
 export class Settling {
   private readonly references: NonNullable<Context['references']> = {};
-  private settled: Node[] = [];
+  private readonly settled: Node[] = [];
   private from = 0;
   private open: Open | null = null;
   private fence: OpenFence | null = null;
@@ -64,8 +64,11 @@ export class Settling {
 
   /** The tree of `text`, which begins with every text that was given before, and is not all yet. */
   grow(text: string): readonly Node[] {
+    const before = { settled: this.settled.length, open: this.open };
     this.settle(text);
-    return this.show([...this.settled, ...this.tail(text)]);
+    const shown = this.show([...this.settled, ...this.tail(text)]);
+    this.adopt(shown, before);
+    return shown;
   }
 
   /** The tree of the whole text, in which link definitions count wherever they stand. */
@@ -125,7 +128,7 @@ export class Settling {
   private settle(text: string): void {
     while (this.fence === null ? text.length - this.from >= this.due || this.mayBeFence(text) : this.fence.feed(text)) {
       if (this.fence !== null) {
-        this.keep([this.fence.node(text)]);
+        this.settled.push(this.fence.node(text));
         this.advance(this.fence.end);
         this.fence = null;
         continue;
@@ -137,13 +140,13 @@ export class Settling {
     }
   }
 
-  private keep(nodes: readonly Node[]): void {
-    for (const node of nodes) this.settled.push(this.asShown(node));
-  }
-
   // What is kept is the very object that is shown: were it an equal one, every later paint would compare the two in full.
-  private asShown<T extends Node>(node: T): T {
-    return reuse(this.shown[this.settled.length], node) as T;
+  private adopt(shown: readonly Node[], before: { settled: number; open: Open | null }): void {
+    this.settled.splice(before.settled, Infinity, ...shown.slice(before.settled, this.settled.length));
+    const { open } = this;
+    const element = shown[this.settled.length];
+    if (open === null || open === before.open || element?.kind !== 'element') return;
+    this.open = { ...open, element: { ...open.element, children: element.children.slice(0, open.element.children.length) } };
   }
 
   private advance(to: number): void {
@@ -168,7 +171,7 @@ export class Settling {
     const shift = this.from - this.prefix().length;
     if (spans.length > 1) {
       const tokens = withoutPrefix(raw.slice(0, last.from), this.open);
-      this.keep(this.joined(tokens, source));
+      this.settled.push(...this.joined(tokens, source));
       this.open = null;
       this.advance(shift + offsetOfLine(source, last.line));
       return true;
@@ -199,7 +202,7 @@ export class Settling {
     const joined = this.joined(kept, source)[0];
     if (joined?.kind !== 'element') return false;
     const prefix = kind === 'list' ? '' : source.slice(offsetOfLine(source, tokens[0]?.map?.[0] ?? 0), offsetOfLine(source, (tokens[0]?.map?.[0] ?? 0) + 2));
-    this.open = { kind, prefix, element: this.asShown(joined) };
+    this.open = { kind, prefix, element: joined };
     this.advance(at);
     return true;
   }
@@ -234,7 +237,7 @@ export class Settling {
   private cutParagraph(children: readonly Node[], at: number): boolean {
     if (at < LONG / 2) return false;
     const element: Element = { kind: 'element', tag: 'p', children };
-    this.open = { kind: 'paragraph', prefix: ELLIPSIS, element: this.asShown(this.open === null ? element : joinedElement(this.open, element)) };
+    this.open = { kind: 'paragraph', prefix: ELLIPSIS, element: this.open === null ? element : joinedElement(this.open, element) };
     this.advance(this.from + at);
     return true;
   }

@@ -91,6 +91,26 @@ describe('an answer', () => {
     expect(answer().textContent?.trim()).toBe(text.trim());
   });
 
+  test('is never seen with half a sign at its end', async () => {
+    const signs = ['a', '👩‍👩‍👧‍👦', '🇩🇪', 'e\u0301', '👍🏽', '中'];
+    const text = Array.from({ length: 300 }, (_, i) => signs[i % signs.length]).join('');
+    const ends = new Set(Array.from(new Intl.Segmenter().segment(text), ({ index, segment }) => index + segment.length));
+    show({ text: '', open: true });
+    show({ text, open: true });
+    for (let frame = 0; frame < 15; frame += 1) {
+      await pass(16);
+      const length = answer().textContent?.length ?? 0;
+      expect(length === 0 || ends.has(length)).toBe(true);
+    }
+    expect(answer().textContent).toBe(text);
+    show({ text: `${text}\uD83D`, open: true });
+    await pass(300);
+    expect(answer().textContent).toBe(text);
+    show({ text: `${text}\uD83D\uDE00`, open: true });
+    await pass(300);
+    expect(answer().textContent).toBe(`${text}😀`);
+  });
+
   test('that ends is whole within 250 ms', async () => {
     show({ text: '', open: true });
     show({ text: '[late][l] '.repeat(30) + '\n\n[l]: https://late.example', open: false });

@@ -57,6 +57,7 @@ export const CORPUS: Record<string, string> = {
   'line ends': 'one\r\ntwo\r\n\r\n- a\r\n- b\r\n\r\n```\r\ncode\r\n```\r\nend\u0000\r',
   'a long list': `${list(5_000)}\nand after\n`,
   'a loose list': `${repeated((i) => `${i + 3}. item ${i}\n\n   more of it\n\n`, 4_000)}end\n`,
+  'a list that was loose once': `- one\n\n- two\n${repeated((i) => `- item ${i}\n`, 3_000)}`,
   'a long paragraph': paragraph(9_000),
   'a long paragraph of lines': `${repeated((i) => `line ${i} of many that are one paragraph\n`, 5_000)}\nend\n`,
   mixed: mixed(8_000),

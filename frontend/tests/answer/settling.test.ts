@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { measure } from '../../src/answer/markdown';
+import { measure } from '../../src/answer/measure';
 import { normalise } from '../../src/answer/normalise';
 import { Settling } from '../../src/answer/settling';
 import type { Node } from '../../src/answer/tree';
@@ -49,23 +49,31 @@ describe('a text that was streamed in chunks of any size', () => {
   }
 });
 
-describe('the parser is given an amount of text that grows as the text does, not faster', () => {
+test('half a definition does not outlive the other half', () => {
+  const text = `[a]: https://a.example/whole/path\n\nsee [a]`;
+  const settling = new Settling();
+  for (let at = 1; at < text.length; at += 1) settling.grow(text.slice(0, at));
+  expect(JSON.stringify(settling.grow(text))).toContain('"href":"https://a.example/whole/path"');
+});
+
+describe('parsing and comparing grow as the text does, not faster:', () => {
   for (const [name, make] of Object.entries({ list, table, fence, paragraph, mixed })) {
     test(name, () => {
-      const cost = (length: number): number => {
+      const costs = (length: number): [number, number] => {
         const text = make(length);
         const settling = new Settling();
-        const before = measure.characters;
+        const before = { ...measure };
         for (let at = 0; at < text.length; at += 64) settling.grow(text.slice(0, at));
         settling.grow(text);
         settling.finish(text);
-        return (measure.characters - before) / text.length;
+        return [(measure.characters - before.characters) / text.length, (measure.comparisons - before.comparisons) / text.length];
       };
-      const short = cost(20_000);
-      const long = cost(80_000);
-      console.info(name, short, long);
-      expect(long).toBeLessThan(40);
-      expect(long).toBeLessThan(short * 1.3);
+      const short = costs(20_000);
+      const long = costs(80_000);
+      expect(long[0]).toBeLessThan(25);
+      expect(long[0]).toBeLessThan(short[0] * 1.3);
+      expect(long[1]).toBeLessThan(2);
+      expect(long[1]).toBeLessThan(short[1] * 1.3);
     });
   }
 });
