@@ -1,26 +1,27 @@
 // What a screen reader is told: the turning points, never every token.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 
 import { phase } from '../log/conversation';
 import type { Page } from '../page';
 import { announcement, type Moment } from '../words/status';
-import { useWords } from '../words/words';
 
 const UNKNOWN: Moment = { isLost: null, phase: null };
 
 export function Announcer({ page }: { page: Page }) {
-  const words = useWords();
   const [said, say] = useState('');
-  const before = useRef<{ chat: object; moment: Moment }>({ chat: page.chat, moment: UNKNOWN });
-  useEffect(() => {
-    const { chat } = page;
-    const last = before.current.chat === chat ? before.current.moment : UNKNOWN;
-    const now = momentOf(page, last);
-    const text = announcement(words, last, now, chat.conversation);
-    before.current = { chat, moment: now };
-    if (text !== null) say(text);
-  });
+  useLayoutEffect(() => {
+    let before: { chat: object; moment: Moment } = { chat: page.chat, moment: UNKNOWN };
+    // At every change: an answer that begins and fails between two paints would otherwise have been neither.
+    return page.onChange(() => {
+      const { chat, words } = page;
+      const last = before.chat === chat ? before.moment : UNKNOWN;
+      const now = momentOf(page, last);
+      const text = announcement(words, last, now, chat.conversation);
+      before = { chat, moment: now };
+      if (text !== null) say(text);
+    });
+  }, [page]);
   return <p class="unseen" id="announcer" role="status" aria-live="polite">{said}</p>;
 }
 

@@ -47,6 +47,8 @@ export function App({ page }: { page: Page }) {
     setEdited(null);
     follower.toBottom();
   }, [chat]);
+  const isNarrow = useNarrow();
+  const isListOver = isNarrow && isListShown;
   // The list may have to be drawn first.
   const isSearchWanted = useRef(false);
   useEffect(() => {
@@ -55,17 +57,20 @@ export function App({ page }: { page: Page }) {
     isSearchWanted.current = false;
     box.focus();
   });
+  const leaveList = () => {
+    setListShown(false);
+    document.querySelector<HTMLElement>('[aria-controls=sidebar]')?.focus();
+  };
   useKeys({
     newChat: () => page.open(null),
     search: () => { isSearchWanted.current = true; showList(true); },
     focus: () => composer.current?.focus(),
     list: () => setHelping(true),
-  }, isRunning && !isHelping ? stop : null);
+  }, isListOver ? leaveList : isRunning && !isHelping ? stop : null);
   const showList = (isShown: boolean) => {
     setListShown(isShown);
     page.prefer({ sidebar: isShown });
   };
-  const isNarrow = useNarrow();
   const isOpen = isNarrow ? isListShown : page.preferences.sidebar;
   const editLast = () => {
     const last = steps.at(-1);

@@ -99,9 +99,13 @@ function useDraft(chat: Chat, session: string | null, fill: (text: string) => vo
     fill(drafts.of(session));
   }, [chat, session]);
   useEffect(() => {
-    // On a phone, focus would raise the keyboard over what one came to read.
-    if (matchMedia('(pointer: fine)').matches) document.getElementById('text')?.focus();
+    focusBox();
   }, [chat]);
+}
+
+export function focusBox(): void {
+  // On a phone, focus would raise the keyboard over what one came to read.
+  if (matchMedia('(pointer: fine)').matches) document.getElementById('text')?.focus();
 }
 
 /** As high as its text, up to what the style sheet allows. */

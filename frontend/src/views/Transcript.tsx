@@ -9,6 +9,7 @@ import type { Queued } from '../log/events';
 import type { Page } from '../page';
 import { reason } from '../words/status';
 import { useWords } from '../words/words';
+import { focusBox } from './Composer';
 import type { Follower } from './follower';
 import { Turn, type TurnActions } from './Turn';
 
@@ -31,6 +32,10 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
   const now = phase(conversation);
   const newest = conversation.messages.at(-1)?.turn;
   const [first, showEarlier] = useWindow(steps.length, follower, chat);
+  const chosen = useRef<{ row: string; way: string } | null>(null);
+  useLayoutEffect(() => {
+    if (chosen.current !== null && goOnAt(chosen.current)) chosen.current = null;
+  });
   const actions: TurnActions = useMemo(
     () => ({
       edit: onEdit,
@@ -38,8 +43,13 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
         onEdit(null);
         chat.askInstead(step, text);
         follower.toBottom();
+        // What was pressed goes with its row.
+        focusBox();
       },
-      choose: (parent, turn) => chat.choose(parent, turn),
+      choose: (step, turn, who) => {
+        chat.choose(step.parent, turn);
+        chosen.current = { row: `${who}-${turn}`, way: turn < step.turn ? 'previous' : 'next' };
+      },
       painted: follower.keep,
     }),
     [chat, follower, onEdit],
@@ -76,6 +86,14 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
       </ol>
     </>
   );
+}
+
+/** The row that was pressed went, and another stands in its place: there whoever leafs through versions goes on. */
+function goOnAt({ row, way }: { row: string; way: string }): boolean {
+  const versions = document.querySelector(`[data-row="${row}"] .versions`);
+  const button = versions?.querySelector<HTMLElement>(`.${way}:enabled`) ?? versions?.querySelector<HTMLElement>('button:enabled');
+  button?.focus();
+  return versions !== null;
 }
 
 /** From which step on the conversation is drawn. It moves along with a reader who follows, and stays with one who reads. */

@@ -1,11 +1,11 @@
 // One turn: what was asked, what was answered, and what can be done with either.
 
 import { memo } from 'preact/compat';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { Answer } from '../answer/Answer';
 import type { Step } from '../log/branches';
-import type { Tool } from '../log/events';
+import type { Entry, Tool } from '../log/events';
 import { ending } from '../words/status';
 import { languageIn, useWords } from '../words/words';
 import { CopyButton, IconButton } from './controls';
@@ -14,7 +14,8 @@ import { isSending } from './keys';
 export interface TurnActions {
   edit(turn: number | null): void;
   askInstead(step: Step, text: string): void;
-  choose(parent: number, turn: number): void;
+  /** Follow another turn in this one's place; `who` says whether another question or another answer is meant. */
+  choose(step: Step, turn: number, who: Entry['role']): void;
   painted(): void;
 }
 
@@ -50,9 +51,17 @@ function TurnRows({ step, isLive, isEdited, actions }: TurnProps) {
 
 function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
   const words = useWords();
-  const { turn, parent, question, questions } = step;
+  const { turn, question, questions } = step;
+  const row = useRef<HTMLLIElement>(null);
+  const wasEdited = useRef(false);
+  useLayoutEffect(() => {
+    // The editor took the focus along when it went, unless somebody gave it away.
+    const isLost = document.activeElement === document.body;
+    if (wasEdited.current && !isEdited && isLost) row.current?.querySelector<HTMLElement>('.edit')?.focus();
+    wasEdited.current = isEdited;
+  }, [isEdited]);
   return (
-    <li class="row question" data-row={`user-${turn}`}>
+    <li ref={row} class="row question" data-row={`user-${turn}`}>
       <h2 class="who">{words.you}</h2>
       {isEdited ? (
         <Editor text={question.text} onDone={(text) => void (text === null ? actions.edit(null) : actions.askInstead(step, text))} />
@@ -60,8 +69,8 @@ function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
         <>
           <div class="text" dir="auto" lang={languageIn(question.text)}>{question.text}</div>
           <div class="actions">
-            <Versions all={questions} turn={turn} onChoose={(other) => actions.choose(parent, other)} />
-            <IconButton icon="edit" label={words.edit} onClick={() => actions.edit(turn)} />
+            <Versions all={questions} turn={turn} onChoose={(other) => actions.choose(step, other, 'user')} />
+            <IconButton class="edit" icon="edit" label={words.edit} onClick={() => actions.edit(turn)} />
             <CopyButton text={question.text} label={words.copy} />
           </div>
         </>
@@ -72,7 +81,7 @@ function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
 
 function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
   const words = useWords();
-  const { turn, parent, question, answer, answers } = step;
+  const { turn, question, answer, answers } = step;
   const text = answer?.text ?? '';
   const note = answer === null ? '' : ending(words, answer);
   const isFailed = answer?.end === 'error';
@@ -85,7 +94,7 @@ function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
       {note !== '' && <p class={`note${isFailed ? ' bad' : ''}`}>{note}</p>}
       {!isLive && (
         <div class="actions">
-          <Versions all={answers} turn={turn} onChoose={(other) => actions.choose(parent, other)} />
+          <Versions all={answers} turn={turn} onChoose={(other) => actions.choose(step, other, 'assistant')} />
           {text !== '' && <CopyButton text={text} label={words.copyAnswer} />}
           {isFailed ? (
             <button type="button" class="retry" onClick={() => actions.askInstead(step, question.text)}>{words.retry}</button>
@@ -112,9 +121,9 @@ function Versions({ all, turn, onChoose }: VersionsProps) {
   const [before, after] = [all[at - 1], all[at + 1]];
   return (
     <span class="versions" role="group" aria-label={words.older(at + 1, all.length)}>
-      <IconButton icon="previous" label={words.previous} disabled={before === undefined} onClick={() => before !== undefined && onChoose(before)} />
+      <IconButton class="previous" icon="previous" label={words.previous} disabled={before === undefined} onClick={() => before !== undefined && onChoose(before)} />
       <span aria-hidden="true">{`${at + 1}/${all.length}`}</span>
-      <IconButton icon="next" label={words.next} disabled={after === undefined} onClick={() => after !== undefined && onChoose(after)} />
+      <IconButton class="next" icon="next" label={words.next} disabled={after === undefined} onClick={() => after !== undefined && onChoose(after)} />
     </span>
   );
 }

@@ -66,6 +66,8 @@ export const en = {
   tool: (name: string) => `Tool: ${name}`,
   toolArguments: 'Asked',
   toolResult: 'Answered',
+  taskDone: 'Done',
+  taskOpen: 'To do',
 
   queued: 'Waits for its turn',
   queuedStopped: 'Stopped before its turn',

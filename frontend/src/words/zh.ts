@@ -68,6 +68,8 @@ export const zh: Words = {
   tool: (name) => `工具：${name}`,
   toolArguments: '调用',
   toolResult: '结果',
+  taskDone: '已完成',
+  taskOpen: '待办',
 
   queued: '排队等候',
   queuedStopped: '排队时已停止',

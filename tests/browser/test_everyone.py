@@ -1,0 +1,266 @@
+"""A page for everyone: by eye, by ear and by keyboard."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.chat import Chat, Reader, Readers
+from tests.browser.scene import look_at_scene, open_scene, set_scene
+from tests.support.processes import Stack
+from tests.support.upstream import Answer
+
+pytestmark = pytest.mark.needs_chromium
+
+AXE: Final = Path(__file__).parent.parent.parent / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+FIND_FAULTS: Final = """async () => {
+  const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
+}"""  # noqa: E501
+DESKTOP: Final = {"viewport": {"width": 1280, "height": 800}}
+PHONE: Final = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+# What can have the focus, in the order of the document.
+FOCUSABLE: Final = """() => {
+  const all = 'a[href], button:enabled, input:enabled, select, textarea, summary, [tabindex="0"]';
+  return [...document.querySelectorAll(all)].map((element, at) => {
+    element.dataset.at = String(at);
+    return element.outerHTML.slice(0, 99);
+  });
+}"""
+# Whose it is, and whether somebody who looks can tell. Two boxes leave their outline to the frame around them.
+FOCUSED: Final = """() => {
+  const { activeElement: element } = document;
+  if (element === null || element === document.body) return null;
+  const frame = element.closest('.composer, .search');
+  const { outlineStyle, outlineWidth } = getComputedStyle(element);
+  const isOutlined = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
+  const isFramed = element.matches('textarea, input') && frame !== null && getComputedStyle(frame).borderColor === accent();
+  const { opacity } = getComputedStyle(element.closest('.session-actions') ?? element);
+  return { at: element.dataset.at, name: element.outerHTML.slice(0, 120), isSeen: (isOutlined || isFramed) && opacity === '1' };
+  function accent() {
+    const probe = document.body.appendChild(document.createElement('p'));
+    probe.style.color = 'var(--accent)';
+    const { color } = getComputedStyle(probe);
+    probe.remove();
+    return color;
+  }
+}"""  # noqa: E501
+LISTEN: Final = """() => {
+  window.told = [];
+  const { announcer } = window;
+  const hear = () => announcer.textContent !== '' && told.push(announcer.textContent);
+  new MutationObserver(hear).observe(announcer, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["en", "zh-CN"])
+def test_axe_finds_nothing(readers: Readers, device: dict[str, object], scheme: str, locale: str) -> None:
+    page = readers(**device, color_scheme=scheme, locale=locale, reduced_motion="reduce").blank()
+    is_phone = device is PHONE
+    set_scene(page)
+    page.goto("/")
+    expect(page.locator("#welcome")).to_be_visible()
+    page.evaluate(AXE.read_text())
+    faults = {"the empty page": find_faults(page)}
+    if is_phone:
+        page.locator("header button").first.click()
+        expect(page.locator("#sessions a").last).to_be_visible()
+        faults["the list over the page"] = find_faults(page)
+    page.keyboard.press("Control+/")
+    faults["the shortcuts"] = find_faults(page)
+    page.keyboard.press("Escape")
+    page.locator(".session").first.hover()
+    page.locator(".session-actions button").nth(1).click()
+    faults["before something is deleted"] = find_faults(page)
+    page.keyboard.press("Escape")
+    page.locator(".session-actions button").first.click()
+    faults["while something is renamed"] = find_faults(page)
+    page.keyboard.press("Escape")
+    page.locator("#sessions a").first.click()
+    look_at_scene(page)
+    faults["a conversation"] = find_faults(page)
+    page.locator('[data-row="user-1"] .actions button').first.click()
+    faults["an edit"] = find_faults(page)
+    assert "\n".join(f"{where}: {fault}" for where, found in faults.items() for fault in found) == ""
+
+
+@pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_every_control_is_reached_by_tab_alone_and_is_seen_to_have_the_focus(
+    readers: Readers, device: dict[str, object]
+) -> None:
+    page = readers(**device, reduced_motion="reduce").blank()
+    set_scene(page)
+    open_scene(page)
+    # It goes when the end is in sight.
+    page.get_by_role("button", name="Newest words").click()
+    expected = page.evaluate(FOCUSABLE)
+    for key in ("Tab", "Shift+Tab"):
+        reached: list[str] = []
+        for _ in range(2 * len(expected)):
+            page.keyboard.press(key)
+            focused = page.evaluate(FOCUSED)
+            if focused is None or focused["at"] is None:
+                continue  # the window itself, between the last control and the first; or what scrolls
+            assert focused["isSeen"], focused["name"]
+            assert focused["at"] not in reached, [what for at, what in enumerate(expected) if str(at) not in reached]
+            reached.append(focused["at"])
+            if len(reached) == len(expected):
+                break
+        assert sorted(reached, key=int) == [str(at) for at in range(len(expected))]
+
+
+def test_what_was_said_can_be_worked_with_by_keyboard_alone(reader: Reader, stack: Stack) -> None:
+    stack.upstream.answers.extend([Answer(tokens=["One."]), Answer(tokens=["Two."]), Answer(tokens=["Three."])])
+    chat = reader.open()
+    chat.page.keyboard.type("First?")
+    chat.page.keyboard.press("Enter")
+    chat.shows_answer("One.")
+    chat.is_done()
+    press_focused(chat, chat.row("user-1").get_by_role("button", name="Edit question"))
+    chat.page.keyboard.press("Control+a")
+    chat.page.keyboard.type("Second?")
+    chat.page.keyboard.press("Enter")
+    chat.shows_answer("Two.", turn=2)
+    expect(chat.text_box).to_be_focused()
+    chat.is_done()
+    press_focused(chat, chat.row("user-2").get_by_role("button", name="Previous version"))
+    chat.shows_answer("One.")
+    expect(chat.row("user-1").get_by_role("button", name="Next version")).to_be_focused()
+    chat.page.keyboard.press("Enter")
+    expect(chat.row("user-2").get_by_role("button", name="Previous version")).to_be_focused()
+    chat.page.keyboard.press("Enter")
+    press_focused(chat, chat.row("assistant-1").get_by_role("button", name="Answer again"))
+    chat.shows_answer("Three.", turn=3)
+    expect(chat.text_box).to_be_focused()
+
+
+def test_whoever_leaves_an_edit_stands_where_they_began_it(reader: Reader) -> None:
+    chat = reader.open()
+    chat.ask("First?")
+    chat.is_done()
+    edit = chat.row("user-1").get_by_role("button", name="Edit question")
+    press_focused(chat, edit)
+    expect(chat.row("user-1").get_by_role("textbox")).to_be_focused()
+    chat.page.keyboard.press("Escape")
+    expect(edit).to_be_focused()
+
+
+def test_a_dialog_keeps_the_focus_and_gives_it_back(reader: Reader) -> None:
+    chat = reader.open()
+    page = chat.page
+    chat.ask("First?")
+    chat.is_done()
+    dialog = page.get_by_role("dialog")
+    openers = {
+        page.get_by_role("button", name="Keyboard shortcuts"): "Close",
+        page.get_by_role("button", name="Delete: First?"): "Cancel",
+    }
+    for opener, way in openers.items():
+        for leave in ("Escape", way):
+            opener.focus()
+            page.keyboard.press("Enter")
+            expect(dialog).to_be_visible()
+            for _ in range(4):
+                page.keyboard.press("Tab")
+                outside = page.evaluate("document.activeElement.closest('dialog') ?? document.activeElement.localName")
+                assert outside != "button", "the focus left the dialog"
+            if leave == "Escape":
+                page.keyboard.press("Escape")
+            else:
+                dialog.get_by_role("button", name=way).press("Enter")
+            expect(dialog).to_have_count(0)
+            expect(opener).to_be_focused()
+
+
+def test_a_screen_reader_is_told_the_turning_points_and_not_every_token(reader: Reader, stack: Stack) -> None:
+    answer = Answer(tokens=["word"] + [" word"] * 19, gate=True)
+    stack.upstream.answers.append(answer)
+    chat = reader.open()
+    expect(chat.text_box).to_be_visible()
+    chat.page.evaluate(LISTEN)
+    chat.ask("Say it")
+    for count in (5, 10, 15):
+        answer.release(5)
+        chat.shows_answer("".join(answer.tokens[:count]))
+    answer.release_all()
+    chat.shows_answer(answer.text)
+    chat.is_done()
+    assert chat.page.evaluate("told") == ["Answering", "Done"]
+
+
+def test_a_screen_reader_is_told_how_an_answer_failed(reader: Reader, stack: Stack) -> None:
+    stack.upstream.answers.append(Answer(tokens=["Half", " of it"], error_after=1))
+    chat = reader.open()
+    chat.ask("Will you?")
+    expect(chat.page.locator("#announcer")).to_have_text("The answer failed: the model’s server failed.")
+
+
+def test_a_screen_reader_is_told_when_the_connection_is_lost_and_back(reader: Reader, stack: Stack) -> None:
+    chat = reader.open()
+    chat.ask("There?")
+    chat.is_done()
+    announcer = chat.page.locator("#announcer")
+    stack.kill_server()
+    expect(announcer).to_have_text("Connection lost")
+    stack.start_server()
+    expect(announcer).to_have_text("Connected again")
+
+
+def test_the_page_is_light_or_dark_as_the_system_is_or_as_was_chosen(reader: Reader) -> None:
+    page, other = reader.open().page, reader.open().page
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        assert is_dark(page) == (scheme == "dark")
+    box = page.get_by_role("combobox", name="Colours")
+    box.select_option("Dark")
+    for each in (page, other):
+        expect(each.locator("html")).to_have_attribute("data-theme", "dark")
+        assert is_dark(each)
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert is_dark(page)
+    box.select_option("Light")
+    page.emulate_media(color_scheme="dark")
+    assert not is_dark(page)
+
+
+def test_who_wants_no_motion_is_shown_text_at_once_and_nothing_that_moves(readers: Readers, stack: Stack) -> None:
+    moving = "document.getAnimations().length > 0"
+    for motion in ("no-preference", "reduce"):
+        answer = Answer(tokens=["begun", " and on" * 200], gate=True)
+        stack.upstream.answers.append(answer)
+        chat = readers(reduced_motion=motion).open()
+        chat.ask("Slow?")
+        answer.release()
+        chat.shows_answer("begun")
+        chat.page.evaluate("""() => {
+          window.seen = new Set();
+          new MutationObserver(() => seen.add(document.querySelector('.reply .text').textContent.length))
+            .observe(document.querySelector('.reply'), { childList: true, characterData: true, subtree: true });
+        }""")
+        assert chat.page.evaluate(moving) == (motion == "no-preference")
+        answer.release_all()
+        chat.shows_answer(answer.text)
+        between: set[int] = set(chat.page.evaluate("[...seen]")) - {len("begun"), len(answer.text)}
+        assert bool(between) == (motion == "no-preference")
+
+
+def find_faults(page: Page) -> list[str]:
+    return page.evaluate(FIND_FAULTS)
+
+
+def press_focused(chat: Chat, button: Locator) -> None:
+    """Press a button as who has only a keyboard: nothing is hovered."""
+    button.focus()
+    expect(button).to_have_css("opacity", "1")
+    assert chat.page.evaluate(FOCUSED)["isSeen"]
+    chat.page.keyboard.press("Enter")
+
+
+def is_dark(page: Page) -> bool:
+    """By what is painted behind the text."""
+    background: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(",")) < 384

@@ -1,0 +1,123 @@
+"""Narrow and wide: what is too wide scrolls within itself, never the page."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.chat import Readers
+from tests.browser.scene import look_at_scene, open_scene, set_scene
+
+pytestmark = pytest.mark.needs_chromium
+
+# A phone; a small one, which is a wide screen at 400 % too (WCAG 2.2, 1.4.10); a window too wide to read across.
+PHONES: Final[dict[str, dict[str, Any]]] = {
+    "390": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+    "320": {"viewport": {"width": 320, "height": 568}, "has_touch": True, "is_mobile": True},
+}
+SCREENS: Final = PHONES | {
+    "400%": {"viewport": {"width": 320, "height": 256}},
+    "2560": {"viewport": {"width": 2560, "height": 1440}},
+}
+WIDTHS: Final = "[document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth]"
+# Links in running text may be as small as it is (WCAG 2.2, 2.5.8); a disabled box is no target.
+SMALL: Final = """() => [...document.querySelectorAll('button, a, input:enabled, select, textarea, summary')]
+  .filter((element) => element.checkVisibility({ opacityProperty: true }))
+  .filter((element) => element.closest('p, li')?.closest('.text') == null)
+  .filter((element) => { const { width, height } = element.getBoundingClientRect(); return width < 24 || height < 24; })
+  .map((element) => element.outerHTML)"""
+SMALL_PRINT: Final = """() => [...document.querySelectorAll('input:not([type=checkbox]), select, textarea')]
+  .filter((element) => parseFloat(getComputedStyle(element).fontSize) < 16).map((element) => element.outerHTML)"""
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_nothing_makes_the_page_scroll_sideways(readers: Readers, screen: str) -> None:
+    for page in visits(readers(**SCREENS[screen]).blank()):
+        document, body, window = page.evaluate(WIDTHS)
+        assert (document, body) == (window, window), page.locator("#page").inner_text()
+
+
+@pytest.mark.parametrize("screen", PHONES)
+def test_a_finger_hits_every_control_and_no_box_makes_a_phone_zoom_in(readers: Readers, screen: str) -> None:
+    """Safari zooms in on a box whose print is below 16 px, and does not zoom out again."""
+    for page in visits(readers(**PHONES[screen]).blank()):
+        assert page.evaluate(SMALL) == []
+        assert page.evaluate(SMALL_PRINT) == []
+
+
+def test_a_finger_finds_what_a_mouse_finds_by_hovering(readers: Readers) -> None:
+    page = readers(**PHONES["390"]).blank()
+    set_scene(page)
+    open_scene(page)
+    for button in page.locator(".row .actions button:enabled").all():
+        expect(button).to_have_css("opacity", "1")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_text_box_is_always_within_reach(readers: Readers, screen: str) -> None:
+    """The page is as high as what is to be seen of it: on a phone the bars of its browser come and go."""
+    page = readers(**SCREENS[screen]).blank()
+    set_scene(page)
+    open_scene(page)
+    expect(page.locator("#text")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.querySelector('.page').getBoundingClientRect().height === innerHeight")
+    heights = "[...document.styleSheets].flatMap(({ cssRules }) => [...cssRules]).filter(({ selectorText }) => selectorText === '.page').map(({ style }) => style.height)"  # noqa: E501
+    assert page.evaluate(heights) == ["100dvh"]
+
+
+def test_a_line_is_no_longer_than_one_can_read(readers: Readers) -> None:
+    page = readers(**SCREENS["2560"]).blank()
+    set_scene(page)
+    open_scene(page)
+    box = page.locator('[data-row="assistant-1"] .text').bounding_box()
+    assert box is not None
+    assert box["width"] <= 800
+    middle = box["x"] + box["width"] / 2
+    main = page.locator("main").bounding_box()
+    assert main is not None
+    assert abs(middle - (main["x"] + main["width"] / 2)) < 2
+
+
+def test_the_list_of_a_phone_is_left_by_choosing_by_a_touch_beside_it_and_by_escape(readers: Readers) -> None:
+    page = readers(**PHONES["390"]).blank()
+    set_scene(page)
+    page.goto("/")
+    show = page.get_by_role("button", name="Show the conversations")
+    sidebar = page.locator("#sidebar")
+    expect(sidebar).to_have_count(0)
+    show.tap()
+    expect(sidebar).to_be_visible()
+    page.touchscreen.tap(380, 400)
+    expect(sidebar).to_have_count(0)
+    show.tap()
+    page.get_by_role("searchbox").focus()
+    page.keyboard.press("Escape")
+    expect(sidebar).to_have_count(0)
+    expect(show).to_be_focused()
+    show.tap()
+    page.locator("#sessions a").first.tap()
+    expect(sidebar).to_have_count(0)
+    expect(page.locator('[data-row="user-1"]')).to_be_visible()
+
+
+def visits(page: Page) -> Iterator[Page]:
+    """Every state of the page, one after the other."""
+    set_scene(page)
+    page.goto("/")
+    expect(page.locator("#welcome")).to_be_visible()
+    yield page
+    if page.locator("#sidebar").count() == 0:
+        page.locator("header button").first.click()
+    expect(page.locator("#sessions a").last).to_be_visible()
+    yield page
+    page.keyboard.press("Control+/")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    yield page
+    page.keyboard.press("Escape")
+    page.locator("#sessions a").first.click()
+    look_at_scene(page)
+    yield page
+    page.locator('[data-row="user-1"] .actions button').first.click()
+    expect(page.locator(".editor textarea")).to_be_visible()
+    yield page
