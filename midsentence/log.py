@@ -24,7 +24,7 @@ from midsentence.fold import Fold
 from midsentence.ids import ORIGIN, EventId, is_session_id, new_session_id
 from midsentence.writing import Lease, Write, Written, packed, written
 
-__all__ = ["Kind", "Lease", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
+__all__ = ["Access", "Kind", "Lease", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
 
 Kind = Literal["chat", "push"]
 OnBusy = Literal["queue", "reject", "interrupt"]
@@ -33,10 +33,12 @@ _SUBMIT = Script("submit")
 _READ = Script("read")
 _DELETE = Script("delete")
 _RENAME = Script("rename")
+_SHARE = Script("share")
 _STOP = Script("stop")
 _FOLD = Script("fold")
 
 _TITLE_CHARS = 60
+_CAPABILITY_BYTES = 16
 # How a message's key stands in Redis: a client's own, or one made up so that a repeated network request is recognised
 # all the same.
 _CLIENT_KEY, _MADE_UP_KEY = "c:", "m:"
@@ -56,14 +58,21 @@ class Stopped(NamedTuple):
     reason: EndReason | None
 
 
+class Access(NamedTuple):
+    """Who may read a session: its owner, and whoever was given the capability `share`, empty where there is none."""
+
+    owner: str
+    kind: Kind
+    share: str
+
+
 class View(NamedTuple):
     """One consistent look at a session.
 
     `events` follow the event `after`. `fold` is None where the reader's cursor was honoured, which is `after` then.
     """
 
-    owner: str
-    kind: Kind
+    access: Access
     state: State
     turn: int
     top: EventId
@@ -219,6 +228,24 @@ class SessionLog:
             case _:
                 return Stopped(number, None)
 
+    async def share(self, session_id: str, owner: str) -> str:
+        """Let whoever has a capability read along, and give it; the same until `unshare`.
+
+        Raises SessionNotFoundError, StoreUnavailableError.
+        """
+        return await self._share(session_id, owner, secrets.token_urlsafe(_CAPABILITY_BYTES))
+
+    async def unshare(self, session_id: str, owner: str) -> None:
+        """Let nobody read along any more. Raises SessionNotFoundError, StoreUnavailableError."""
+        await self._share(session_id, owner, "")
+
+    async def _share(self, session_id: str, owner: str, capability: str) -> str:
+        _check(session_id)
+        held = await self._store.run(Call(_SHARE, keys.session(session_id), (owner, capability)))
+        if held is None:
+            raise SessionNotFoundError(session_id)
+        return held.decode()
+
     async def rename(self, session_id: str, owner: str, title: str) -> None:
         """Give a session another title; its time to live stays. Raises SessionNotFoundError, StoreUnavailableError."""
         _check(session_id)
@@ -239,7 +266,7 @@ def _check(session_id: str) -> None:
 
 
 def _view(reply: Any, cursor: EventId | None) -> View:
-    owner, kind, state, turn, top, title, model, queue, mode, content, *rest = reply
+    owner, kind, share, state, turn, top, title, model, queue, mode, content, *rest = reply
     number = int(turn)
     after = newest = EventId.parse(top.decode()) or ORIGIN
     if mode == b"tail":
@@ -255,8 +282,7 @@ def _view(reply: Any, cursor: EventId | None) -> View:
         if events:
             after, *_ = events.pop(0)
     return View(
-        owner.decode(),
-        kind.decode(),
+        Access(owner.decode(), kind.decode(), share.decode() if share else ""),
         state.decode(),
         number,
         newest,

@@ -48,6 +48,8 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
         Route("/sessions/{session_id}", sessions.delete, methods=["DELETE"]),
         Route("/sessions/{session_id}/messages", sessions.say, methods=["POST"]),
         Route("/sessions/{session_id}/stop", sessions.stop, methods=["POST"]),
+        Route("/sessions/{session_id}/share", sessions.share, methods=["POST"]),
+        Route("/sessions/{session_id}/share", sessions.unshare, methods=["DELETE"]),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),
         Mount("/page", page.static_files()),

@@ -1,8 +1,10 @@
 """How one kind of client wants the log's events."""
 
+import hmac
 from typing import Protocol
 
 from midsentence.events import PING
+from midsentence.log import Access
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -17,7 +19,7 @@ class Dialect(Protocol):
     ping: bytes
     headers: dict[str, str]
 
-    def admits(self, owner: str, kind: str) -> bool:
+    def admits(self, access: Access) -> bool:
         """Whether such a session may be read here at all."""
         ...
 
@@ -44,8 +46,22 @@ class Native:
     def __init__(self, owner: str) -> None:
         self._owner = owner
 
-    def admits(self, owner: str, kind: str) -> bool:  # noqa: ARG002 - of either kind
-        return owner == self._owner
+    def admits(self, access: Access) -> bool:
+        return access.owner == self._owner
 
     def render(self, wire: bytes) -> bytes:
         return wire
+
+
+class ReadAlong(Native):
+    """For whoever was given the session's capability, as long as its owner lets it stand."""
+
+    __slots__ = ("_capability",)
+
+    def __init__(self, capability: str) -> None:
+        super().__init__("")
+        self._capability = capability.encode()
+
+    def admits(self, access: Access) -> bool:
+        # An empty one is none, and no name of an owner is asked for here.
+        return access.share != "" and hmac.compare_digest(access.share.encode(), self._capability)

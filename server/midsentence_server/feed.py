@@ -8,7 +8,7 @@ import structlog
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import Snapshot, StateChange, decode, encode
 from midsentence.ids import EventId
-from midsentence.log import SessionLog, View
+from midsentence.log import Access, SessionLog, View
 from midsentence_server.frames import Frame, Frames
 from midsentence_server.shared_read import SharedRead
 
@@ -61,8 +61,8 @@ class Feed:
     __slots__ = (
         "_begins", "_burst", "_early", "_fold", "_folded_to", "_frames", "_hears", "_is_current",
         "_keep_seconds", "_left_at", "_log", "_loop", "_ping_seconds", "_reading", "_retrying", "_said_at",
-        "_snapshot", "_spoke_at", "_stale_at", "_subscription", "draining", "followers", "gone", "kind",
-        "owner", "ready", "session_id", "state", "state_wire", "top",
+        "_snapshot", "_spoke_at", "_stale_at", "_subscription", "access", "draining", "followers", "gone",
+        "ready", "session_id", "state", "state_wire", "top",
     )  # fmt: skip
 
     def __init__(self, session_id: str, log: SessionLog, *, ping_seconds: float, replay_seconds: float) -> None:
@@ -72,7 +72,7 @@ class Feed:
         self.followers: set[Follower] = set()
         # Id of the newest event that is known here; empty until the log was read once.
         self.top = b""
-        self.owner = self.kind = ""
+        self.access: Access | None = None
         self.state: StateChange | None = None
         self.state_wire = b""
         # There is no such session, or there is none any more.
@@ -252,7 +252,8 @@ class Feed:
 
     def _adopt(self, top: bytes, view: View) -> None:
         """Take over what was read when `top` was the newest here; more may have been heard since."""
-        self.owner, self.kind = view.owner, view.kind
+        if view.access != self.access:
+            self.access = view.access
         state = StateChange(view.state, view.turn, view.queued, view.title, view.model)
         if state != self.state:
             self.state, self.state_wire = state, encode(None, "state", state.encoded())

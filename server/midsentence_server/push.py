@@ -9,6 +9,7 @@ from starlette.responses import Response
 from midsentence.errors import SessionNotFoundError
 from midsentence.events import Delta, End, Failure, Snapshot, decode
 from midsentence.ids import EventId
+from midsentence.log import Access
 from midsentence_server import requests
 from midsentence_server.dialects import HEADERS
 from midsentence_server.refusals import Refusal
@@ -59,7 +60,7 @@ async def _resumed(request: Request, capability: str) -> Response:
     try:
         if cursor is not None:
             view = await at.log.read(session_id, cursor)
-            if dialect.admits(view.owner, view.kind):
+            if dialect.admits(view.access):
                 return EventStream(at.hub, at.settings, session_id, cursor, dialect, until_end=True)
     except SessionNotFoundError:
         pass
@@ -84,9 +85,9 @@ class OneShot:
         elif owes_half is not None:
             self._ahead = self._event(owes_half, _END[_HEAD_CHARS:])
 
-    def admits(self, owner: str, kind: str) -> bool:  # noqa: ARG002 - whoever has the id
+    def admits(self, access: Access) -> bool:
         # The id of an event opens the answer that was asked for here, and no session of anybody's.
-        return kind == "push"
+        return access.kind == "push"
 
     def render(self, wire: bytes) -> bytes:
         ahead, self._ahead = self._ahead, b""

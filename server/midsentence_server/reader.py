@@ -32,7 +32,8 @@ class Outlet(Protocol):
 
 class Reader:
     __slots__ = (
-        "_cursor", "_dialect", "_feed", "_is_looked_up", "_looking", "_outlet", "_over", "_state", "_until_end",
+        "_access", "_cursor", "_dialect", "_feed", "_is_looked_up", "_looking", "_outlet", "_over", "_state",
+        "_until_end",
     )  # fmt: skip
 
     def __init__(self, feed: Feed, dialect: Dialect, *, until_end: bool) -> None:
@@ -40,6 +41,7 @@ class Reader:
         self._dialect = dialect
         self._until_end = until_end
         self._outlet: Outlet
+        self._access = feed.access
         self._cursor = b""
         self._state = b""
         self._over = False
@@ -70,6 +72,7 @@ class Reader:
     def begin(self, outlet: Outlet, greeting: bytes, first: Frame) -> None:
         """Write what was found, and whatever comes from now on."""
         self._outlet = outlet
+        self._access = self._feed.access
         self._cursor = first.last
         self._state = self._feed.state_wire
         outlet.write(greeting + self._dialect.render(first.wire + self._state))
@@ -88,7 +91,7 @@ class Reader:
         feed = self._feed
         if self._over or self._outlet.is_busy:
             return
-        if feed.gone or feed.draining:
+        if feed.gone or feed.draining or not self._is_admitted(feed):
             self._close()
             return
         found = feed.since(self._cursor) or (feed.snapshot() if self._is_looked_up else None)
@@ -105,6 +108,13 @@ class Reader:
             self._outlet.write(self._dialect.render(wire))
         if self._dialect.over or (self._until_end and self.is_done_at(self._cursor)):
             self._close()
+
+    def _is_admitted(self, feed: Feed) -> bool:
+        """What was shared may be taken back in the middle of a stream."""
+        if feed.access is self._access:
+            return True
+        self._access = feed.access
+        return feed.access is not None and self._dialect.admits(feed.access)
 
     def ping(self) -> None:
         if not self._over and not self._outlet.is_busy:

@@ -36,6 +36,10 @@ class Say(Ask):
     parent: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
+class Share(msgspec.Struct, forbid_unknown_fields=True):
+    """Nothing can be said of it yet."""
+
+
 class Stop(msgspec.Struct, forbid_unknown_fields=True):
     turn: Annotated[int, msgspec.Meta(ge=1, le=10**11)] | None = None
 
@@ -102,6 +106,12 @@ async def body(request: Request, settings: Settings, kind: type[Body]) -> Body:
         raise Refusal(422, "invalid_body", f"The body has not the form that this address takes: {error}.") from error
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Refusal(400, "invalid_json", f"The body is not JSON: {error}.") from error
+
+
+async def optional_body(request: Request, settings: Settings, kind: type[Body]) -> Body:
+    """Read the body of what a button asks for: it needs none, and one that comes must be a right one."""
+    empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
+    return kind() if empty else await body(request, settings, kind)
 
 
 def check_text(text: str, settings: Settings) -> None:

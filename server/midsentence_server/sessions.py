@@ -9,7 +9,7 @@ from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.ids import EventId
 from midsentence.log import Submitted
 from midsentence_server import requests
-from midsentence_server.dialects import Native
+from midsentence_server.dialects import Native, ReadAlong
 from midsentence_server.refusals import Refusal
 from midsentence_server.services import Services, services
 from midsentence_server.stopping import observed_stop
@@ -62,19 +62,17 @@ async def events(request: Request) -> Response:
     if not requests.accepts_events(request):
         raise Refusal(406, "not_acceptable", "This address answers text/event-stream alone.")
     at = services(request)
-    owner = await at.visitors.known(request)
+    dialect = await _dialect(request)
     cursor = request.headers.get("last-event-id") or request.query_params.get("last_event_id", "")
     until_end = request.query_params.get("until") == "end"
-    return EventStream(at.hub, at.settings, _id(request), EventId.parse(cursor), Native(owner), until_end=until_end)
+    return EventStream(at.hub, at.settings, _id(request), EventId.parse(cursor), dialect, until_end=until_end)
 
 
 async def stop(request: Request) -> Response:
     """POST /sessions/{id}/stop"""
     at = services(request)
     requests.check_origin(request, at.settings)
-    # A button needs no body; one that comes must be a right one.
-    empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
-    asked = requests.Stop() if empty else await requests.body(request, at.settings, requests.Stop)
+    asked = await requests.optional_body(request, at.settings, requests.Stop)
     owner = await at.visitors.known(request)
     stopped = await observed_stop(at.hub, _id(request), owner, asked.turn)
     status = 202 if stopped.reason is None else 200
@@ -84,9 +82,9 @@ async def stop(request: Request) -> Response:
 async def show(request: Request) -> Response:
     """GET /sessions/{id}"""
     at = services(request)
-    owner = await at.visitors.known(request)
+    dialect = await _dialect(request)
     view = await at.log.read(_id(request))
-    if view.owner != owner:
+    if not dialect.admits(view.access):
         raise SessionNotFoundError(_id(request))
     return _json({**msgspec.to_builtins(view.snapshot(_id(request))), "cursor": str(view.top)})
 
@@ -98,6 +96,24 @@ async def rename(request: Request) -> Response:
     title = requests.title(await requests.body(request, at.settings, requests.Rename))
     await at.log.rename(_id(request), await at.visitors.known(request), title)
     return _json({"session_id": _id(request), "title": title})
+
+
+async def share(request: Request) -> Response:
+    """POST /sessions/{id}/share"""
+    at = services(request)
+    requests.check_origin(request, at.settings)
+    await requests.optional_body(request, at.settings, requests.Share)
+    capability = await at.log.share(_id(request), await at.visitors.known(request))
+    url = f"/sessions/{_id(request)}/events?share={capability}"
+    return _json({"session_id": _id(request), "share": capability, "events_url": url})
+
+
+async def unshare(request: Request) -> Response:
+    """DELETE /sessions/{id}/share"""
+    at = services(request)
+    requests.check_origin(request, at.settings)
+    await at.log.unshare(_id(request), await at.visitors.known(request))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
 
 async def delete(request: Request) -> Response:
@@ -114,6 +130,14 @@ async def mine(request: Request) -> Response:
     owner = await at.visitors.owner(request)
     listed = await at.owners.sessions(owner) if owner is not None else []
     return _json({"sessions": [session._asdict() for session in listed]})
+
+
+async def _dialect(request: Request) -> Native:
+    """How, and by what right, a session is read. Raises Refusal (404) to a stranger."""
+    capability = request.query_params.get("share")
+    if capability is not None:
+        return ReadAlong(capability)
+    return Native(await services(request).visitors.known(request))
 
 
 def _id(request: Request) -> str:

@@ -76,7 +76,7 @@ class EventStream(Response):
         except SessionNotFoundError:
             self._hub.forget(feed)
             raise
-        if not self._dialect.admits(feed.owner, feed.kind):
+        if feed.access is None or not self._dialect.admits(feed.access):
             raise not_found()
         return found
 

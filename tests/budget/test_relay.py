@@ -10,7 +10,7 @@ from midsentence.events import Delta, encode
 from midsentence.ids import EventId, new_session_id
 from midsentence.line import Line
 from midsentence.live import Live
-from midsentence.log import SessionLog, View
+from midsentence.log import Access, SessionLog, View
 from midsentence.wire import Wire
 from midsentence_server.dialects import Native
 from midsentence_server.feed import Feed
@@ -67,7 +67,8 @@ class Log:
     async def read(self, session_id: str, cursor: EventId | None = None, *, window: bool = False) -> View:
         del session_id, window
         at = EventId(1, 1, 0)
-        return View("ann", "chat", "streaming", 1, at, "", None, [], at if cursor is None else cursor, [], None)
+        access = Access("ann", "chat", "")
+        return View(access, "streaming", 1, at, "", None, [], at if cursor is None else cursor, [], None)
 
 
 class Relay:

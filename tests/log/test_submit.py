@@ -18,7 +18,7 @@ AWKWARD = 'a\r\nb \u2028 \x00 😀 "\\ {{}} event: end'
 async def test_the_first_message_starts_the_first_turn(log: SessionLog) -> None:
     session_id, turn = await log.start("ann", AWKWARD)
     view = await log.read(session_id)
-    assert (turn, view.state, view.turn, view.top, view.owner) == (1, "queued", 1, EventId(1, 0, 0), "ann")
+    assert (turn, view.state, view.turn, view.top, view.access.owner) == (1, "queued", 1, EventId(1, 0, 0), "ann")
     assert view.fold is not None
     assert [(entry.role, entry.text, entry.parent) for entry in view.fold.messages()] == [("user", AWKWARD, 0)]
 

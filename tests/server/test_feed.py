@@ -11,7 +11,7 @@ from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import Delta, Event, Message, Queued, decode, encode
 from midsentence.fold import Fold
 from midsentence.ids import EventId
-from midsentence.log import SessionLog, View
+from midsentence.log import Access, SessionLog, View
 from midsentence_server.dialects import Native
 from midsentence_server.feed import Burst, Feed, chunk
 from midsentence_server.reader import Reader
@@ -66,7 +66,7 @@ class ScriptedLog:
         await asyncio.sleep(0)
         ids = [event.id for event in held]
         queued: list[Queued] = []
-        about = (OWNER, "chat", cast("Any", self.state), 1, ids[-1], "", None, queued)
+        about = (Access(OWNER, "chat", ""), cast("Any", self.state), 1, ids[-1], "", None, queued)
         if not window and cursor is not None and cursor in ids and len(held) - ids.index(cursor) <= self.replayed + 1:
             return View(*about, cursor, held[ids.index(cursor) + 1 :], None)
         fold = Fold()

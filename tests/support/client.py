@@ -179,20 +179,33 @@ class Visitor:
 
     @contextmanager
     def events(
-        self, session_id: str, cursor: str | None = None, *, until_end: bool = True, base_url: str | None = None
+        self,
+        session_id: str,
+        cursor: str | None = None,
+        *,
+        until_end: bool = True,
+        base_url: str | None = None,
+        share: str | None = None,
     ) -> Generator[Iterator[SentEvent]]:
         headers = {} if cursor is None else {"Last-Event-ID": cursor}
-        url = f"{base_url or ''}/sessions/{session_id}/events" + ("?until=end" if until_end else "")
-        with self.http.stream("GET", url, headers=headers) as response:
+        url = f"{base_url or ''}/sessions/{session_id}/events"
+        query = {**({"until": "end"} if until_end else {}), **({} if share is None else {"share": share})}
+        with self.http.stream("GET", url, headers=headers, params=query) as response:
             assert response.status_code in {200, 204}, f"{response.status_code}: {response.read().decode()}"
             yield parse(lines_of(response.iter_raw()))
 
     def read(
-        self, session_id: str, into: Transcript | None = None, *, limit: int | None = None, base_url: str | None = None
+        self,
+        session_id: str,
+        into: Transcript | None = None,
+        *,
+        limit: int | None = None,
+        base_url: str | None = None,
+        share: str | None = None,
     ) -> Transcript:
         """Read from where the transcript stands, to the end or for `limit` events that have an id."""
         transcript = into or Transcript(session_id)
-        with self.events(session_id, transcript.cursor, base_url=base_url) as events:
+        with self.events(session_id, transcript.cursor, base_url=base_url, share=share) as events:
             for count, event in enumerate((event for event in events if self._noted(transcript, event)), start=1):
                 transcript.take(event)
                 if count == limit:
