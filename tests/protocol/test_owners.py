@@ -31,6 +31,8 @@ ROUTES: dict[str, Callable[[Visitor, str], httpx.Response]] = {
         f"/sessions/{session_id}/messages", json={"text": SHORT, "parent": 0}
     ),
     "rename": lambda who, session_id: who.http.patch(f"/sessions/{session_id}", json={"title": "theirs"}),
+    "share": lambda who, session_id: who.http.post(f"/sessions/{session_id}/share"),
+    "unshare": lambda who, session_id: who.http.delete(f"/sessions/{session_id}/share"),
     "delete": lambda who, session_id: who.http.delete(f"/sessions/{session_id}"),
 }
 
