@@ -106,10 +106,9 @@ describe('the address', () => {
     expect([location.hash, history.length]).toStrictEqual(['#s', before]);
   });
 
-  test('is left alone by a 202 that comes while the reader goes elsewhere', async () => {
-    goTo('s');
+  test.each(['', 's'])('is left alone by a 202 that comes while the reader goes elsewhere from #%s', async (from) => {
+    goTo(from);
     begin();
-    attaches();
     page.chat.ask('Well?');
     await taken();
     // The address is another by now, and the page has not been told.

@@ -186,6 +186,14 @@ describe('a leader that closes', () => {
     allHaveAll(left);
   });
 
+  test('or turns to another session, though its tab lives on', async () => {
+    const [first, second] = opened(2) as [Reader, Reader];
+    await pass(100);
+    first.tab.do(() => first.chat.close());
+    await pass(100);
+    expect(streams().map(({ tab }) => tab)).toStrictEqual([second.tab]);
+  });
+
   test('before it ever led leaves no trace', async () => {
     const [first, second, third] = opened(3) as [Reader, Reader, Reader];
     await pass(100);
@@ -242,6 +250,34 @@ describe('a leader that is frozen', () => {
     others[5]!.close();
     await pass(100);
     expect(streams()).toHaveLength(1);
+  });
+
+  test('stands in the queue again when it wakes', async () => {
+    const [frozen, other] = opened(2) as [Reader, Reader];
+    await pass(100);
+    frozen.tab.freeze();
+    other.show(false);
+    other.show(true);
+    await pass(3_000);
+    await frozen.tab.thaw();
+    await pass(100);
+    other.close();
+    await pass(100);
+    expect(streams().map(({ tab }) => tab)).toStrictEqual([frozen.tab]);
+  });
+
+  test('takes nothing back from those whom it answers late', async () => {
+    const { frozen, others } = await frozenLeader();
+    for (const reader of others) {
+      reader.show(false);
+      reader.show(true);
+    }
+    await pass(3_000);
+    talk(10);
+    await pass(100);
+    await frozen.tab.thaw();
+    await pass(100);
+    allHaveAll(others);
   });
 
   test('says nothing of its own dead stream to the others when it wakes late', async () => {
