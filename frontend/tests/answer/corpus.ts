@@ -48,6 +48,7 @@ export const CORPUS: Record<string, string> = {
   'nested lists': '1. one\n   - a\n     - deep\n\n       with a paragraph\n   - b\n2. two\n\n   loose\n\n3. three\n\nafter\n\n- x\n- y\n\n\n- z\n* other\n* list\n- [ ] open\n- [x] done\n',
   tables: `| a | b |\n|---|:-:|\n| 1 | **2** |\n| \`x\\|y\` | [l](http://a.b) |\n\ntext | not\n\nafter\n${table(3_000)}\nend\n`,
   fences: `before\n\`\`\`js\nlet a = 1;\n\n\`\`\`\nbetween\n~~~~\n\`\`\`\n~~~\n~~~~\n\n    indented\n\n    code\n\n- item\n  \`\`\`py\n  x = 1\n  \`\`\`\n\n${fence(6_000)}end\n\n   \`\`\`\n   three\n  two\n   \`\`\`\n`,
+  'an indented fence': '   ```js\n   three\n  two\n     five\n   ```\nafter\n',
   math: 'Inline \\(a_1 * b_2\\) and $x^2$ but $5 and $6.\n\n$$\nx = 1\n\ny = 2\n$$\n\n\\[\n\\sum_{i} x_i\n\\]\n\n$$a$$ in a line\n\nunclosed \\( x\n',
   definitions: `[early][one] and [late][two] and [three].\n\n[one]: https://one.example\n\n${ENGLISH.repeat(8)}\n\n[two]: https://two.example 'a title'\n[three]: <https://three.example>\n`,
   html: '<div onclick="alert(1)">\n\n**bold** <b>x</b>\n\n</div>\n<script>\nalert(1)\n</script>\n\n<!-- no -->\n',

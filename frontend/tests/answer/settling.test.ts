@@ -56,6 +56,18 @@ test('half a definition does not outlive the other half', () => {
   expect(JSON.stringify(settling.grow(text))).toContain('"href":"https://a.example/whole/path"');
 });
 
+test('what cannot settle from within is asked seldom whether it has', () => {
+  const text = '> quoted words\n'.repeat(1_500);
+  const settling = new Settling();
+  const before = measure.characters;
+  let tails = 0;
+  for (let at = 0; at < text.length; at += 64) {
+    settling.grow(text.slice(0, at));
+    tails += at;
+  }
+  expect(measure.characters - before).toBeLessThan(tails * 1.05);
+});
+
 describe('parsing and comparing grow as the text does, not faster:', () => {
   for (const [name, make] of Object.entries({ list, table, fence, paragraph, mixed })) {
     test(name, () => {
