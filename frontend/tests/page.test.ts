@@ -63,10 +63,10 @@ function attaches(id = '1.1-9', messages = linear(1)): void {
 
 describe('a page that begins', () => {
   test('opens the session that its address names', () => {
-    history.replaceState(null, '', '#s%2F1');
+    history.replaceState(null, '', '#s%3F1');
     begin();
-    expect(page.chat.session).toBe('s/1');
-    expect(FakeEventSource.last.url).toBe('/sessions/s%2F1/events');
+    expect(page.chat.session).toBe('s?1');
+    expect(FakeEventSource.last.url).toBe('/sessions/s%3F1/events');
   });
 
   test('takes an address that nobody wrote for what it says', () => {

@@ -32,19 +32,19 @@ function sent(): { path: string; method: string; body: unknown; headers: Headers
 }
 
 describe('asking', () => {
-  const receipt = { session_id: 's/1', turn: 3, events_url: '/sessions/s%2F1/events' };
+  const receipt = { session_id: 's?1', turn: 3, events_url: '/sessions/s%3F1/events' };
 
   test('begins a session where none is named', async () => {
     answers(202, receipt);
-    expect(await ask(null, { text: 'Well?' }, 'k1')).toStrictEqual({ session: 's/1', turn: 3 });
+    expect(await ask(null, { text: 'Well?' }, 'k1')).toStrictEqual({ session: 's?1', turn: 3 });
     expect(sent()).toMatchObject({ path: '/sessions', method: 'POST', body: { text: 'Well?' } });
   });
 
   test('goes on in the one that is named, with its key and as JSON', async () => {
     answers(202, receipt);
-    await ask('s/1', { text: 'Well?', parent: 2, on_busy: 'interrupt' }, 'k1');
+    await ask('s?1', { text: 'Well?', parent: 2, on_busy: 'interrupt' }, 'k1');
     const { path, body, headers } = sent();
-    expect({ path, body }).toStrictEqual({ path: '/sessions/s%2F1/messages', body: { text: 'Well?', parent: 2, on_busy: 'interrupt' } });
+    expect({ path, body }).toStrictEqual({ path: '/sessions/s%3F1/messages', body: { text: 'Well?', parent: 2, on_busy: 'interrupt' } });
     expect(headers.get('idempotency-key')).toBe('k1');
     expect(headers.get('content-type')).toBe('application/json');
   });
@@ -151,7 +151,7 @@ describe('whether a session may exist', () => {
 });
 
 test('the address of events carries the cursor, since a reload sends no header', () => {
-  expect(eventsUrl('s/1', null)).toBe('/sessions/s%2F1/events');
+  expect(eventsUrl('s?1', null)).toBe('/sessions/s%3F1/events');
   expect(eventsUrl('s', '1.2-3')).toBe('/sessions/s/events?last_event_id=1.2-3');
   expect(eventsUrl('s', '1&2')).toBe('/sessions/s/events?last_event_id=1%262');
 });
