@@ -6,6 +6,7 @@ import { place } from './log/cursor';
 import type { SessionEvent } from './log/events';
 import { tab } from './keeping/storage';
 import type { Outbox, Receipt } from './keeping/outbox';
+import { placeOf } from './transport/address';
 import { Line } from './transport/line';
 import type { Connection } from './transport/stream';
 
@@ -20,6 +21,7 @@ export interface ChatListener {
 }
 
 export class Chat {
+  /** As the address names it; null before there is one. */
   session: string | null;
   conversation: Conversation = fresh;
   connection: Connection | null = null;
@@ -42,10 +44,15 @@ export class Chat {
   }
 
   open(): void {
-    void this.#outbox.adopt(this.session);
+    if (!this.isShared) void this.#outbox.adopt(this.session);
     if (this.session === null) return;
     this.choices = (tab.recall(branchOf(this.session)) as Choices | null) ?? {};
     this.#attach(this.session);
+  }
+
+  /** Somebody else's, to be read along. */
+  get isShared(): boolean {
+    return this.session !== null && placeOf(this.session).share !== null;
   }
 
   close(): void {

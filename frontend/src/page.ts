@@ -123,8 +123,8 @@ export class Page {
 
   /** What the reader has before their eyes is seen. */
   #notice(): void {
-    const { session, conversation, connection } = this.chat;
-    if (session === null || document.visibilityState !== 'visible' || connection?.kind !== 'live') return;
+    const { session, conversation, connection, isShared } = this.chat;
+    if (session === null || isShared || document.visibilityState !== 'visible' || connection?.kind !== 'live') return;
     const state = phase(conversation) === 'idle' ? 'idle' : 'streaming';
     if (conversation.messages.length > 0) this.sessions.seen(session, state, lastTurn(conversation));
   }

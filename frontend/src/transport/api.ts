@@ -1,6 +1,7 @@
 // Requests to the server, and its refusals by their codes (docs/protocol.md, section 2).
 
 import type { SessionState } from '../log/events';
+import { placeOf } from './address';
 
 const PATIENCE_MS = 30_000;
 
@@ -43,9 +44,10 @@ export interface Listed {
   updated: number;
 }
 
-export function eventsUrl(session: string, cursor: string | null): string {
-  const url = `${sessionPath(session)}/events`;
-  return cursor === null ? url : `${url}?last_event_id=${encodeURIComponent(cursor)}`;
+/** `name` is the session's as the page's address has it, a shared one's too. */
+export function eventsUrl(name: string, cursor: string | null): string {
+  const { session, share } = placeOf(name);
+  return `${sessionPath(session)}/events${query({ share, last_event_id: cursor })}`;
 }
 
 /** Ask, in a session or, with null, in a new one. The same key with the same body may be sent any number of times and asks once. */
@@ -76,10 +78,22 @@ export async function mine(): Promise<Listed[]> {
   return sessions as Listed[];
 }
 
+/** Let whoever has what this gives read along. The same is given until it is taken back. */
+export async function share(session: string): Promise<string> {
+  const { share: capability } = await send('POST', `${sessionPath(session)}/share`, {});
+  if (typeof capability !== 'string') throw broken();
+  return capability;
+}
+
+export async function unshare(session: string): Promise<void> {
+  await request(`${sessionPath(session)}/share`, { method: 'DELETE' });
+}
+
 /** False only where the server says that there is no such session; silence and trouble prove nothing. */
-export async function mayExist(session: string): Promise<boolean> {
+export async function mayExist(name: string): Promise<boolean> {
+  const { session, share: capability } = placeOf(name);
   try {
-    const response = await request(sessionPath(session));
+    const response = await request(sessionPath(session) + query({ share: capability }));
     await response.body?.cancel();
     return true;
   } catch (error) {
@@ -91,6 +105,11 @@ export async function mayExist(session: string): Promise<boolean> {
 export function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function query(parts: Record<string, string | null>): string {
+  const said = Object.entries(parts).filter((part): part is [string, string] => part[1] !== null);
+  return said.length === 0 ? '' : `?${new URLSearchParams(said)}`;
 }
 
 function sessionPath(session: string): string {

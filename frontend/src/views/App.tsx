@@ -12,6 +12,7 @@ import { IconButton } from './controls';
 import { Follower } from './follower';
 import { Icon } from './icons';
 import { command } from './keys';
+import { ShareDialog } from './ShareDialog';
 import { Shortcuts } from './Shortcuts';
 import { Sidebar } from './Sidebar';
 import { StatusLine } from './StatusLine';
@@ -26,6 +27,7 @@ export function App({ page }: { page: Page }) {
   const [edited, setEdited] = useState<number | null>(null);
   const [isListShown, setListShown] = useState(false);
   const [isHelping, setHelping] = useState(false);
+  const [isSharing, setSharing] = useState(false);
   const { words, chat } = page;
   const { conversation, session, connection } = chat;
   const steps = chat.steps;
@@ -45,6 +47,7 @@ export function App({ page }: { page: Page }) {
   const stop = () => void page.stop();
   useEffect(() => {
     setEdited(null);
+    setSharing(false);
     follower.toBottom();
   }, [chat]);
   const isNarrow = useNarrow();
@@ -66,7 +69,7 @@ export function App({ page }: { page: Page }) {
     search: () => { isSearchWanted.current = true; showList(true); },
     focus: () => composer.current?.focus(),
     list: () => setHelping(true),
-  }, isListOver ? leaveList : isRunning && !isHelping ? stop : null);
+  }, isListOver ? leaveList : isRunning && !isHelping && !chat.isShared ? stop : null);
   const showList = (isShown: boolean) => {
     setListShown(isShown);
     page.prefer({ sidebar: isShown });
@@ -96,6 +99,7 @@ export function App({ page }: { page: Page }) {
           </button>
           <h1 dir="auto">{conversation.title || <Wordmark />}</h1>
           {conversation.model !== null && <p class="model" id="model">{conversation.model}</p>}
+          {steps.length > 0 && !chat.isShared && <IconButton icon="share" label={words.share} onClick={() => setSharing(true)} />}
           {steps.length > 0 && <IconButton icon="download" label={words.exportMarkdown} onClick={save} />}
         </header>
         <main ref={follower.attach} id="scroller" tabIndex={-1}>
@@ -123,13 +127,18 @@ export function App({ page }: { page: Page }) {
               </p>
             )}
             <StatusLine page={page} />
-            <Composer
-              chat={chat} session={session} handle={composer} isClosed={connection?.kind === 'gone'} isRunning={isRunning}
-              isStopping={page.isStopping} onSend={send} onStop={stop} onEditLast={editLast}
-            />
+            {chat.isShared ? (
+              <p class="shared">{words.sharedWithYou}</p>
+            ) : (
+              <Composer
+                chat={chat} session={session} handle={composer} isClosed={connection?.kind === 'gone'} isRunning={isRunning}
+                isStopping={page.isStopping} onSend={send} onStop={stop} onEditLast={editLast}
+              />
+            )}
           </div>
         </footer>
         <Announcer page={page} />
+        {isSharing && session !== null && <ShareDialog page={page} session={session} onClose={() => setSharing(false)} />}
         {isHelping && <Shortcuts onClose={() => setHelping(false)} />}
       </div>
     </Spoken.Provider>

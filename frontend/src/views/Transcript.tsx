@@ -38,6 +38,7 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
   });
   const actions: TurnActions = useMemo(
     () => ({
+      mayAsk: !chat.isShared,
       edit: onEdit,
       askInstead: (step, text) => {
         onEdit(null);

@@ -12,6 +12,8 @@ import { CopyButton, IconButton } from './controls';
 import { isSending } from './keys';
 
 export interface TurnActions {
+  /** Not so where somebody else's conversation is read along. */
+  mayAsk: boolean;
   edit(turn: number | null): void;
   askInstead(step: Step, text: string): void;
   /** Follow another turn in this one's place; `who` says whether another question or another answer is meant. */
@@ -70,7 +72,7 @@ function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
           <div class="text" dir="auto" lang={languageIn(question.text)}>{question.text}</div>
           <div class="actions">
             <Versions all={questions} turn={turn} onChoose={(other) => actions.choose(step, other, 'user')} />
-            <IconButton class="edit" icon="edit" label={words.edit} onClick={() => actions.edit(turn)} />
+            {actions.mayAsk && <IconButton class="edit" icon="edit" label={words.edit} onClick={() => actions.edit(turn)} />}
             <CopyButton text={question.text} label={words.copy} />
           </div>
         </>
@@ -96,15 +98,17 @@ function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
         <div class="actions">
           <Versions all={answers} turn={turn} onChoose={(other) => actions.choose(step, other, 'assistant')} />
           {text !== '' && <CopyButton text={text} label={words.copyAnswer} />}
-          {isFailed ? (
-            <button type="button" class="retry" onClick={() => actions.askInstead(step, question.text)}>{words.retry}</button>
-          ) : (
-            <IconButton icon="again" label={words.again} onClick={() => actions.askInstead(step, question.text)} />
-          )}
+          {actions.mayAsk && <Again isFailed={isFailed} onAgain={() => actions.askInstead(step, question.text)} />}
         </div>
       )}
     </li>
   );
+}
+
+function Again({ isFailed, onAgain }: { isFailed: boolean; onAgain: () => void }) {
+  const words = useWords();
+  if (isFailed) return <button type="button" class="retry" onClick={onAgain}>{words.retry}</button>;
+  return <IconButton icon="again" label={words.again} onClick={onAgain} />;
 }
 
 interface VersionsProps {

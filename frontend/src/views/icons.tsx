@@ -12,6 +12,7 @@ const PATHS = {
   again: 'M19 12a7 7 0 1 1-2-5M19 3v4h-4',
   trash: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13',
   download: 'M12 4v11M7 11l5 5 5-5M5 20h14',
+  share: 'M12 15V4M8 7.5 12 3.5l4 4M6 11v9h12v-9',
   previous: 'M14 6l-6 6 6 6',
   next: 'M10 6l6 6-6 6',
   down: 'M12 5v14M6 13l6 6 6-6',
