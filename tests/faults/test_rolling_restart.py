@@ -5,7 +5,6 @@ exclusion of the cursor's own entry from what follows it; the keys that `submit`
 """
 
 import asyncio
-import os
 import random
 import time
 from collections import Counter
@@ -190,7 +189,7 @@ def sockets(pid: int) -> set[str]:
     found: set[str] = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
-            found.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+            found.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
     return found
 
 
