@@ -187,14 +187,6 @@ def test_a_key_that_an_input_method_takes_neither_sends_nor_leaves_an_edit(
     chat.shows_question("你好", turn=2)
 
 
-def test_the_arrow_up_in_an_empty_box_edits_the_last_question(reader: Reader, stack: Stack) -> None:
-    chat = told(reader, stack, ("One?", "First."))
-    chat.text_box.press("ArrowUp")
-    box = chat.row("user-1").get_by_role("textbox")
-    expect(box).to_be_focused()
-    expect(box).to_have_value("One?")
-
-
 def test_what_is_copied_is_exactly_what_was_written(readers: Readers, stack: Stack) -> None:
     source = "# Head\n\n* item **bold**\n\n```py\nx  = 1\n```\n\n$a^2$ <b>&amp;\u200b</b>  \n"
     reader = readers(permissions=["clipboard-read", "clipboard-write"])

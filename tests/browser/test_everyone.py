@@ -1,7 +1,7 @@
 """A page for everyone: by eye, by ear and by keyboard."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -18,8 +18,8 @@ FIND_FAULTS: Final = """async () => {
   const { violations } = await axe.run(document, { resultTypes: ['violations'] });
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
 }"""  # noqa: E501
-DESKTOP: Final = {"viewport": {"width": 1280, "height": 800}}
-PHONE: Final = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DESKTOP: Final[dict[str, Any]] = {"viewport": {"width": 1280, "height": 800}}
+PHONE: Final[dict[str, Any]] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 # What can have the focus, in the order of the document.
 FOCUSABLE: Final = """() => {
   const all = 'a[href], button:enabled, input:enabled, select, textarea, summary, [tabindex="0"]';
@@ -57,7 +57,7 @@ LISTEN: Final = """() => {
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])
-def test_axe_finds_nothing(readers: Readers, device: dict[str, object], scheme: str, locale: str) -> None:
+def test_axe_finds_nothing(readers: Readers, device: dict[str, Any], scheme: str, locale: str) -> None:
     page = readers(**device, color_scheme=scheme, locale=locale, reduced_motion="reduce").blank()
     is_phone = device is PHONE
     set_scene(page)
@@ -89,7 +89,7 @@ def test_axe_finds_nothing(readers: Readers, device: dict[str, object], scheme: 
 
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_every_control_is_reached_by_tab_alone_and_is_seen_to_have_the_focus(
-    readers: Readers, device: dict[str, object]
+    readers: Readers, device: dict[str, Any]
 ) -> None:
     page = readers(**device, reduced_motion="reduce").blank()
     set_scene(page)

@@ -260,8 +260,6 @@ def test_the_list_is_hidden_and_stays_so(reader: Reader) -> None:
     chat.page.reload()
     expect(chat.page.get_by_role("button", name="Show the conversations")).to_be_visible()
     expect(chat.page.locator("#sidebar")).to_have_count(0)
-    chat.page.keyboard.press("Control+k")
-    expect(chat.page.get_by_role("searchbox")).to_be_focused()
 
 
 def begin(chat: Chat, question: str) -> None:

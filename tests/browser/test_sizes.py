@@ -16,7 +16,7 @@ PHONES: Final[dict[str, dict[str, Any]]] = {
     "390": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
     "320": {"viewport": {"width": 320, "height": 568}, "has_touch": True, "is_mobile": True},
 }
-SCREENS: Final = PHONES | {
+SCREENS: Final[dict[str, dict[str, Any]]] = PHONES | {
     "400%": {"viewport": {"width": 320, "height": 256}},
     "2560": {"viewport": {"width": 2560, "height": 1440}},
 }

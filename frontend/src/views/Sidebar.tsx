@@ -2,6 +2,7 @@
 
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
+import { withoutBidi } from '../answer/bidi';
 import type { Theme } from '../keeping/preferences';
 import type { Page } from '../page';
 import type { Listed } from '../transport/api';
@@ -147,7 +148,7 @@ function RemoveDialog({ title, onClose, onRemove }: { title: string; onClose: ()
   const words = useWords();
   return (
     <Dialog label={words.remove} onClose={onClose}>
-      <p dir="auto">{words.removeSure(title)}</p>
+      <p dir="auto">{words.removeSure(withoutBidi(title))}</p>
       <p class="actions shown">
         <button type="button" onClick={onClose}>{words.cancel}</button>
         <button type="button" class="danger" onClick={onRemove}>{words.remove}</button>

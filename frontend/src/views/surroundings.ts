@@ -1,5 +1,6 @@
 // What of the page stands outside of its body: the title and the icon of its tab, its language and its colours.
 
+import { withoutBidi } from '../answer/bidi';
 import { type Phase, phase } from '../log/conversation';
 import type { Page } from '../page';
 import type { Words } from '../words/words';
@@ -32,7 +33,8 @@ export function surround(page: Page): void {
 }
 
 export function titleOf(words: Words, title: string, mark: News | 'answering'): string {
-  return `${mark === null ? '' : words.hidden[mark]}${title === '' ? NAME : `${title} · ${NAME}`}`;
+  // What would turn the rest of a line around is for no title: it would reach what stands behind it.
+  return `${mark === null ? '' : words.hidden[mark]}${title === '' ? NAME : `${withoutBidi(title)} · ${NAME}`}`;
 }
 
 function write(title: string): void {

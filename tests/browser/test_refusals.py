@@ -1,0 +1,167 @@
+"""A server that refuses or fails is quoted precisely, and the page is usable afterwards."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.browser.chat import Chat, Reader
+from tests.support.processes import Stack
+from tests.support.upstream import Answer
+
+pytestmark = pytest.mark.needs_chromium
+
+# By whom: a proxy says what it likes, our server as docs/protocol.md has it; None is a connection that breaks.
+REFUSALS: Final[dict[str, tuple[int | None, Any, str]]] = {
+    "a login page": (401, "<h1>Sign in</h1>", "The server answered 401."),
+    "a proxy's limit": (413, "<h1>Too large</h1>", "The server answered 413."),
+    "a proxy's patience": (429, "slow down", "The server answered 429."),
+    "a defect": (500, {"error": {"code": "internal", "message": "m"}}, "The server failed; its log says why."),
+    "no Redis": (
+        503,
+        {"error": {"code": "store_unavailable", "message": "m"}},
+        "The log cannot be reached right now.",
+    ),
+    "another code": (418, {"error": {"code": "new", "message": "Do that instead."}}, "Do that instead."),
+    "nobody": (None, None, "The server cannot be reached."),
+}
+GONE: Final = (404, {"error": {"code": "not_found", "message": "m"}}, "This conversation is not here any more.")
+
+
+@dataclass
+class Faults:
+    """Seam for faults: the requests of one method to some address, answered so until told otherwise."""
+
+    page: Page
+    method: str
+    pattern: str
+    reply: tuple[int | None, Any, str] | None = None
+
+    def __post_init__(self) -> None:
+        self.page.route(self.pattern, self._answer)
+
+    def _answer(self, route: Route) -> None:
+        if self.reply is None or route.request.method != self.method:
+            return route.fallback()
+        status, body, _ = self.reply
+        if status is None:
+            return route.abort()
+        if isinstance(body, str):
+            return route.fulfill(status=status, body=body, content_type="text/html")
+        return route.fulfill(status=status, json=body)
+
+
+def test_a_list_that_is_refused_says_why_until_it_comes(reader: Reader) -> None:
+    chat = begun(reader)
+    faults = Faults(chat.page, "GET", "**/sessions")
+    note = chat.page.locator("#sidebar").get_by_role("alert")
+    for faults.reply in REFUSALS.values():
+        look_again(chat.page)
+        expect(note).to_have_text(f"The list could not be loaded. {faults.reply[2]}")
+        expect(chat.page.locator("#sessions a")).to_have_text("Hello?")
+    faults.reply = None
+    look_again(chat.page)
+    expect(note).to_have_count(0)
+
+
+def test_a_name_that_is_refused_is_not_shown_and_says_why(reader: Reader) -> None:
+    chat = begun(reader)
+    faults = Faults(chat.page, "PATCH", "**/sessions/*")
+    for faults.reply in (*REFUSALS.values(), GONE):
+        rename(chat.page, "Other")
+        expect(said(chat.page)).to_have_text(f"Rename did not work. {faults.reply[2]}")
+        expect(chat.page.locator("#sessions a")).to_have_text("Hello?")
+        said(chat.page).get_by_role("button", name="Close").click()
+        expect(said(chat.page)).to_have_count(0)
+    faults.reply = None
+    rename(chat.page, "Other")
+    expect(chat.page.locator("#sessions a")).to_have_text("Other")
+    expect(chat.page.get_by_role("heading", level=1)).to_have_text("Other")
+
+
+def test_a_conversation_that_could_not_be_deleted_stays_and_says_why(reader: Reader) -> None:
+    chat = begun(reader)
+    faults = Faults(chat.page, "DELETE", "**/sessions/*")
+    for faults.reply in REFUSALS.values():
+        remove(chat.page)
+        expect(said(chat.page)).to_have_text(f"Delete did not work. {faults.reply[2]}")
+        expect(chat.page.locator("#sessions a")).to_have_text("Hello?")
+        chat.shows_question("Hello?")
+    faults.reply = None
+    remove(chat.page)
+    expect(chat.page.locator("#sessions a")).to_have_count(0)
+    expect(said(chat.page)).to_have_count(0)
+
+
+def test_a_conversation_that_somebody_else_deleted_first_is_deleted(reader: Reader) -> None:
+    chat = begun(reader)
+    Faults(chat.page, "DELETE", "**/sessions/*", GONE)
+    remove(chat.page)
+    expect(chat.page.locator("#welcome")).to_be_visible()
+    expect(said(chat.page)).to_have_count(0)
+
+
+def test_a_stop_that_is_refused_says_why_and_can_be_pressed_again(reader: Reader, stack: Stack) -> None:
+    answer = Answer(tokens=["Half", " of it"], gate=True)
+    stack.upstream.answers.append(answer)
+    chat = reader.open()
+    chat.ask("Long?")
+    answer.release()
+    chat.shows_answer("Half")
+    faults = Faults(chat.page, "POST", "**/stop")
+    stop = chat.page.get_by_role("button", name="Stop", exact=True)
+    for faults.reply in (*REFUSALS.values(), GONE):
+        stop.click()
+        expect(said(chat.page)).to_have_text(f"Stop did not work. {faults.reply[2]}")
+    faults.reply = None
+    stop.click()
+    expect(chat.row("assistant-1").locator(".note")).to_have_text("Stopped.")
+    expect(said(chat.page)).to_have_count(0)
+
+
+def test_a_stream_that_is_refused_is_tried_again_and_one_that_is_not_there_is_not(reader: Reader) -> None:
+    chat = begun(reader)
+    faults = Faults(chat.page, "GET", "**/sessions/*/events*")
+    for faults.reply in REFUSALS.values():
+        chat.page.reload()
+        expect(chat.status).to_have_attribute("data-connection", "waiting")
+        expect(chat.status).to_contain_text("Connection lost. Reconnecting")
+    faults.reply = None
+    expect(chat.status).to_have_attribute("data-connection", "live")
+    chat.shows_question("Hello?")
+    both = Faults(chat.page, "GET", "**/sessions/*")
+    faults.reply = both.reply = GONE
+    chat.page.reload()
+    expect(chat.status).to_contain_text("This conversation is not here: it was deleted")
+
+
+def begun(reader: Reader) -> Chat:
+    chat = reader.open()
+    chat.ask("Hello?")
+    chat.is_done()
+    expect(chat.page.locator("#sessions a")).to_have_text("Hello?")
+    return chat
+
+
+def look_again(page: Page) -> None:
+    """As when somebody comes back to the tab."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def rename(page: Page, name: str) -> None:
+    page.locator(".session").hover()
+    page.get_by_role("button", name="Rename: ").click()
+    box = page.get_by_role("textbox", name="New name")
+    box.fill(name)
+    box.press("Enter")
+
+
+def remove(page: Page) -> None:
+    page.locator(".session").hover()
+    page.get_by_role("button", name="Delete: ").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+
+
+def said(page: Page) -> Locator:
+    return page.locator("footer").get_by_role("alert")
