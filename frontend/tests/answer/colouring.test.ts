@@ -29,8 +29,8 @@ describe('colours', () => {
   test('do not wait for ever for the end of one', () => {
     const chunks = chunksOf(`/*\n${`${'x'.repeat(100)}\n`.repeat(1_000)}`);
     const colouring = new Colouring('js', highlight);
-    for (let i = 0; i < 10; i += 1) colouring.step(chunks, false);
-    expect(colouring.done.length).toBeGreaterThan(3);
+    for (let i = 0; i < 5; i += 1) colouring.step(chunks, false);
+    expect(colouring.done.length).toBeGreaterThan(2);
   });
 
   test('give up on a language that nobody knows', () => {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 
 import { withBidiMarked, withoutBidi } from '../../src/answer/bidi';
 import { chunksOf, GrowingChunks } from '../../src/answer/chunks';
@@ -62,6 +62,14 @@ describe('math', () => {
     '$5 and $6', '$5-$6', '$5/month and 10$', 'US$5 = HK$6', '$HOME and $PATH', '$PATH=$HOME/bin', 'from $1,000 to $2,000.', '\\$x$', '`$x$`', '\\\\(x\\\\)',
     '$ x $', '$$', '\\(unclosed', 'it costs $5 (about €4) and $7_000',
   ])('does not stand in %s', (text) => expect(formulas(text)).toEqual([]));
+});
+
+test('marks that nothing closes are looked for once, not once each', () => {
+  const indexOf = vi.spyOn(String.prototype, 'indexOf');
+  treeOf('\\( '.repeat(5_000));
+  const looks = indexOf.mock.calls.filter(([mark]) => mark === '\\)').length;
+  indexOf.mockRestore();
+  expect(looks).toBeLessThan(5);
 });
 
 describe('emphasis', () => {
