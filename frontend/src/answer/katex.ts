@@ -16,7 +16,7 @@ export function render(source: string, node: HTMLElement, display: boolean): voi
 }
 
 /**
- * Runs `work` with every style attribute that it sets made a style object's. A few of KaTeX's signs (`\\overbrace`, `\\boxed`)
+ * Runs `work` with every style attribute that it sets made a style object's. A few of KaTeX's signs (`\overbrace`, `\boxed`)
  * set the attribute, which the page's policy forbids, and would be drawn without their width.
  */
 function withStylesByObject(work: () => void): void {

@@ -19,7 +19,7 @@ export function isMath(content: string): boolean {
   return /^[\p{L}\d\s.,;:!'"()[\]|+\-*/<>±×÷≤≥≠≈∈∞]+$/u.test(content);
 }
 
-// The next place of each mark in the text of a state. Without this memory ten thousand `\\(` that nothing closes each look
+// The next place of each mark in the text of a state. Without this memory ten thousand `\(` that nothing closes each look
 // through all the rest.
 const places = new WeakMap<StateInline, Map<string, { from: number; at: number }>>();
 
