@@ -247,7 +247,7 @@ def test_the_browsers_back_and_forward_lead_through_the_conversations(reader: Re
 
 
 def test_a_link_to_no_conversation_says_so(reader: Reader) -> None:
-    for fragment in ("nothing", "%E0%A4%A", "<b>", "../healthz"):
+    for fragment in ("nothing", "%E0%A4%A", "<b>", "../healthz", ".", "../.."):
         chat = reader.open(f"/#{fragment}")
         expect(chat.status).to_contain_text("This conversation is not here")
         chat.page.close()

@@ -113,7 +113,8 @@ function query(parts: Record<string, string | null>): string {
 }
 
 function sessionPath(session: string): string {
-  return `/sessions/${encodeURIComponent(session)}`;
+  // Dots alone are steps in a path to a browser, however they are written, and would lead to another route. No session has such an id.
+  return `/sessions/${/^\.\.?$/.test(session) ? '-' : encodeURIComponent(session)}`;
 }
 
 type Reply = Record<string, unknown>;
