@@ -97,6 +97,7 @@ def set_scene(page: Page) -> None:
     """Let the page find the scene on its server, at the address `#{SESSION}`."""
     page.add_init_script('localStorage.setItem(\'midsentence.seen\', \'{"1b": 1, "2c": 1, "3d": 4}\')')
     page.route("**/sessions", lambda route: route.fulfill(json={"sessions": _LISTED}))
+    page.route("**/share", lambda route: route.fulfill(json={"session_id": SESSION, "share": "capability"}))
     page.route(EVENTS, lambda route: route.fulfill(content_type="text/event-stream", body=_STREAM))
 
 

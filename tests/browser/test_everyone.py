@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.chat import Chat, Reader, Readers
-from tests.browser.scene import look_at_scene, open_scene, set_scene
+from tests.browser.scene import SESSION, look_at_scene, open_scene, set_scene
 from tests.support.processes import Stack
 from tests.support.upstream import Answer
 
@@ -84,6 +84,13 @@ def test_axe_finds_nothing(readers: Readers, device: dict[str, Any], scheme: str
     faults["a conversation"] = find_faults(page)
     page.locator('[data-row="user-1"] .actions button').first.click()
     faults["an edit"] = find_faults(page)
+    page.keyboard.press("Escape")
+    page.locator("header button").nth(1).click()
+    expect(page.locator(".share-link input")).not_to_have_value("")
+    faults["before something is shared"] = find_faults(page)
+    page.goto(f"/#{SESSION}/capability")
+    expect(page.locator(".shared")).to_be_visible()
+    faults["what somebody shared"] = find_faults(page)
     assert "\n".join(f"{where}: {fault}" for where, found in faults.items() for fault in found) == ""
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.chat import Readers
-from tests.browser.scene import look_at_scene, open_scene, set_scene
+from tests.browser.scene import SESSION, look_at_scene, open_scene, set_scene
 
 pytestmark = pytest.mark.needs_chromium
 
@@ -120,4 +120,11 @@ def visits(page: Page) -> Iterator[Page]:
     yield page
     page.locator('[data-row="user-1"] .actions button').first.click()
     expect(page.locator(".editor textarea")).to_be_visible()
+    yield page
+    page.keyboard.press("Escape")
+    page.locator("header button").nth(1).click()
+    expect(page.locator(".share-link input")).not_to_have_value("")
+    yield page
+    page.goto(f"/#{SESSION}/capability")
+    expect(page.locator(".shared")).to_be_visible()
     yield page
