@@ -325,14 +325,14 @@ def settled(chat: Chat) -> list[object]:
     still = f"""(scroller) => new Promise((resolve) => {{
       const read = {READ};
       let before = '';
-      let frames = 0;
-      const look = () => {{
+      let still = 0;
+      const look = (left) => {{
         const now = read(scroller);
-        frames = String(now) === before ? frames + 1 : 0;
+        still = String(now) === before ? still + 1 : 0;
         before = String(now);
-        if (frames > 20) resolve(now);
-        else requestAnimationFrame(look);
+        if (still > 20 || left === 0) resolve(now);
+        else requestAnimationFrame(() => look(left - 1));
       }};
-      look();
+      look(300);
     }})"""
     return scroller(chat).evaluate(still)

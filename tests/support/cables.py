@@ -73,9 +73,11 @@ class Cable:
         self._ready.set()
         await self._stopped.wait()
         server.close()
-        for connection in list(self._connections):
-            connection.reset()
-        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+        # One that was taken just now is heard of only after a while.
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for connection in list(self._connections):
+                connection.reset()
+            await asyncio.wait(tasks, timeout=0.1)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_cut:
