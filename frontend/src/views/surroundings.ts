@@ -23,9 +23,10 @@ export function surround(page: Page): void {
     before = now;
     const { words } = page;
     write(titleOf(words, conversation.title, isHidden && now !== 'idle' ? 'answering' : news));
-    icon(now !== 'idle' ? 'busy' : news === null ? '' : 'done');
-    document.documentElement.lang = words.tag;
-    document.documentElement.dataset['theme'] = page.preferences.theme;
+    // In front the page speaks for itself, and a browser draws each new icon anew, however fast they come.
+    icon(!isHidden || (now === 'idle' && news === null) ? '' : now === 'idle' ? 'done' : 'busy');
+    root('lang', words.tag);
+    root('data-theme', page.preferences.theme);
   };
   page.onChange(update);
   document.addEventListener('visibilitychange', update);
@@ -40,6 +41,12 @@ export function titleOf(words: Words, title: string, mark: News | 'answering'): 
 function write(title: string): void {
   // Each assignment is an entry of the history to some browsers' extensions, and costs a layout of the tab strip.
   if (document.title !== title) document.title = title;
+}
+
+/** Written only where it says something else: the style of all that is drawn depends on it. */
+function root(name: string, value: string): void {
+  const { documentElement } = document;
+  if (documentElement.getAttribute(name) !== value) documentElement.setAttribute(name, value);
 }
 
 function icon(kind: '' | 'busy' | 'done'): void {
