@@ -2,16 +2,14 @@ import { options, render } from 'preact';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { Answer } from '../../src/answer/Answer';
-import { chance, CORPUS, cuts, list, mixed, paragraph, table } from './corpus';
+import { CORPUS, cuts, list, mixed, paragraph, table } from './corpus';
+import { Chance, SEED } from '../support/chance';
 
 vi.mock('../../src/answer/katex', () => ({
   render: (source: string, node: HTMLElement) => {
     node.textContent = `⟨${source}⟩`;
   },
 }));
-
-const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
-console.info(`SEED=${SEED}`);
 
 let host: HTMLElement;
 let hidden = false;
@@ -172,7 +170,7 @@ describe('an answer', () => {
     await pass(1_000);
     const whole = answer().textContent;
     show({ text: '', open: true });
-    await stream(text, cuts(text, chance(SEED), 4_000));
+    await stream(text, cuts(text, new Chance(SEED), 4_000));
     expect(answer().textContent).toBe(whole);
   });
 });
@@ -180,7 +178,7 @@ describe('an answer', () => {
 describe('a streamed answer', () => {
   for (const [name, text] of Object.entries(CORPUS)) {
     test(`(${name}) ends as the elements of the same answer shown whole`, async () => {
-      await stream(text, cuts(text, chance(SEED), 200));
+      await stream(text, cuts(text, new Chance(SEED), 200));
       const streamed = answer().innerHTML;
       render(null, host);
       show({ text, open: false });
@@ -276,7 +274,7 @@ describe('what a model may write', () => {
   test.each(attacks)('%s does nothing, in however many pieces it comes', async (attack) => {
     for (const longest of [1, 5, 100]) {
       render(null, host);
-      await stream(`text ${attack}\n\n${attack}\n`, cuts(`text ${attack}\n\n${attack}\n`, chance(SEED), longest));
+      await stream(`text ${attack}\n\n${attack}\n`, cuts(`text ${attack}\n\n${attack}\n`, new Chance(SEED), longest));
       expect(host.querySelector('script, img, svg, iframe, style, form, base, meta, object, embed, input, video')).toBe(null);
       for (const element of host.querySelectorAll('*')) {
         for (const { name } of element.attributes) expect(name).not.toMatch(/^on|^style$|^src$/);

@@ -1,20 +1,11 @@
-// Texts as models write them, and as nobody should, with the chance that cuts them up.
+// Texts as models write them, and as nobody should, and how they come in pieces.
 
-/** A small generator of chance that a failing test can be repeated with. */
-export function chance(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import type { Chance } from '../support/chance';
 
 /** The lengths at which `text` is seen as it grows. */
-export function* cuts(text: string, random: () => number, longest: number): Generator<number> {
+export function* cuts(text: string, chance: Chance, longest: number): Generator<number> {
   for (let at = 0; at < text.length; ) {
-    at = Math.min(text.length, at + 1 + Math.floor(random() * longest));
+    at = Math.min(text.length, at + 1 + chance.below(longest));
     yield at;
   }
 }

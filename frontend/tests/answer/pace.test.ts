@@ -2,14 +2,11 @@ import { describe, expect, test } from 'vitest';
 
 import { cutAt, withoutHalf } from '../../src/answer/graphemes';
 import { Pace } from '../../src/answer/pace';
-import { chance } from './corpus';
-
-const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
-console.info(`SEED=${SEED}`);
+import { Chance, SEED } from '../support/chance';
 
 describe('the typewriter', () => {
   test('has every character on the screen within 250 ms, however they arrive and however late frames are', () => {
-    const random = chance(SEED);
+    const chance = new Chance(SEED);
     for (let round = 0; round < 200; round += 1) {
       const pace = new Pace(0);
       const arrivals: { length: number; at: number }[] = [];
@@ -17,16 +14,16 @@ describe('the typewriter', () => {
       let now = 0;
       let frame = 16;
       for (let i = 0; i < 300; i += 1) {
-        if (random() < 0.3) {
-          length += Math.floor(random() * (random() < 0.1 ? 2_000 : 40));
-          const at = now - random() * frame;
+        if (chance.next() < 0.3) {
+          length += chance.below(chance.next() < 0.1 ? 2_000 : 40);
+          const at = now - chance.next() * frame;
           pace.arrive(length, at, true);
           arrivals.push({ length, at });
         }
         pace.show(pace.next(now, frame));
         const late = arrivals.find((arrival) => now - arrival.at > 250 && arrival.length > pace.shown);
         if (late !== undefined) expect.fail(`SEED=${SEED}: ${late.length} of ${late.at} ms is not shown at ${now} ms`);
-        frame = 16 + Math.floor(random() * 30);
+        frame = 16 + chance.below(30);
         now += frame;
       }
     }
@@ -58,14 +55,14 @@ describe('a cut', () => {
   const signs = ['a', 'é', 'e\u0301', '👩‍👩‍👧‍👦', '🇩🇪', '👍🏽', '中', '한', 'नि', '🏴󠁧󠁢󠁥󠁮󠁧󠁿', ' ', '\n', '𝒳'];
 
   test('never falls inside what a reader takes for one sign', () => {
-    const random = chance(SEED + 1);
+    const chance = new Chance(SEED + 1);
     const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
     for (let round = 0; round < 300; round += 1) {
       let text = '';
-      for (let i = 0; i < 60; i += 1) text += signs[Math.floor(random() * signs.length)] ?? '';
+      for (let i = 0; i < 60; i += 1) text += chance.of(signs);
       const ends = new Set([0, ...Array.from(segmenter.segment(text), ({ index, segment }) => index + segment.length)]);
       for (let shown = 0; shown < text.length; ) {
-        const next = cutAt(text, shown, shown + 1 + Math.floor(random() * 5));
+        const next = cutAt(text, shown, shown + 1 + chance.below(5));
         expect(ends.has(next), `SEED=${SEED} ${JSON.stringify(text)} at ${next}`).toBe(true);
         expect(next).toBeGreaterThan(shown);
         shown = next;

@@ -4,10 +4,8 @@ import { measure } from '../../src/answer/measure';
 import { normalise } from '../../src/answer/normalise';
 import { Settling } from '../../src/answer/settling';
 import type { Node } from '../../src/answer/tree';
-import { chance, CORPUS, cuts, fence, list, mixed, paragraph, table } from './corpus';
-
-const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
-console.info(`SEED=${SEED}`);
+import { CORPUS, cuts, fence, list, mixed, paragraph, table } from './corpus';
+import { Chance, SEED } from '../support/chance';
 
 /** The tree with neighbouring texts as one: how text is cut into nodes is nobody's business. */
 function plain(nodes: readonly Node[]): unknown[] {
@@ -27,8 +25,8 @@ describe('a text that was streamed in chunks of any size', () => {
     test(`${name} ends as the same text parsed whole`, () => {
       for (const longest of [3, 40, 700]) {
         const settling = new Settling();
-        const random = chance(SEED + longest);
-        for (const at of cuts(text, random, longest)) settling.grow(normalise(text.slice(0, at)));
+        const chance = new Chance(SEED + longest);
+        for (const at of cuts(text, chance, longest)) settling.grow(normalise(text.slice(0, at)));
         const whole = normalise(text);
         expect(plain(settling.finish(whole)), `SEED=${SEED}`).toEqual(plain(new Settling().finish(whole)));
       }
@@ -40,9 +38,9 @@ describe('a text that was streamed in chunks of any size', () => {
     test(`${name} is right even before the end`, () => {
       for (const longest of [3, 40, 700]) {
         const settling = new Settling();
-        const random = chance(SEED + longest);
+        const chance = new Chance(SEED + longest);
         let nodes: readonly Node[] = [];
-        for (const at of cuts(text, random, longest)) nodes = settling.grow(normalise(text.slice(0, at)));
+        for (const at of cuts(text, chance, longest)) nodes = settling.grow(normalise(text.slice(0, at)));
         expect(plain(nodes), `SEED=${SEED}`).toEqual(plain(new Settling().finish(normalise(text))));
       }
     });

@@ -10,12 +10,17 @@ export class Chance {
     this.#state = seed >>> 0;
   }
 
-  /** At least 0 and below `limit`. */
-  below(limit: number): number {
+  /** At least 0 and below 1. */
+  next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * limit);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  }
+
+  /** A whole number, at least 0 and below `limit`. */
+  below(limit: number): number {
+    return Math.floor(this.next() * limit);
   }
 
   of<Item>(items: readonly Item[]): Item {
