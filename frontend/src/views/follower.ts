@@ -8,6 +8,7 @@ export class Follower {
   #isFollowing = true;
   #isFar = false;
   #lastTop = 0;
+  #lastBelow = 0;
   #resized: ResizeObserver | null = null;
 
   /** `changed` tells that `isFar` did. */
@@ -74,14 +75,17 @@ export class Follower {
     const { scrollTop } = this.#scroller!;
     const moved = scrollTop - this.#lastTop;
     this.#lastTop = scrollTop;
-    // Told of its own move, which comes a frame late, the page must not take back what the wheel has said since.
+    // The page's own move, of which it is told a frame late, or the browser's, which holds what is read in its place, must not
+    // take back what the wheel has said since: neither leads nearer to the end.
+    const isNearer = this.#below < this.#lastBelow;
     if (moved < 0) this.#isFollowing = this.#below <= 1;
-    else if (moved > 0) this.#isFollowing ||= this.#below <= NEAR_PX;
+    else if (moved > 0 && isNearer) this.#isFollowing ||= this.#below <= NEAR_PX;
     this.#tell();
   }
 
   #tell(): void {
-    const isFar = !this.#isFollowing && this.#below > NEAR_PX;
+    this.#lastBelow = this.#below;
+    const isFar = !this.#isFollowing && this.#lastBelow > NEAR_PX;
     if (isFar === this.#isFar) return;
     this.#isFar = isFar;
     this.#changed();
