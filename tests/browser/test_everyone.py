@@ -122,6 +122,7 @@ def test_every_control_is_reached_by_tab_alone_and_is_seen_to_have_the_focus(
 def test_what_was_said_can_be_worked_with_by_keyboard_alone(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.extend([Answer(tokens=["One."]), Answer(tokens=["Two."]), Answer(tokens=["Three."])])
     chat = reader.open()
+    expect(chat.text_box).to_be_focused()
     chat.page.keyboard.type("First?")
     chat.page.keyboard.press("Enter")
     chat.shows_answer("One.")
