@@ -13,9 +13,9 @@ _ANSWER: Final = (
 
 A paragraph with **bold**, *italic*, ~~old~~, `code` and [a link](https://example.com/a).
 
-| Name | Amount | Somewhat wide |
-|:--|--:|:-:|
-| one | 1.5 | a cell with more words than fit beside the others |
+| Name | Amount | Somewhat wide | Unabbreviated | Considerations |
+|:--|--:|:-:|--|--|
+| one | 1.5 | a cell with more words than fit beside the others | two | three |
 
 ```python
 # A comment

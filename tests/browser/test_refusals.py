@@ -122,16 +122,16 @@ def test_a_stop_that_is_refused_says_why_and_can_be_pressed_again(reader: Reader
 
 def test_a_stream_that_is_refused_is_tried_again_and_one_that_is_not_there_is_not(reader: Reader) -> None:
     chat = begun(reader)
-    faults = Faults(chat.page, "GET", "**/sessions/*/events*")
-    for faults.reply in REFUSALS.values():
+    stream, whether = Faults(chat.page, "GET", "**/sessions/*/events*"), Faults(chat.page, "GET", "**/sessions/*")
+    for reply in REFUSALS.values():
+        stream.reply = whether.reply = reply
         chat.page.reload()
         expect(chat.status).to_have_attribute("data-connection", "waiting")
         expect(chat.status).to_contain_text("Connection lost. Reconnecting")
-    faults.reply = None
+    stream.reply = whether.reply = None
     expect(chat.status).to_have_attribute("data-connection", "live")
     chat.shows_question("Hello?")
-    both = Faults(chat.page, "GET", "**/sessions/*")
-    faults.reply = both.reply = GONE
+    stream.reply = whether.reply = GONE
     chat.page.reload()
     expect(chat.status).to_contain_text("This conversation is not here: it was deleted")
 
