@@ -192,6 +192,7 @@ def test_a_key_leads_to_the_search_whether_or_not_the_list_is_shown(reader: Read
 def test_on_glass_a_key_leads_to_the_search_too(readers: Readers) -> None:
     """A tablet with a keyboard: there the list lies over the conversation."""
     chat = readers(**PHONE).open()
+    chat.text_box.tap()
     expect(chat.page.get_by_role("searchbox")).to_have_count(0)
     chat.page.keyboard.press("Control+k")
     expect(chat.page.get_by_role("searchbox")).to_be_focused()
