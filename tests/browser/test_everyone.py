@@ -183,6 +183,26 @@ def test_a_dialog_keeps_the_focus_and_gives_it_back(reader: Reader) -> None:
             expect(opener).to_be_focused()
 
 
+def test_a_dialog_that_is_opened_again_at_once_stays_open(reader: Reader) -> None:
+    """The browser tells of the closing of the first when the second is there."""
+    page = reader.open().page
+    expect(page.locator("#welcome")).to_be_visible()
+    page.evaluate("""async () => {
+      const drawn = async (selector) => {
+        while (document.querySelector(selector) === null) await null;
+        return document.querySelector(selector);
+      };
+      const opener = document.querySelector('.settings button');
+      opener.click();
+      (await drawn('dialog button')).click();
+      await drawn('body:not(:has(dialog))');
+      opener.click();
+      await drawn('dialog');
+      await new Promise((told) => requestAnimationFrame(() => requestAnimationFrame(told)));
+    }""")
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
 def test_a_screen_reader_is_told_the_turning_points_and_not_every_token(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["word"] + [" word"] * 19, gate=True)
     stack.upstream.answers.append(answer)

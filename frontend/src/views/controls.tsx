@@ -55,15 +55,21 @@ interface DialogProps {
 /** A modal dialog: the browser's own, which keeps the focus inside and gives it back. */
 export function Dialog({ label, onClose, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const isGone = useRef(false);
+  // That it is closed is told later, and would close the next one that was opened meanwhile.
+  const closed = () => isGone.current || onClose();
   // At once: a key that comes before it is shown would not be the dialog's.
   useLayoutEffect(() => {
     const shown = dialog.current!;
     shown.showModal();
-    // One that is merely taken away keeps the focus that it should give back.
-    return () => shown.close();
+    return () => {
+      isGone.current = true;
+      // One that is merely taken away keeps the focus that it should give back.
+      shown.close();
+    };
   }, []);
   return (
-    <dialog ref={dialog} aria-label={label} onClose={onClose} onClick={({ target }) => target === dialog.current && onClose()}>
+    <dialog ref={dialog} aria-label={label} onClose={closed} onClick={({ target }) => target === dialog.current && onClose()}>
       <div class="dialog">{children}</div>
     </dialog>
   );
