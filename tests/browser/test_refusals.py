@@ -127,7 +127,9 @@ def test_a_stream_that_is_refused_is_tried_again_and_one_that_is_not_there_is_no
         stream.reply = whether.reply = reply
         chat.page.reload()
         expect(chat.status).to_have_attribute("data-connection", "waiting")
-        expect(chat.status).to_contain_text("Connection lost. Reconnecting")
+        expect(chat.status).to_contain_text(
+            f"{reply[2]} Trying again in " if reply else "Connection lost. Reconnecting"
+        )
     stream.reply = whether.reply = None
     expect(chat.status).to_have_attribute("data-connection", "live")
     chat.shows_question("Hello?")

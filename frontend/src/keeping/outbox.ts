@@ -6,18 +6,11 @@
 
 import type { Conversation } from '../log/conversation';
 import { lastTurn } from '../log/conversation';
-import { type Ask, type OnBusy, Refusal, ask, newKey } from '../transport/api';
+import { type Ask, type OnBusy, type Reason, Refusal, ask, newKey } from '../transport/api';
 import { type Identity } from './identity';
 import { type Keeper, shared } from './storage';
 
 const PREFIX = 'outbox.';
-
-/** Why a message was not sent, as the server or the network said it. */
-export interface Reason {
-  status: number;
-  code: string;
-  message: string;
-}
 
 export interface Unsent {
   readonly key: string;
@@ -206,10 +199,9 @@ export class Outbox {
       this.#listener.accepted({ key, session, turn, text: entry.text, ...(sent.session === null && { began: { insteadOf } }) });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      const { status, code, message } = error;
       // One that was accepted before is repeated after every attach, so it need not trouble the reader yet.
       const isLater = entry.turn !== null && !entry.begunAgain && error.isPassing;
-      this.#change(key, isLater ? { state: 'accepted' } : { state: 'failed', why: { status, code, message } });
+      this.#change(key, isLater ? { state: 'accepted' } : { state: 'failed', why: error.reason });
     }
   }
 

@@ -5,6 +5,13 @@ import { placeOf } from './address';
 
 const PATIENCE_MS = 30_000;
 
+/** Why not, as the server or the network said it. */
+export interface Reason {
+  status: number;
+  code: string;
+  message: string;
+}
+
 /**
  * The server said no, or said nothing. `status` is 0 where no answer came; then the request may have been obeyed.
  * `code` is the server's own, or `unreachable`, `slow`, `broken`, or `status` where something else than our server answered.
@@ -17,6 +24,12 @@ export class Refusal extends Error {
     super(message);
     this.status = status;
     this.code = code;
+  }
+
+  /** The same without what only this tab can use: to be kept, or told to another tab. */
+  get reason(): Reason {
+    const { status, code, message } = this;
+    return { status, code, message };
   }
 
   /** Nothing is wrong with the request; the same may do later. */
@@ -89,15 +102,16 @@ export async function unshare(session: string): Promise<void> {
   await request(`${sessionPath(session)}/share`, { method: 'DELETE' });
 }
 
-/** False only where the server says that there is no such session; silence and trouble prove nothing. */
-export async function mayExist(name: string): Promise<boolean> {
+/** What keeps a session from being read, or null. Only a 404 says that there is none; silence and trouble prove nothing. */
+export async function obstacle(name: string): Promise<Refusal | null> {
   const { session, share: capability } = placeOf(name);
   try {
     const response = await request(sessionPath(session) + query({ share: capability }));
     await response.body?.cancel();
-    return true;
+    return null;
   } catch (error) {
-    return !(error instanceof Refusal && error.status === 404);
+    if (error instanceof Refusal) return error;
+    throw error;
   }
 }
 

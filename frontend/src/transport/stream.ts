@@ -4,7 +4,7 @@
 // (HTML standard, 9.2.3), and a connection that dies without a word is never noticed. Both are mended here.
 
 import { EVENT_NAMES, type EventName, type SessionEvent } from '../log/events';
-import { eventsUrl, mayExist } from './api';
+import { eventsUrl, obstacle, type Reason } from './api';
 
 // Two pings (docs/protocol.md 5.6) and some: what is silent for longer is dead, whatever the socket says.
 const STALL_MS = 40_000;
@@ -17,7 +17,8 @@ const PROOFS: ReadonlySet<EventName> = new Set(EVENT_NAMES.filter((name) => name
 
 export type Connection =
   | { kind: 'connecting' | 'live' | 'reconnecting' | 'gone' | 'resting' }
-  | { kind: 'waiting'; seconds: number };
+  /** `why` is the server's word, where it had one. */
+  | { kind: 'waiting'; seconds: number; why?: Reason };
 
 export interface Listener {
   /** The id of the last event that was taken. */
@@ -94,27 +95,27 @@ export class Stream {
     this.close();
     this.#say({ kind: 'reconnecting' });
     const round = this.#round;
-    const isHere = await mayExist(this.#session);
+    const found = await obstacle(this.#session);
     if (round !== this.#round) return;
-    if (isHere) this.#wait();
-    else this.#say({ kind: 'gone' });
+    if (found?.status === 404) this.#say({ kind: 'gone' });
+    else this.#wait(found === null || found.status === 0 ? undefined : found.reason);
   }
 
   /** Full jitter: readers who were all cut at once must not all come back at once. */
-  #wait(): void {
+  #wait(why?: Reason): void {
     const ceiling = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
     this.#failures += 1;
-    this.#countDown(Date.now() + Math.random() * ceiling);
+    this.#countDown(Date.now() + Math.random() * ceiling, why);
   }
 
-  #countDown(until: number): void {
+  #countDown(until: number, why?: Reason): void {
     const left = until - Date.now();
     if (left <= 0) {
       this.open();
       return;
     }
-    this.#say({ kind: 'waiting', seconds: Math.ceil(left / 1_000) });
-    this.#timer = window.setTimeout(() => this.#countDown(until), Math.min(left, 1_000));
+    this.#say({ kind: 'waiting', seconds: Math.ceil(left / 1_000), ...(why && { why }) });
+    this.#timer = window.setTimeout(() => this.#countDown(until, why), Math.min(left, 1_000));
   }
 
   #lookForStall(): void {

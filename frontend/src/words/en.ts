@@ -87,6 +87,7 @@ export const en = {
   connecting: 'Connecting…',
   reconnecting: 'Connection lost. Reconnecting…',
   reconnectingIn: (seconds: number) => `Connection lost. Reconnecting in ${seconds} s…`,
+  refusedIn: (why: string, seconds: number) => `${why} Trying again in ${seconds} s…`,
   reconnectNow: 'Reconnect now',
   offline: 'No network. It goes on when you are back.',
   resumedAt: (time: string) => `Resumed at ${time}, nothing lost`,

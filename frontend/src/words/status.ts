@@ -27,7 +27,9 @@ export function status(words: Words, { connection, conversation, resumedAt, isOn
     case 'reconnecting':
       return isOnline ? words.reconnecting : words.offline;
     case 'waiting':
-      return isOnline ? words.reconnectingIn(connection.seconds) : words.offline;
+      if (!isOnline) return words.offline;
+      if (connection.why !== undefined) return words.refusedIn(reason(words, connection.why), connection.seconds);
+      return words.reconnectingIn(connection.seconds);
     default: {
       const resumed = resumedAt === null ? [] : [words.resumedAt(resumedAt.toLocaleTimeString(words.tag))];
       return [words.live, ...resumed, ...doing(words, conversation)].join(' · ');

@@ -89,6 +89,7 @@ export const zh: Words = {
   connecting: '正在连接…',
   reconnecting: '连接中断，正在重连…',
   reconnectingIn: (seconds) => `连接中断，${seconds} 秒后重连…`,
+  refusedIn: (why, seconds) => `${why}${seconds} 秒后重试…`,
   reconnectNow: '立即重连',
   offline: '没有网络。恢复后会接着来。',
   resumedAt: (time) => `${time} 已恢复，一字未丢`,

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { Refusal, ask, eventsUrl, mayExist, mine, newKey, remove, rename, stop } from '../../src/transport/api';
+import { Refusal, ask, eventsUrl, mine, newKey, obstacle, remove, rename, stop } from '../../src/transport/api';
 
 const fetched = vi.fn<(path: string, options: RequestInit) => Promise<Response>>();
 
@@ -138,15 +138,20 @@ describe('of a session', () => {
   });
 });
 
-describe('whether a session may exist', () => {
-  test.each([[200, true], [404, false], [403, true], [500, true], [502, true], [503, true]])('after %i is %s', async (status, expected) => {
-    answers(status, { error: { code: 'x', message: 'x' } });
-    expect(await mayExist('s')).toBe(expected);
+describe('what keeps a session from being read', () => {
+  test('is nothing where it is there', async () => {
+    answers(200, {});
+    expect(await obstacle('s')).toBeNull();
   });
 
-  test('nobody knows while the server cannot be reached', async () => {
+  test.each([404, 401, 413, 429, 500, 502, 503])('is told by its status: %i', async (status) => {
+    answers(status, { error: { code: 'x', message: 'Not so.' } });
+    expect((await obstacle('s'))?.reason).toStrictEqual({ status, code: 'x', message: 'Not so.' });
+  });
+
+  test('is nobody\'s word while the server cannot be reached', async () => {
     fetched.mockRejectedValue(new TypeError('Failed to fetch'));
-    expect(await mayExist('s')).toBe(true);
+    expect((await obstacle('s'))?.status).toBe(0);
   });
 });
 

@@ -102,10 +102,18 @@ describe('an answer other than 200', () => {
     FakeEventSource.last.isRefused();
     expect(fetch).toHaveBeenCalledWith('/sessions/s', expect.anything());
     await asked();
-    expect(said.slice(1)).toStrictEqual([{ kind: 'reconnecting' }, { kind: 'waiting', seconds: 1 }]);
+    const why = { status: 503, code: 'status', message: 'The server answered 503.' };
+    expect(said.slice(1)).toStrictEqual([{ kind: 'reconnecting' }, { kind: 'waiting', seconds: 1, why }]);
     vi.advanceTimersByTime(1_000);
     expect(FakeEventSource.all).toHaveLength(2);
     expect(said.at(-1)).toStrictEqual({ kind: 'reconnecting' });
+  });
+
+  test('says no reason where the session itself is there', async () => {
+    status = 200;
+    FakeEventSource.last.isRefused();
+    await asked();
+    expect(said.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
   });
 
   test('is the end where the session is gone', async () => {

@@ -22,6 +22,12 @@ const CASES: [string, Partial<Situation>, string, string][] = [
   ['nobody looking', { connection: { kind: 'resting' } }, 'Resting until you look', '休息中，看到时再连接'],
   ['a connection that broke', { connection: { kind: 'reconnecting' } }, 'Connection lost. Reconnecting…', '连接中断，正在重连…'],
   ['a wait', { connection: { kind: 'waiting', seconds: 7 } }, 'Connection lost. Reconnecting in 7 s…', '连接中断，7 秒后重连…'],
+  [
+    'a refusal',
+    { connection: { kind: 'waiting', seconds: 7, why: { status: 503, code: 'draining', message: 'x' } } },
+    'This server is being restarted. Trying again in 7 s…',
+    '这台服务器正在重启。7 秒后重试…',
+  ],
   ['no network', { connection: { kind: 'reconnecting' }, isOnline: false }, WORDS.en.offline, WORDS.zh.offline],
   ['a wait without network', { connection: { kind: 'waiting', seconds: 7 }, isOnline: false }, WORDS.en.offline, WORDS.zh.offline],
   ['a connection that outlives the browser’s own opinion', { isOnline: false }, 'Live · Done', '已连接 · 已完成'],
