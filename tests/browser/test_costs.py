@@ -16,7 +16,7 @@ def test_little_is_loaded_before_anything_is_shown(built_page: None) -> None:
 def test_a_tab_that_stays_open_holds_the_text_and_not_the_rows(
     built_page: None, chromium: Browser, stack: Stack
 ) -> None:
-    """Ten thousand messages later there are as few elements as after a thousand."""
-    few, many = (measures.long_session(chromium, stack.base_url, measures.told(turns), turns) for turns in (500, 5000))
+    """Three thousand messages later there are as few elements as after three hundred."""
+    few, many = (measures.long_session(chromium, stack.base_url, measures.told(turns), turns) for turns in (150, 1500))
     assert many.elements == few.elements
     assert many.elements < 5000
