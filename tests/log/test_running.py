@@ -57,7 +57,7 @@ class Replies:
     async def run(self, call: Call) -> Any:
         reply = await self._run(call)
         if call.script.name == "read":
-            self.running.append(len(reply[10]))
+            self.running.append(len(reply[11]))
         return reply
 
 
