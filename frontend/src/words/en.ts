@@ -18,7 +18,6 @@ export const en = {
   remove: 'Delete',
   removeSure: (title: string) => `Delete “${title}”? It is gone for good, on all your devices.`,
   cancel: 'Cancel',
-  save: 'Save',
   close: 'Close',
   showList: 'Show the conversations',
   hideList: 'Hide the conversations',

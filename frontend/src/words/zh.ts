@@ -20,7 +20,6 @@ export const zh: Words = {
   remove: '删除',
   removeSure: (title) => `删除“${title}”？删除后无法恢复，所有设备上都会消失。`,
   cancel: '取消',
-  save: '保存',
   close: '关闭',
   showList: '显示对话列表',
   hideList: '隐藏对话列表',
