@@ -6,8 +6,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from midsentence import keys
-from midsentence.connection import Call, Script, Store
 from midsentence.log import Lease
+from midsentence.store.store import Call, Script, Store
 
 _CLAIM = Script("claim", behind=("common",))
 _TRIM = Script("trim", behind=("common",))

@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from midsentence import keys
-from midsentence.connection import Call, Script, Store
 from midsentence.errors import (
     IdempotencyMismatchError,
     QueueFullError,
@@ -22,6 +21,7 @@ from midsentence.errors import (
 from midsentence.events import EndReason, Entry, Event, Queued, Snapshot, State
 from midsentence.fold import Fold
 from midsentence.ids import ORIGIN, EventId, is_session_id, new_session_id
+from midsentence.store.store import Call, Script, Store
 from midsentence.writing import Lease, Write, Written, packed, written
 
 __all__ = ["Access", "Kind", "Lease", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]

@@ -5,8 +5,8 @@ import time
 from typing import Any, NamedTuple
 
 from midsentence import keys
-from midsentence.connection import Store
 from midsentence.errors import StoreUnavailableError
+from midsentence.store.store import Store
 
 # A list longer than a person can look through only costs; the oldest are still reachable by their address.
 _LISTED = 200

@@ -179,7 +179,7 @@ def check_redis(url: str) -> None:
 
 async def check_topology(settings: Settings) -> None:
     """As `check_redis`, for sentinels and clusters."""
-    from midsentence.topologies import topology  # noqa: PLC0415
+    from midsentence.store.topology import topology  # noqa: PLC0415
 
     reached = topology(settings)
     try:

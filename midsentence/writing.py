@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from midsentence import keys
-from midsentence.connection import Packed, Script
 from midsentence.events import encode
 from midsentence.ids import EPOCHS
-from midsentence.wire import Word, pack
+from midsentence.store.resp import Word, pack
+from midsentence.store.store import Packed, Script
 
 _APPEND = Script("append", behind=("write",))
 _FINISH = Script("finish", behind=("common", "prelude", "write"))

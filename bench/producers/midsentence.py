@@ -9,13 +9,13 @@ import sys
 import uvloop
 
 from bench.producers.pace import TICK_SECONDS, Orders, Pace, say, say_ready
-from midsentence.connection import Store
 from midsentence.events import Delta, End, Event, Message, Start
 from midsentence.fold import Fold
 from midsentence.ids import EventId
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
+from midsentence.store.store import Store
 from midsentence_worker.writer import Gathering, TurnWriter
 
 OWNER = "bench"

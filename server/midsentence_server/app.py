@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from midsentence.connection import Store
 from midsentence.errors import StoreUnavailableError
 from midsentence.settings import Settings
+from midsentence.store.store import Store
 from midsentence_server import health, page, push, refusals, sessions
 from midsentence_server.services import Services
 from midsentence_server.unfinished import Unfinished

@@ -6,9 +6,9 @@ import heapq
 from midsentence import keys
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.ids import is_session_id
-from midsentence.live import Live
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
+from midsentence.store.subscriptions import Live
 from midsentence_server.feed import Feed
 
 # How late a ping or a look may be.

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from midsentence.connection import Store
-from midsentence.live import Live
 from midsentence.log import SessionLog
 from midsentence.owners import Owners
 from midsentence.settings import Settings
+from midsentence.store.store import Store
+from midsentence.store.subscriptions import Live
 from midsentence_server.hub import Hub
 from midsentence_server.visitors import Visitors
 

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import pytest
 
-from midsentence.connection import Store
 from midsentence.events import Delta
 from midsentence.log import Lease, SessionLog
 from midsentence.settings import Settings
+from midsentence.store.store import Store
 from midsentence_worker.writer import Gathering, TurnWriter
 from tests.support.calls import counted
 

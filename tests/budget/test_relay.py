@@ -8,10 +8,10 @@ import pytest
 from midsentence import keys
 from midsentence.events import Delta, encode
 from midsentence.ids import EventId, new_session_id
-from midsentence.line import Line
-from midsentence.live import Live
 from midsentence.log import Access, SessionLog, View
-from midsentence.wire import Wire
+from midsentence.store.resp import Wire
+from midsentence.store.subscriber import Line
+from midsentence.store.subscriptions import Live
 from midsentence_server.dialects import Native
 from midsentence_server.feed import Feed
 from midsentence_server.outlets import SocketOutlet

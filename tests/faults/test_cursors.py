@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from midsentence import writing
-from midsentence.connection import Store
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.settings import Settings
+from midsentence.store.store import Store
 from tests.conftest import running
 from tests.support.client import Transcript, Visitor
 from tests.support.processes import Stack

@@ -6,11 +6,11 @@ from pathlib import Path
 import fakeredis
 import pytest
 
-from midsentence.connection import Store
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog
 from midsentence.owners import Owners
 from midsentence.settings import Settings
+from midsentence.store.store import Store
 from tests.conftest import assert_every_key_expires
 from tests.support.processes import RedisChild
 from tests.support.redises import ClusterOfThree, Sentinels, everywhere

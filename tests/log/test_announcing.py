@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from midsentence import keys
-from midsentence.connection import Store
 from midsentence.events import Delta, encode
 from midsentence.ids import EventId
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog, Write, Written
+from midsentence.store.store import Store
 
 pytestmark = pytest.mark.anyio
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from midsentence import keys
-from midsentence.connection import Store
 from midsentence.events import Delta, decode
 from midsentence.jobs import Jobs
-from midsentence.live import Live
 from midsentence.log import SessionLog, Write
+from midsentence.store.store import Store
+from midsentence.store.subscriptions import Live
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio

@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from midsentence.connection import Store
 from midsentence.events import Delta, End, Event, Reasoning
 from midsentence.fold import Fold, stored_turn
 from midsentence.ids import EventId
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
+from midsentence.store.store import Store
 from tests.support.redises import everywhere
 from tests.support.waiting import eventually
 

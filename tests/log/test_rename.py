@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from midsentence import keys
-from midsentence.connection import Store
 from midsentence.errors import SessionNotFoundError
 from midsentence.log import SessionLog
 from midsentence.owners import Owners
+from midsentence.store.store import Store
 from tests.log.test_announcing import heard
 from tests.support.redises import everywhere
 from tests.support.waiting import eventually

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from midsentence import keys
-from midsentence.connection import Call, Store
 from midsentence.events import Delta, End, Entry, Reasoning, Reset, Tool
 from midsentence.fold import Fold
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog, Write
+from midsentence.store.store import Call, Store
 from midsentence_worker.writer import Gathering, TurnWriter
 from tests.support.waiting import eventually
 

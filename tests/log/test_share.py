@@ -3,9 +3,9 @@
 import pytest
 
 from midsentence import keys
-from midsentence.connection import Store
 from midsentence.errors import SessionNotFoundError
 from midsentence.log import Access, SessionLog
+from midsentence.store.store import Store
 from tests.log.test_announcing import heard
 
 pytestmark = pytest.mark.anyio

@@ -2,13 +2,13 @@
 
 import pytest
 
-from midsentence.connection import Store
 from midsentence.errors import IdempotencyMismatchError, QueueFullError, SessionNotFoundError
 from midsentence.events import End, Queued
 from midsentence.ids import EventId
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Submitted, Write
 from midsentence.owners import Owners
+from midsentence.store.store import Store
 from tests.support.redises import everywhere
 
 pytestmark = pytest.mark.anyio

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from midsentence import keys
-from midsentence.connection import Store
 from midsentence.errors import StoreUnavailableError
-from midsentence.live import Live
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
+from midsentence.store.store import Store
+from midsentence.store.subscriptions import Live
 from tests.log.test_live import Ear
 from tests.support.processes import RedisChild
 from tests.support.redises import everywhere

@@ -4,13 +4,13 @@ import msgspec
 import pytest
 
 from midsentence import keys
-from midsentence.connection import Store
 from midsentence.errors import SessionNotFoundError
 from midsentence.events import Delta, End, Entry
 from midsentence.fold import stored_turn
 from midsentence.ids import EventId
 from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.log import Lease, SessionLog, Write, Written
+from midsentence.store.store import Store
 from tests.support.redises import everywhere
 from tests.support.waiting import eventually
 

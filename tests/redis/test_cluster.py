@@ -8,12 +8,12 @@ import pytest
 from redis.crc import key_slot
 
 from midsentence import keys
-from midsentence.connection import Store
 from midsentence.errors import StoreUnavailableError
 from midsentence.events import Delta
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write, Written
 from midsentence.settings import Settings
+from midsentence.store.store import Store
 from tests.support.client import Visitor
 from tests.support.processes import Stack
 from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from midsentence.connection import Store
 from midsentence.events import Delta
 from midsentence.ids import EventId
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.settings import Settings
+from midsentence.store.store import Store
 from tests.support.client import Visitor
 from tests.support.processes import RedisChild, Stack
 from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events

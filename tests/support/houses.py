@@ -10,11 +10,11 @@ import httpx
 from starlette.applications import Starlette
 
 from midsentence import keys
-from midsentence.connection import Store
 from midsentence.events import Delta
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import Write
 from midsentence.settings import Settings
+from midsentence.store.store import Store
 from midsentence_server.app import create_app
 from midsentence_server.feed import Feed
 from midsentence_server.services import Services

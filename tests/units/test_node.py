@@ -8,7 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from midsentence.errors import StoreUnavailableError
-from midsentence.node import Node, Packed
+from midsentence.store.node import Node, Packed
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio

@@ -7,9 +7,9 @@ import pytest
 from redis.exceptions import BusyLoadingError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from midsentence.ear import SocketEar
-from midsentence.line import Line
-from midsentence.pipe import SocketPipe
+from midsentence.store.ear import SocketEar
+from midsentence.store.pipeline import SocketPipe
+from midsentence.store.subscriber import Line
 
 pytestmark = pytest.mark.anyio
 

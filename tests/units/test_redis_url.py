@@ -7,7 +7,7 @@ import pytest
 from midsentence.errors import BadSettingsError
 from midsentence.redis_url import Place, RedisUrl
 from midsentence.settings import Settings
-from midsentence.topologies import topology
+from midsentence.store.topology import topology
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import typer
 import uvloop
 
 from midsentence import logs
-from midsentence.connection import Store
 from midsentence.errors import BadSettingsError
 from midsentence.settings import Settings
+from midsentence.store.store import Store
 from midsentence_worker.choice import model
 from midsentence_worker.pool import Pool
 

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from midsentence.connection import Store
 from midsentence.errors import FencedError, StoreUnavailableError
 from midsentence.jobs import Claim, Jobs, Renewal
-from midsentence.live import Live
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
+from midsentence.store.store import Store
+from midsentence.store.subscriptions import Live
 from midsentence_worker.model import Model
 from midsentence_worker.turn import Means, Turn
 from midsentence_worker.writer import Gathering

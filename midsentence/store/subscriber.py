@@ -8,9 +8,9 @@ import structlog
 from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError
 
-from midsentence.ear import Ear, ear
 from midsentence.errors import StoreUnavailableError
-from midsentence.node import Node
+from midsentence.store.ear import Ear, ear
+from midsentence.store.node import Node
 
 # A connection whose packets are dropped looks like a quiet one. It is asked this often, and given up after as long
 # again without an answer.

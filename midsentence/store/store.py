@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from midsentence.errors import StoreUnavailableError
-from midsentence.node import Command, Node, Packed, Script
 from midsentence.redis_url import RedisUrl
 from midsentence.settings import Settings
-from midsentence.topologies import Topology, topology
-from midsentence.wire import pack
+from midsentence.store.node import Command, Node, Packed, Script
+from midsentence.store.resp import pack
+from midsentence.store.topology import Topology, topology
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -11,10 +11,10 @@ from typing import Protocol
 import structlog
 from redis.exceptions import MovedError
 
-from midsentence.connection import Store, address
 from midsentence.errors import StoreUnavailableError
-from midsentence.line import Line
-from midsentence.node import Node
+from midsentence.store.node import Node
+from midsentence.store.store import Store, address
+from midsentence.store.subscriber import Line
 
 # Channels that lost their node are placed anew together, this long after the first, since the slots of a cluster move
 # by the hundred and two nodes may disagree for a moment; and again after the longer time where nobody serves them.

@@ -14,8 +14,8 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, TryAgainError
 
 from midsentence.errors import StoreUnavailableError
-from midsentence.node import Command, Node
 from midsentence.redis_url import Place
+from midsentence.store.node import Command, Node
 
 # How often a command follows the cluster's directions: from an old owner to the new, through a move that is under way,
 # and past a node that is gone.

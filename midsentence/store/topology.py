@@ -9,11 +9,11 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
-from midsentence.cluster import Cluster
 from midsentence.errors import StoreUnavailableError
-from midsentence.node import CONNECTIONS, Command, Node
 from midsentence.redis_url import RedisUrl
 from midsentence.settings import Settings
+from midsentence.store.cluster import Cluster
+from midsentence.store.node import CONNECTIONS, Command, Node
 
 # A command is tried again within this many tries: enough to step over a dropped connection, too few to keep a caller
 # waiting on a dead server. Every script may run twice without harm, which is what allows it.

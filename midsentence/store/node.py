@@ -27,8 +27,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from midsentence.errors import StoreUnavailableError
-from midsentence.pipe import Pipe, pipe
-from midsentence.wire import Word, pack
+from midsentence.store.pipeline import Pipe, pipe
+from midsentence.store.resp import Word, pack
 
 # One burst of readers must not open a socket each: those over this number wait for a connection, as long as for a
 # reply.

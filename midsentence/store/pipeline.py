@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from midsentence.wire import Wire
+from midsentence.store.resp import Wire
 
 
 class Pipe(Protocol):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from midsentence.wire import Wire, pack
+from midsentence.store.resp import Wire, pack
 
 # As `take` in wire.py.
 Heard = Callable[[list[Any]], None]
