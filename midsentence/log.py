@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from midsentence import keys
+from midsentence.append import Lease, Write, Written, packed, written
 from midsentence.errors import (
     IdempotencyMismatchError,
     QueueFullError,
@@ -22,7 +23,6 @@ from midsentence.events import EndReason, Entry, Event, Queued, Snapshot, State
 from midsentence.fold import Fold
 from midsentence.ids import ORIGIN, EventId, is_session_id, new_session_id
 from midsentence.store.store import Call, Script, Store
-from midsentence.writing import Lease, Write, Written, packed, written
 
 __all__ = ["Access", "Kind", "Lease", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
 

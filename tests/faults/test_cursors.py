@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from midsentence import writing
+from midsentence import append as writing
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.settings import Settings
