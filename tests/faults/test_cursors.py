@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from midsentence import append as writing
+from midsentence import append
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.settings import Settings
@@ -80,7 +80,7 @@ def test_an_end_that_nobody_announced_is_found_by_the_clock(unmanned: Stack, mon
 
     Seen red without the task `Hub.watch`.
     """
-    silent = writing.Script("finish", behind=("common", "prelude", "write"))
+    silent = append.Script("finish", behind=("common", "prelude", "write"))
     silent.body = re.sub(r"(redis\.)?call\('SPUBLISH', LIVE[^\n]*", "", silent.body)
     assert silent.body.count("SPUBLISH', LIVE") == 0
     with Visitor(unmanned.base_url) as visitor:
@@ -88,7 +88,7 @@ def test_an_end_that_nobody_announced_is_found_by_the_clock(unmanned: Stack, mon
         transcript = Transcript(session_id)
         with visitor.events(session_id) as events:
             transcript.take(next(events))
-            monkeypatch.setattr(writing, "_FINISH", silent)
+            monkeypatch.setattr(append, "_FINISH", silent)
             asyncio.run(finish(unmanned.redis.url))
             for event in events:
                 transcript.take(event)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from midsentence import valkey
 from midsentence.address import Address, free_address
-from midsentence.children import Child, write_line
 from midsentence.errors import BadSettingsError, CannotStartError
+from midsentence.launcher import valkey
+from midsentence.launcher.child_process import Child, write_line
+from midsentence.launcher.supervisor import Stage, supervise
 from midsentence.settings import Settings
-from midsentence.supervisor import Stage, supervise
 from tests.support import nginx
 from tests.support.processes import command, free_port
 from tests.support.requirements import program

@@ -6,9 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
-from midsentence.children import Child, say, write_line
 from midsentence.errors import CannotStartError
-from midsentence.supervisor import Stage, supervise
+from midsentence.launcher.child_process import Child, say, write_line
+from midsentence.launcher.supervisor import Stage, supervise
 
 
 def main() -> None:

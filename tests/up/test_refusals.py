@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from midsentence import up, valkey
 from midsentence.errors import CannotStartError
+from midsentence.launcher import up, valkey
 from tests.support.processes import free_port
 from tests.up.running import running
 
@@ -145,7 +145,7 @@ def test_data_that_valkey_cannot_read_names_its_log_and_leaves_nothing_running(t
     data = tmp_path / "data"
     (data / "appendonlydir").mkdir(parents=True)
     (data / "appendonlydir" / "appendonly.aof.manifest").write_text("this is no manifest\n")
-    command = [sys.executable, "-m", "midsentence.up", "--port", str(free_port()), "--data-dir", str(data)]
+    command = [sys.executable, "-m", "midsentence.launcher.up", "--port", str(free_port()), "--data-dir", str(data)]
     env = {name: value for name, value in os.environ.items() if name != "MIDSENTENCE_REDIS_URL"}
     with running(command, tmp_path / "run", env) as program:
         assert program.exit_code() == 2

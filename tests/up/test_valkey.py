@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from midsentence import valkey
-from midsentence.children import Keeper
 from midsentence.errors import CannotStartError
+from midsentence.launcher import valkey
+from midsentence.launcher.child_process import Keeper
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
-from midsentence.children import Child, Keeper
+from midsentence.launcher.child_process import Child, Keeper
 
 POLL_SECONDS = 0.03
 

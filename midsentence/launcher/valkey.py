@@ -14,8 +14,8 @@ from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import quote
 
-from midsentence.children import Child
 from midsentence.errors import CannotStartError
+from midsentence.launcher.child_process import Child
 
 # A Unix socket's address holds 104 bytes on macOS and 108 on Linux, its end mark included.
 LONGEST_SOCKET_PATH = 100

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from midsentence import valkey
 from midsentence.address import Address, free_address
-from midsentence.children import Child, say, write_line
 from midsentence.errors import BadSettingsError, CannotStartError, StoreUnavailableError
+from midsentence.launcher import valkey
+from midsentence.launcher.child_process import Child, say, write_line
+from midsentence.launcher.supervisor import Stage, supervise
 from midsentence.redis_url import RedisUrl
 from midsentence.settings import Settings
-from midsentence.supervisor import Stage, supervise
 
 REFUSED = 2
 INSISTED = 130  # what a shell reports of a program that Ctrl-C killed

@@ -1,0 +1,4 @@
+"""The command `midsentence`, behind scripts/up: starts a Valkey, a server and a worker, and restarts what dies.
+
+It starts processes and imports neither the server nor the worker.
+"""
