@@ -16,8 +16,8 @@ from midsentence.address import free_address
 from midsentence.errors import BadSettingsError, CannotStartError
 from midsentence.settings import Settings
 from midsentence_server.app import create_app
-from midsentence_server.connection import Connection
-from midsentence_server.hub import Hub
+from midsentence_server.relay.hub import Hub
+from midsentence_server.relay.uvicorn_takeover import Connection
 
 _logger = structlog.get_logger()
 

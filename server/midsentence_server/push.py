@@ -11,10 +11,10 @@ from midsentence.events import Delta, End, Failure, Snapshot, decode
 from midsentence.ids import EventId
 from midsentence.log import Access
 from midsentence_server import requests
-from midsentence_server.dialects import HEADERS
 from midsentence_server.refusals import Refusal
+from midsentence_server.relay.dialects import HEADERS
+from midsentence_server.relay.event_stream import EventStream
 from midsentence_server.services import services
-from midsentence_server.stream import EventStream
 from midsentence_server.visitors import new_owner
 
 _END = "[END]"

@@ -3,8 +3,8 @@
 import asyncio
 
 from midsentence.log import Stopped
-from midsentence_server.feed import Burst
-from midsentence_server.hub import Hub
+from midsentence_server.relay.feed import Burst
+from midsentence_server.relay.hub import Hub
 
 # A worker that hears of a stop writes the end in a fraction of this; one that died of it needs a lease's time, and is
 # worth no held connection.

@@ -12,10 +12,10 @@ from midsentence.log import Access, SessionLog, View
 from midsentence.store.resp import Wire
 from midsentence.store.subscriber import Line
 from midsentence.store.subscriptions import Live
-from midsentence_server.dialects import Native
-from midsentence_server.feed import Feed
-from midsentence_server.outlets import SocketOutlet
-from midsentence_server.reader import Reader
+from midsentence_server.relay.dialects import Native
+from midsentence_server.relay.feed import Feed
+from midsentence_server.relay.reader import Reader
+from midsentence_server.relay.sinks import SocketOutlet
 from tests.support.calls import counted
 
 pytestmark = pytest.mark.anyio

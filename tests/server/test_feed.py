@@ -12,9 +12,9 @@ from midsentence.events import Delta, Event, Message, Queued, decode, encode
 from midsentence.fold import Fold
 from midsentence.ids import EventId
 from midsentence.log import Access, SessionLog, View
-from midsentence_server.dialects import Native
-from midsentence_server.feed import Burst, Feed, chunk
-from midsentence_server.reader import Reader
+from midsentence_server.relay.dialects import Native
+from midsentence_server.relay.feed import Burst, Feed, chunk
+from midsentence_server.relay.reader import Reader
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from midsentence_server.connection import Connection
+from midsentence_server.relay.uvicorn_takeover import Connection
 from tests.support.houses import STUCK_SECONDS, House, house
 from tests.support.waiting import eventually
 

@@ -10,7 +10,8 @@ from starlette.types import Message, Scope
 from midsentence.events import Delta
 from midsentence.jobs import Jobs
 from midsentence.log import Kind, SessionLog, Submitted, Write
-from midsentence_server import feed, requests
+from midsentence_server import requests
+from midsentence_server.relay import feed
 from tests.support.client import lines_of, parse
 from tests.support.houses import STUCK_SECONDS, House, house
 from tests.support.waiting import eventually

@@ -16,7 +16,7 @@ from midsentence.log import Write
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence_server.app import create_app
-from midsentence_server.feed import Feed
+from midsentence_server.relay.feed import Feed
 from midsentence_server.services import Services
 
 STUCK_SECONDS = 0.2

@@ -5,8 +5,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from midsentence_server.outlets import SocketOutlet
-from midsentence_server.stream import TAKE_OVER
+from midsentence_server.relay.event_stream import TAKE_OVER
+from midsentence_server.relay.sinks import SocketOutlet
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from starlette.types import Receive, Send
 
-from midsentence_server.feed import Burst, chunk
-from midsentence_server.reader import Reader
+from midsentence_server.relay.feed import Burst, chunk
+from midsentence_server.relay.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from midsentence.ids import is_session_id
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.subscriptions import Live
-from midsentence_server.feed import Feed
+from midsentence_server.relay.feed import Feed
 
 # How late a ping or a look may be.
 _TICK_SECONDS = 0.1

@@ -9,8 +9,8 @@ from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import Snapshot, StateChange, decode, encode
 from midsentence.ids import EventId
 from midsentence.log import Access, SessionLog, View
-from midsentence_server.frames import Frame, Frames
-from midsentence_server.shared_read import SharedRead
+from midsentence_server.relay.replay_buffer import Frame, Frames
+from midsentence_server.relay.single_flight import SharedRead
 
 if TYPE_CHECKING:
     from midsentence.fold import Fold

@@ -5,9 +5,9 @@ import random
 from typing import Protocol
 
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
-from midsentence_server.dialects import Dialect
-from midsentence_server.feed import Burst, Feed
-from midsentence_server.frames import Frame
+from midsentence_server.relay.dialects import Dialect
+from midsentence_server.relay.feed import Burst, Feed
+from midsentence_server.relay.replay_buffer import Frame
 
 # How soon the readers of a server that goes away come back. Spread, so that they do not arrive as one.
 _DRAIN_RETRY_MS = (200, 3000)
