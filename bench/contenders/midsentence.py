@@ -9,7 +9,7 @@ from itsdangerous import Signer
 from bench.contender import Contender, Load, python
 from bench.producers.midsentence import OWNER
 from bench.transcripts import Folding
-from midsentence_server.visitors import COOKIE
+from midsentence_server.owner_cookie import COOKIE
 from tests.support.processes import ServerChild
 
 # Not a secret: it signs the cookie of a visitor who lives as long as one measurement.

@@ -14,9 +14,9 @@ from starlette.routing import Mount, Route
 from midsentence.errors import StoreUnavailableError
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence_server import health, page, push, refusals, sessions
+from midsentence_server import errors, health, one_shot, page, sessions
 from midsentence_server.services import Services
-from midsentence_server.unfinished import Unfinished
+from midsentence_server.shutdown import Unfinished
 
 _STORE_POLL_SECONDS = 1.0
 
@@ -55,12 +55,12 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
         Mount("/page", page.static_files()),
     ]
     if settings.push:
-        routes.append(_stream("/push", push.push))
+        routes.append(_stream("/push", one_shot.push))
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
         middleware=[Middleware(Unfinished)],
-        exception_handlers=dict.fromkeys(refusals.HANDLED, refusals.refuse),
+        exception_handlers=dict.fromkeys(errors.HANDLED, errors.refuse),
     )
     app.state.services = at
     return app

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from midsentence_server.refusals import Refusal
+from midsentence_server.errors import Refusal
 from midsentence_server.services import services
 
 

@@ -14,8 +14,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from midsentence.errors import StoreUnavailableError
+from midsentence_server.owner_cookie import new_owner
 from midsentence_server.services import services
-from midsentence_server.visitors import new_owner
 
 # The system's own table is missing in small images, and Python's knows fonts only from 3.14 on.
 mimetypes.add_type("font/woff2", ".woff2")

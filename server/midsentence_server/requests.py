@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from midsentence.log import OnBusy
 from midsentence.settings import Settings
-from midsentence_server.refusals import Refusal
+from midsentence_server.errors import Refusal
 
 # A body that trickles in holds a connection and its memory; an honest one of the allowed size needs far less.
 _BODY_SECONDS = 30

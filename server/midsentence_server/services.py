@@ -9,8 +9,8 @@ from midsentence.owners import Owners
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Live
+from midsentence_server.owner_cookie import Visitors
 from midsentence_server.relay.hub import Hub
-from midsentence_server.visitors import Visitors
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.ids import EventId
 from midsentence.log import Submitted
 from midsentence_server import requests
-from midsentence_server.refusals import Refusal
+from midsentence_server.errors import Refusal
+from midsentence_server.owner_cookie import new_owner
 from midsentence_server.relay.dialects import Native, ReadAlong
 from midsentence_server.relay.event_stream import EventStream
 from midsentence_server.services import Services, services
-from midsentence_server.stopping import observed_stop
-from midsentence_server.visitors import new_owner
+from midsentence_server.stop_waiter import observed_stop
 
 _logger = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from midsentence.events import (
     encode,
 )
 from midsentence.ids import EventId
-from midsentence_server.push import OneShot
+from midsentence_server.one_shot import OneShot
 from tests.support.client import SentEvent, lines_of, parse
 
 SESSION = "00" + "A" * 22

@@ -9,14 +9,14 @@ from starlette.types import Receive, Scope, Send
 from midsentence.errors import SessionNotFoundError
 from midsentence.ids import EventId
 from midsentence.settings import Settings
-from midsentence_server.refusals import not_found
+from midsentence_server.errors import not_found
 from midsentence_server.relay.dialects import HEADERS, Dialect
 from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.hub import Hub
 from midsentence_server.relay.reader import Reader
 from midsentence_server.relay.replay_buffer import Frame
 from midsentence_server.relay.sinks import AsgiOutlet, SocketOutlet
-from midsentence_server.unfinished import BEGUN
+from midsentence_server.shutdown import BEGUN
 
 # How soon an EventSource comes back after a cut. Spread, so that the readers of a server that died do not arrive as
 # one.

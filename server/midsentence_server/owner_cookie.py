@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from midsentence.owners import Owners
-from midsentence_server.refusals import not_found
+from midsentence_server.errors import not_found
 
 COOKIE = "midsentence"
 # Browsers keep a cookie 400 days at the most (RFC 6265bis, 5.5); every visit of the page renews it.

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from midsentence_server.refusals import Refusal
+from midsentence_server.errors import Refusal
 
 # Set in the scope of an answer that has begun: it can have no other. (To watch `send` instead would cost every event.)
 BEGUN = "midsentence.begun"

@@ -11,11 +11,11 @@ from midsentence.events import Delta, End, Failure, Snapshot, decode
 from midsentence.ids import EventId
 from midsentence.log import Access
 from midsentence_server import requests
-from midsentence_server.refusals import Refusal
+from midsentence_server.errors import Refusal
+from midsentence_server.owner_cookie import new_owner
 from midsentence_server.relay.dialects import HEADERS
 from midsentence_server.relay.event_stream import EventStream
 from midsentence_server.services import services
-from midsentence_server.visitors import new_owner
 
 _END = "[END]"
 # Where the model itself says [END]: so many characters go ahead in an event of their own, whose id has the mark below.
