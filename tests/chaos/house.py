@@ -50,7 +50,8 @@ def compiled() -> dict[str, str]:
     Processes are started hundreds of times, and compiling what they import would be most of what a start costs.
     """
     environment = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(sys.prefix) / "compiled")}
-    imports = "import midsentence_server.main, midsentence_worker.openai_model, midsentence_worker.responses_model"
+    models = "midsentence_worker.models"
+    imports = f"import midsentence_server.main, {models}.chat_completions, {models}.responses"
     # Once before all of them do it at the same time.
     subprocess.run([sys.executable, "-c", imports], env=clean_environment(environment), check=True)
     return environment

@@ -13,8 +13,8 @@ import pytest
 from redis import Redis
 
 from midsentence import keys
-from midsentence_worker.demo import demo_answer, demo_thought
-from midsentence_worker.model import Message
+from midsentence_worker.models.base import Message
+from midsentence_worker.models.demo import demo_answer, demo_thought
 from tests.conftest import running
 from tests.support.client import Transcript, Visitor
 from tests.support.processes import Stack, WorkerChild

@@ -8,9 +8,9 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from midsentence.settings import Settings
-from midsentence_worker import choice
-from midsentence_worker.failures import ModelError
-from midsentence_worker.model import Message, Model, Piece, Text
+from midsentence_worker.models import choice
+from midsentence_worker.models.base import Message, Model, Piece, Text
+from midsentence_worker.models.errors import ModelError
 
 QUESTION = (Message("user", "Is anybody there?"),)
 

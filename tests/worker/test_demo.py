@@ -5,11 +5,11 @@ import re
 import pytest
 
 from midsentence.settings import Settings
-from midsentence_worker.choice import model
-from midsentence_worker.demo import DemoModel, demo_answer, demo_thought
-from midsentence_worker.model import CannotResumeError, Finish, Message, Reasoning
-from midsentence_worker.openai_model import OpenAIModel
-from midsentence_worker.responses_model import ResponsesModel
+from midsentence_worker.models.base import CannotResumeError, Finish, Message, Reasoning
+from midsentence_worker.models.chat_completions import OpenAIModel
+from midsentence_worker.models.choice import model
+from midsentence_worker.models.demo import DemoModel, demo_answer, demo_thought
+from midsentence_worker.models.responses import ResponsesModel
 from midsentence_worker.tokens import estimated_usage
 from tests.support.asking import answered, text_of
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from midsentence_worker.model import CannotResumeError, Message
+from midsentence_worker.models.base import CannotResumeError, Message
 from tests.support.asking import QUESTION, answered, failed, model_at, text_of
 from tests.support.upstream import Answer, Upstream
 

@@ -9,8 +9,8 @@ from typing import get_args
 
 import pytest
 
-from midsentence_worker import retry
-from midsentence_worker.failures import RETRYABLE, ErrorCode
+from midsentence_worker.models import retry
+from midsentence_worker.models.errors import RETRYABLE, ErrorCode
 from tests.support.asking import answered, failed, model_at, text_of
 from tests.support.upstream import Answer, Upstream
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midsentence_worker.halves import Halves
+from midsentence_worker.models.surrogates import Halves
 
 
 def joined(chunks: list[str]) -> str:

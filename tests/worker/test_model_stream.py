@@ -6,8 +6,8 @@ from contextlib import aclosing
 
 import pytest
 
-from midsentence_worker import openai_model
-from midsentence_worker.model import Finish, Message, Reasoning, Text, Usage
+from midsentence_worker.models import chat_completions
+from midsentence_worker.models.base import Finish, Message, Reasoning, Text, Usage
 from tests.support.asking import QUESTION, answered, eventually, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
 
@@ -118,7 +118,7 @@ async def test_a_finished_answer_stands_without_done(upstream: Upstream, *, done
 async def test_a_server_that_does_not_hang_up_cannot_hold_the_end_back(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_model, "TAIL_SECONDS", 0.05)
+    monkeypatch.setattr(chat_completions, "TAIL_SECONDS", 0.05)
     upstream.answers.append(Answer(tokens=["Yes."], usage=None, done=False, linger=True))
     async with model_at(upstream.url) as model, asyncio.timeout(5):
         assert await answered(model) == [Text("Yes."), Finish("stop", None)]

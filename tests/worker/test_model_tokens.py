@@ -2,7 +2,7 @@
 
 import pytest
 
-from midsentence_worker.model import Message, Usage
+from midsentence_worker.models.base import Message, Usage
 from midsentence_worker.tokens import estimate_tokens, estimated_usage
 
 

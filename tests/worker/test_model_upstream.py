@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from midsentence_worker.model import Message
+from midsentence_worker.models.base import Message
 from tests.support.asking import answered, failed, model_at, text_of
 from tests.support.completions import remaining
 from tests.support.upstream import MODEL, Answer, Upstream, text_for

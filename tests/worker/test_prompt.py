@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midsentence_worker.model import Message
+from midsentence_worker.models.base import Message
 from midsentence_worker.prompt import prompt
 from midsentence_worker.tokens import message_tokens
 

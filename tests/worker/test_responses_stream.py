@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 import pytest
 
-from midsentence_worker.model import CannotResumeError, Finish, Mark, Message, Piece, Reasoning, Text, Usage
+from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Piece, Reasoning, Text, Usage
 from tests.support.asking import QUESTION, answered, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
 

@@ -12,7 +12,7 @@ from midsentence import logs
 from midsentence.errors import BadSettingsError
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence_worker.choice import model
+from midsentence_worker.models.choice import model
 from midsentence_worker.pool import Pool
 
 _logger = structlog.get_logger()

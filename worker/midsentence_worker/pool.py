@@ -15,7 +15,7 @@ from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Live
-from midsentence_worker.model import Model
+from midsentence_worker.models.base import Model
 from midsentence_worker.turn import Means, Turn
 from midsentence_worker.writer import Gathering
 

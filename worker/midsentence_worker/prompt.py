@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from midsentence_worker.model import Message
+from midsentence_worker.models.base import Message
 from midsentence_worker.tokens import message_tokens
 
 

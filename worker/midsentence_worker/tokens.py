@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from math import ceil
 from typing import Final
 
-from midsentence_worker.model import Message, Usage
+from midsentence_worker.models.base import Message, Usage
 
 # Chinese, kana, hangul, and the punctuation that is written with them.
 CJK: Final = "\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"

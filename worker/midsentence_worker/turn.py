@@ -14,9 +14,9 @@ from midsentence.ids import EPOCHS
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
-from midsentence_worker import model as pieces
-from midsentence_worker.failures import RETRYABLE, ErrorCode, ModelError
-from midsentence_worker.model import CannotResumeError, Finish, Mark, Message, Model, Takeover
+from midsentence_worker.models import base as pieces
+from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Model, Takeover
+from midsentence_worker.models.errors import RETRYABLE, ErrorCode, ModelError
 from midsentence_worker.prompt import prompt
 from midsentence_worker.tokens import estimated_usage
 from midsentence_worker.writer import Gathering, TurnWriter

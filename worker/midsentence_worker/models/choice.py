@@ -1,8 +1,8 @@
 """Which model answers."""
 
 from midsentence.settings import Settings
-from midsentence_worker.demo import DemoModel
-from midsentence_worker.model import Model
+from midsentence_worker.models.base import Model
+from midsentence_worker.models.demo import DemoModel
 
 
 def model(settings: Settings) -> Model:
@@ -10,9 +10,9 @@ def model(settings: Settings) -> Model:
         return DemoModel()
     # The SDK takes a second to import, and the demo need not wait for it.
     if settings.api == "responses":
-        from midsentence_worker.responses_model import ResponsesModel  # noqa: PLC0415
+        from midsentence_worker.models.responses import ResponsesModel  # noqa: PLC0415
 
         return ResponsesModel(settings)
-    from midsentence_worker.openai_model import OpenAIModel  # noqa: PLC0415
+    from midsentence_worker.models.chat_completions import OpenAIModel  # noqa: PLC0415
 
     return OpenAIModel(settings)

@@ -9,11 +9,11 @@ import openai
 from openai.types.responses import EasyInputMessageParam
 
 from midsentence.settings import Settings
-from midsentence_worker.background import Background, Events
-from midsentence_worker.failures import ModelError
-from midsentence_worker.model import CannotResumeError, Message, Piece, Takeover
-from midsentence_worker.place import Place
-from midsentence_worker.provider import Provider
+from midsentence_worker.models.background_response import Background, Events
+from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
+from midsentence_worker.models.client import Provider
+from midsentence_worker.models.errors import ModelError
+from midsentence_worker.models.place import Place
 
 CANCEL_SECONDS: Final = 5.0
 

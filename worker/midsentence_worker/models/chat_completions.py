@@ -15,9 +15,9 @@ from openai.types.chat import (
 )
 
 from midsentence.settings import Settings
-from midsentence_worker.halves import Halves
-from midsentence_worker.model import CannotResumeError, Finish, Message, Piece, Reasoning, Takeover, Text, Usage
-from midsentence_worker.provider import Provider
+from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Reasoning, Takeover, Text, Usage
+from midsentence_worker.models.client import Provider
+from midsentence_worker.models.surrogates import Halves
 
 # The answer is complete; only its usage may still come, and some servers neither send that nor hang up.
 TAIL_SECONDS: Final = 5.0

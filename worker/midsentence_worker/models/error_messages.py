@@ -10,8 +10,8 @@ import httpx2
 import openai
 
 from midsentence.settings import Settings
-from midsentence_worker.failures import ErrorCode, ModelError
-from midsentence_worker.retry import retry_after
+from midsentence_worker.models.errors import ErrorCode, ModelError
+from midsentence_worker.models.retry import retry_after
 
 _LONGEST_QUOTE: Final = 300
 # OpenAI repeats a refused key masked ("sk-ab***yz"): still nothing for the eyes of whoever chats.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
 
-from midsentence_worker import showpiece
-from midsentence_worker.model import CannotResumeError, Finish, Message, Piece, Reasoning, Takeover, Text
+from midsentence_worker.models import demo_text
+from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Reasoning, Takeover, Text
 from midsentence_worker.tokens import CJK, estimated_usage
 
 WORDS_A_SECOND: Final = 35
@@ -61,8 +61,8 @@ _ENGLISH_SCRIPT: Final = _Script(
         "A message that you send while I am writing waits, and is answered next.",
         "Sending the same message twice with the same key asks me once.",
     ),
-    showpiece=showpiece.ENGLISH,
-    thought=showpiece.ENGLISH_THOUGHT,
+    showpiece=demo_text.ENGLISH,
+    thought=demo_text.ENGLISH_THOUGHT,
 )
 
 _CHINESE_SCRIPT: Final = _Script(
@@ -89,8 +89,8 @@ _CHINESE_SCRIPT: Final = _Script(
         "我写字的时候你再发来的消息会排队等候，接着就轮到它。",
         "同一条消息带着同一个键发两次，也只会问我一次。",
     ),
-    showpiece=showpiece.CHINESE,
-    thought=showpiece.CHINESE_THOUGHT,
+    showpiece=demo_text.CHINESE,
+    thought=demo_text.CHINESE_THOUGHT,
 )
 
 
@@ -131,7 +131,7 @@ class DemoModel:
 def demo_thought(messages: Sequence[Message]) -> str:
     """What comes before the answer where the question speaks of thinking, always in the same words."""
     question = _question(messages)
-    return _script(question).thought if showpiece.wants_thinking(question) else ""
+    return _script(question).thought if demo_text.wants_thinking(question) else ""
 
 
 def demo_answer(messages: Sequence[Message]) -> str:
@@ -146,7 +146,7 @@ def demo_answer(messages: Sequence[Message]) -> str:
     count = f" {seen} 条消息" if chinese else f"{seen} message{'' if seen == 1 else 's'}"
     greeting = script.greeting.format(question=_quoted(question), count=count)
     whole = (
-        f"{greeting.rstrip()}\n\n{script.showpiece}" if showpiece.wants_showing(question) else greeting + script.rest
+        f"{greeting.rstrip()}\n\n{script.showpiece}" if demo_text.wants_showing(question) else greeting + script.rest
     )
     wish = _WISHED_LENGTH.search(question)
     if wish is None:

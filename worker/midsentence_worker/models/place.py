@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from midsentence_worker.model import CannotResumeError, Mark
+from midsentence_worker.models.base import CannotResumeError, Mark
 
 
 @dataclass

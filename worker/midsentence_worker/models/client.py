@@ -8,8 +8,8 @@ import httpx2
 import openai
 
 from midsentence.settings import Settings
-from midsentence_worker import retry
-from midsentence_worker.complaints import Complaints
+from midsentence_worker.models import retry
+from midsentence_worker.models.error_messages import Complaints
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 # Less than a lease lasts, so that an address that swallows packets is reported by the worker that tried it.

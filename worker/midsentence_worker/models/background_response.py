@@ -8,12 +8,12 @@ from typing import Any, Final, Literal
 import openai
 from openai.types.responses import Response, ResponseStreamEvent
 
-from midsentence_worker import retry
-from midsentence_worker.failures import ModelError
-from midsentence_worker.halves import Halves
-from midsentence_worker.model import CannotResumeError, Finish, Mark, Piece, Reasoning, Text, Usage
-from midsentence_worker.place import Place
-from midsentence_worker.provider import Provider
+from midsentence_worker.models import retry
+from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Piece, Reasoning, Text, Usage
+from midsentence_worker.models.client import Provider
+from midsentence_worker.models.errors import ModelError
+from midsentence_worker.models.place import Place
+from midsentence_worker.models.surrogates import Halves
 
 Events = openai.AsyncStream[ResponseStreamEvent]
 

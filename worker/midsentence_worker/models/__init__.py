@@ -1,0 +1,1 @@
+"""The models that answer: chat completions, OpenAI Responses, and the built-in demo."""
