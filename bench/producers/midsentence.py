@@ -16,7 +16,7 @@ from midsentence.jobs import Jobs
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence_worker.writer import Gathering, TurnWriter
+from midsentence_worker.turn_writer import Gathering, TurnWriter
 
 OWNER = "bench"
 _TEXT = "Go on."

@@ -9,7 +9,7 @@ from midsentence.events import Delta
 from midsentence.log import Lease, SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence_worker.writer import Gathering, TurnWriter
+from midsentence_worker.turn_writer import Gathering, TurnWriter
 from tests.support.calls import counted
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from midsentence.fold import Fold
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.store.store import Call, Store
-from midsentence_worker.writer import Gathering, TurnWriter
+from midsentence_worker.turn_writer import Gathering, TurnWriter
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio

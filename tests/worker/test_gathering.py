@@ -8,7 +8,7 @@ import pytest
 
 from midsentence.events import Delta, Reasoning
 from midsentence.log import Lease, Write, Written
-from midsentence_worker.writer import Gathering, TurnWriter
+from midsentence_worker.turn_writer import Gathering, TurnWriter
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio

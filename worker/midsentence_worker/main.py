@@ -13,20 +13,20 @@ from midsentence.errors import BadSettingsError
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence_worker.models.choice import model
-from midsentence_worker.pool import Pool
+from midsentence_worker.worker import Worker
 
 _logger = structlog.get_logger()
 
 
 async def _work(settings: Settings) -> None:
     store, answering = Store(settings), model(settings)
-    pool = Pool(settings, store, answering)
+    worker = Worker(settings, store, answering)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, pool.drain)
-    _logger.info("working", worker=pool.name, model=answering.name, turns=settings.worker_concurrency)
+        loop.add_signal_handler(number, worker.drain)
+    _logger.info("working", worker=worker.name, model=answering.name, turns=settings.worker_concurrency)
     try:
-        await pool.run()
+        await worker.run()
     finally:
         await answering.aclose()
         await store.aclose()

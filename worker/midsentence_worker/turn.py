@@ -19,7 +19,7 @@ from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Mess
 from midsentence_worker.models.errors import RETRYABLE, ErrorCode, ModelError
 from midsentence_worker.prompt import prompt
 from midsentence_worker.tokens import estimated_usage
-from midsentence_worker.writer import Gathering, TurnWriter
+from midsentence_worker.turn_writer import Gathering, TurnWriter
 
 # Epochs are part of an event's id and have three digits. Nobody hands a turn over that often; if somebody does, it
 # ends while it still can.

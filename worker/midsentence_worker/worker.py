@@ -17,7 +17,7 @@ from midsentence.store.store import Store
 from midsentence.store.subscriptions import Live
 from midsentence_worker.models.base import Model
 from midsentence_worker.turn import Means, Turn
-from midsentence_worker.writer import Gathering
+from midsentence_worker.turn_writer import Gathering
 
 # How often a worker looks for work that nobody announced: a lost wake-up, or a lease that ran out.
 _LOOK_SECONDS = 1.0
@@ -28,7 +28,7 @@ _RENEWALS = 3
 _logger = structlog.get_logger()
 
 
-class Pool:
+class Worker:
     def __init__(self, settings: Settings, store: Store, model: Model) -> None:
         self._settings = settings
         self._model = model
