@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Browser
 
-from tests.figures import measures
 from tests.support.processes import Stack
+from tools.page_figures import measures
 
 pytestmark = pytest.mark.needs_chromium
 

@@ -43,7 +43,7 @@ class Running:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "tests.topology", *arguments]
+    return [sys.executable, "-P", "-m", "tools.topology", *arguments]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -11,8 +11,8 @@ import pytest
 from tests.support.client import Visitor
 from tests.support.upstream import text_for
 from tests.support.waiting import wait_until
-from tests.topology import __main__ as program
 from tests.topology.running import Running, is_alive, refused, topology
+from tools import topology as program
 
 QUESTION = "tokens=40 rate=200 seed=3"
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from tests.chaos.attempts import TAG, Attempt
+from tools.chaos.attempts import TAG, Attempt
 
 Wrong = Literal["mismatch", "duplicate", "hole", "stuck"]
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos.run import Options, Outcome, run
+from tools.chaos.run import Options, Outcome, run
 
 WRONGS = {"mismatch": "mismatches", "duplicate": "duplicates", "hole": "holes", "stuck": "stuck turns"}
 SHOWN_FINDINGS = 20

@@ -25,7 +25,7 @@ from tests.support import nginx
 from tests.support.processes import command, free_port
 from tests.support.requirements import program
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 REFUSED = 2
 INSISTED = 130  # what a shell reports of a program that Ctrl-C killed
 MOST_OF_A_KIND = 64

@@ -14,11 +14,11 @@ from typing import NamedTuple
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.conftest import running
-from tests.figures import measures
-from tests.figures.shapes import SHAPES
 from tests.support.processes import Stack
 from tests.support.requirements import PROGRAMS, program
 from tests.support.upstream import Upstream
+from tools.page_figures import measures
+from tools.page_figures.shapes import SHAPES
 
 _OUT = Path(__file__).parents[2] / "docs" / "page.md"
 _HEAD = """# What the page costs

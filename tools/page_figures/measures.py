@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.figures.shapes import tokens
 from tests.support.client import Visitor
 from tests.support.processes import Stack
 from tests.support.upstream import Answer
+from tools.page_figures.shapes import tokens
 
 PAGE: Final = Path(__file__).parents[2] / "server" / "midsentence_server" / "page"
 MESSAGES: Final = 200

@@ -16,7 +16,7 @@ from tests.support.requirements import PROGRAMS, program
 from tests.support.upstream import Upstream
 
 LONG_ENOUGH = "(length) => document.querySelector('.reply .answer').textContent.length >= length"
-WHERE = Path(__file__).parent.parent.parent / "docs" / "screenshots"
+WHERE = Path(__file__).parents[1] / "docs" / "screenshots"
 
 
 @dataclass(frozen=True)

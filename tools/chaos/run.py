@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from midsentence.events import Entry
-from tests.chaos.attempts import AttemptsUpstream
-from tests.chaos.conversation import Conversation, Question, Tab
-from tests.chaos.house import House, addresses, stack
-from tests.chaos.schedule import Deed, Kind, schedule
-from tests.chaos.verdict import Finding, judge
 from tests.support.processes import Stack
 from tests.support.visitors import AsyncVisitor, Counted
+from tools.chaos.attempts import AttemptsUpstream
+from tools.chaos.conversation import Conversation, Question, Tab
+from tools.chaos.house import House, addresses, stack
+from tools.chaos.schedule import Deed, Kind, schedule
+from tools.chaos.verdict import Finding, judge
 
 # After the last fault, when all processes run: whatever has no end by then never gets one.
 PATIENCE_SECONDS = 60.0

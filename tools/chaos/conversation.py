@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from midsentence.events import Entry
-from tests.chaos.verdict import Finding, Wrong
 from tests.support.client import DuplicateError, HoleError, SentEvent, Transcript
 from tests.support.visitors import AsyncVisitor, Reply
+from tools.chaos.verdict import Finding, Wrong
 
 # A question that is in neither the log nor the queue for so long after its 202 was taken back, or hangs in a server.
 MISSING_SECONDS = 4.0

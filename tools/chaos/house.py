@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.chaos.schedule import Deed, Fault, Kind
 from tests.support.processes import Child, RedisChild, ServerChild, Stack, WorkerChild, clean_environment, listens
 from tests.support.streams import Address
 from tests.support.upstream import Upstream
+from tools.chaos.schedule import Deed, Fault, Kind
 
 # A process that was told to stop, and one that was started, must be done with it in this time; the drain is 1 s.
 STOP_SECONDS = 12.0
