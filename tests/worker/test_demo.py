@@ -10,7 +10,7 @@ from midsentence_worker.models.chat_completions import OpenAIModel
 from midsentence_worker.models.choice import model
 from midsentence_worker.models.demo import DemoModel, demo_answer, demo_thought
 from midsentence_worker.models.responses import ResponsesModel
-from midsentence_worker.tokens import estimated_usage
+from midsentence_worker.models.tokens import estimated_usage
 from tests.support.asking import answered, text_of
 
 pytestmark = pytest.mark.anyio

@@ -3,7 +3,7 @@
 import pytest
 
 from midsentence_worker.models.base import Message, Usage
-from midsentence_worker.tokens import estimate_tokens, estimated_usage
+from midsentence_worker.models.tokens import estimate_tokens, estimated_usage
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midsentence_worker.models.base import Message
+from midsentence_worker.models.tokens import message_tokens
 from midsentence_worker.prompt import prompt
-from midsentence_worker.tokens import message_tokens
 
 texts = st.text(alphabet="ab 你好\n😀", max_size=40)
 messages = st.builds(Message, st.sampled_from(["user", "assistant"]), texts)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from midsentence_worker.models.base import Message
-from midsentence_worker.tokens import message_tokens
+from midsentence_worker.models.tokens import message_tokens
 
 
 def prompt(turns: Sequence[Message], *, system_prompt: str, budget: int) -> list[Message]:

@@ -17,8 +17,8 @@ from midsentence.settings import Settings
 from midsentence_worker.models import base as pieces
 from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Model, Takeover
 from midsentence_worker.models.errors import RETRYABLE, ErrorCode, ModelError
+from midsentence_worker.models.tokens import estimated_usage
 from midsentence_worker.prompt import prompt
-from midsentence_worker.tokens import estimated_usage
 from midsentence_worker.turn_writer import Gathering, TurnWriter
 
 # Epochs are part of an event's id and have three digits. Nobody hands a turn over that often; if somebody does, it

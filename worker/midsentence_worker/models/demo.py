@@ -9,7 +9,7 @@ from typing import Final
 
 from midsentence_worker.models import demo_text
 from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Reasoning, Takeover, Text
-from midsentence_worker.tokens import CJK, estimated_usage
+from midsentence_worker.models.tokens import CJK, estimated_usage
 
 WORDS_A_SECOND: Final = 35
 CHARACTERS_A_SECOND: Final = 40
