@@ -161,7 +161,8 @@ export class Chat {
   #adopt(session: string, conversation: Conversation): void {
     const { messages, cursor } = this.conversation;
     // What is the same all the same came as a copy, and would be drawn anew.
-    this.conversation = cursor !== null && cursor === conversation.cursor ? { ...conversation, messages } : conversation;
+    this.conversation =
+      cursor !== null && cursor === conversation.cursor ? { ...conversation, messages } : conversation;
     this.#outbox.settle(session, conversation);
     // A tab that follows sees no attach; what its leader knows by now is as good as one.
     if (this.#isAttached) this.#afterAttach(session);
@@ -195,7 +196,8 @@ export class Chat {
 
   #after(session: string, { event }: SessionEvent, before: Conversation): void {
     // A `state` says as much: after it the log is known to hold what the page shows, see `begun`.
-    if (event === 'snapshot' || event === 'message' || event === 'state') this.#outbox.settle(session, this.conversation);
+    if (event === 'snapshot' || event === 'message' || event === 'state')
+      this.#outbox.settle(session, this.conversation);
     if (event === 'message') this.resumedAt = null;
     if (event === 'message' || event === 'end' || this.conversation.title !== before.title) this.#listener.listed();
     if (event === 'state' && this.#isAttached) this.#afterAttach(session);

@@ -12,7 +12,9 @@ import { Server, sourceOf } from './support/server';
 
 const delta = (id: string, text = 'word '): SessionEvent => ({ event: 'delta', id, data: { text } });
 const message = (number: number, text = `Question ${number}`): SessionEvent => ({
-  event: 'message', id: `${number}.0-0`, data: { role: 'user', text, turn: number, parent: number - 1 },
+  event: 'message',
+  id: `${number}.0-0`,
+  data: { role: 'user', text, turn: number, parent: number - 1 },
 });
 
 let posts: Posts;
@@ -39,7 +41,12 @@ afterEach(() => {
 function opened(session: string | null, keeper = new Memory()): Chat {
   const identity = { name: 'me', gone: async () => [] };
   outbox = new Outbox(identity, { changed: () => {}, accepted: (receipt) => chat.accepted(receipt) }, keeper);
-  chat = new Chat(session, 'me', outbox, { changed: () => {}, listed: () => { listed += 1; } });
+  chat = new Chat(session, 'me', outbox, {
+    changed: () => {},
+    listed: () => {
+      listed += 1;
+    },
+  });
   chat.open();
   return chat;
 }
@@ -50,7 +57,11 @@ function attaches(messages: readonly Entry[], id: string, queued: readonly Queue
   const now = isRunning ? 'streaming' : 'idle';
   FakeEventSource.last.opens();
   FakeEventSource.last.says({ event: 'snapshot', id, data: { session_id: 's', state: now, messages } });
-  FakeEventSource.last.says({ event: 'state', id: null, data: { state: now, turn: 1, queued, title: 'Streams', model: null } });
+  FakeEventSource.last.says({
+    event: 'state',
+    id: null,
+    data: { state: now, turn: 1, queued, title: 'Streams', model: null },
+  });
 }
 
 const branched = [...linear(3), ...turn(4, 1, 'Otherwise?')];
@@ -83,7 +94,11 @@ describe('a question', () => {
     chat.askInstead({ turn: 2, parent: 1 }, 'Or so?');
     await taken();
     expect(posts.last.body).toStrictEqual({ text: 'Or so?', parent: 1 });
-    FakeEventSource.last.says({ event: 'message', id: '5.0-0', data: { role: 'user', text: 'Or so?', turn: 5, parent: 1 } });
+    FakeEventSource.last.says({
+      event: 'message',
+      id: '5.0-0',
+      data: { role: 'user', text: 'Or so?', turn: 5, parent: 1 },
+    });
     expect(chat.steps.map((step) => step.turn)).toStrictEqual([1, 5]);
   });
 
@@ -146,7 +161,11 @@ describe('a new chat', () => {
     await posts.accept(1);
     expect(memory.names()).toHaveLength(1);
     FakeEventSource.last.opens();
-    FakeEventSource.last.says({ event: 'state', id: null, data: { state: 'queued', turn: 1, queued: [], title: null, model: null } });
+    FakeEventSource.last.says({
+      event: 'state',
+      id: null,
+      data: { state: 'queued', turn: 1, queued: [], title: null, model: null },
+    });
     expect(memory.names()).toHaveLength(0);
   });
 });
@@ -325,7 +344,16 @@ describe('a session that is gone', () => {
     await vi.advanceTimersByTimeAsync(100);
     const following = browser.open();
     const memory = new Memory();
-    const entry = { key: 'k', text: 'Well?', session: 's', state: 'accepted', sent: { session: null, body: { text: 'Well?' } }, turn: 7, after: 0, why: null };
+    const entry = {
+      key: 'k',
+      text: 'Well?',
+      session: 's',
+      state: 'accepted',
+      sent: { session: null, body: { text: 'Well?' } },
+      turn: 7,
+      after: 0,
+      why: null,
+    };
     memory.remember('outbox.me', [entry]);
     const follower = following.do(() => opened('s', memory));
     await vi.advanceTimersByTimeAsync(100);
@@ -350,6 +378,10 @@ test('the list is told of what it shows: a message, an end, another title', () =
   FakeEventSource.last.says({ event: 'start', id: '2.1-1', data: { turn: 2, attempt: 1, model: 'demo' } });
   FakeEventSource.last.says(delta('2.1-2'));
   FakeEventSource.last.says({ event: 'end', id: '2.1-3', data: { reason: 'stop' } });
-  FakeEventSource.last.says({ event: 'state', id: null, data: { state: 'idle', turn: 2, queued: [], title: 'Rivers', model: null } });
+  FakeEventSource.last.says({
+    event: 'state',
+    id: null,
+    data: { state: 'idle', turn: 2, queued: [], title: 'Rivers', model: null },
+  });
   expect(listed - before).toBe(3);
 });

@@ -53,7 +53,11 @@ function goTo(session: string): void {
   dispatchEvent(new HashChangeEvent('hashchange'));
 }
 
-const state: SessionEvent = { event: 'state', id: null, data: { state: 'idle', turn: 1, queued: [], title: null, model: null } };
+const state: SessionEvent = {
+  event: 'state',
+  id: null,
+  data: { state: 'idle', turn: 1, queued: [], title: null, model: null },
+};
 
 function attaches(id = '1.1-9', messages = linear(1)): void {
   FakeEventSource.last.opens();
@@ -136,7 +140,10 @@ describe('what a person asked for', () => {
     expect(page.isStopping).toBe(true);
     await posts.refuse(503, 'draining');
     await stopping;
-    expect([page.failure, page.isStopping]).toStrictEqual(['Stop did not work. This server is being restarted.', false]);
+    expect([page.failure, page.isStopping]).toStrictEqual([
+      'Stop did not work. This server is being restarted.',
+      false,
+    ]);
     await page.attempt('Nothing', async () => {});
     expect(page.failure).toBe('');
   });
@@ -161,7 +168,10 @@ describe('what a person asked for', () => {
     await expect(page.attempt('Stop', () => Promise.reject(new TypeError('a defect')))).rejects.toThrow('a defect');
   });
 
-  test.each([['s', ''], ['other', '#s']])('to be removed, of %s, leaves the address %j', async (removed, hash) => {
+  test.each([
+    ['s', ''],
+    ['other', '#s'],
+  ])('to be removed, of %s, leaves the address %j', async (removed, hash) => {
     goTo('s');
     begin();
     await page.remove(removed);

@@ -19,16 +19,22 @@ beforeEach(() => {
   localStorage.clear();
   [requests, changes, visibility] = [[], 0, 'visible'];
   vi.spyOn(document, 'visibilityState', 'get').mockImplementation(() => visibility);
-  vi.stubGlobal('fetch', (_: string, { method = 'GET' }: RequestInit) => new Promise<Response>((resolve) => {
-    requests.push({
-      method,
-      answer: async (status, body) => {
-        resolve(new Response(body === null ? null : JSON.stringify(body), { status }));
-        await taken();
-      },
-    });
-  }));
-  sessions = new Sessions(() => { changes += 1; });
+  vi.stubGlobal(
+    'fetch',
+    (_: string, { method = 'GET' }: RequestInit) =>
+      new Promise<Response>((resolve) => {
+        requests.push({
+          method,
+          answer: async (status, body) => {
+            resolve(new Response(body === null ? null : JSON.stringify(body), { status }));
+            await taken();
+          },
+        });
+      }),
+  );
+  sessions = new Sessions(() => {
+    changes += 1;
+  });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -82,16 +88,17 @@ describe('the list', () => {
     expect(sessions.failure).toBeNull();
   });
 
-  test.each([['nothing runs', 'idle', 30_000], ['something runs', 'streaming', 3_000], ['something waits', 'queued', 3_000]] as const)(
-    'is looked at again by itself where %s',
-    async (_, state, after) => {
-      await loaded(listed('one', { state }));
-      vi.advanceTimersByTime(after - 1);
-      expect(requests).toHaveLength(1);
-      vi.advanceTimersByTime(1);
-      expect(requests).toHaveLength(2);
-    },
-  );
+  test.each([
+    ['nothing runs', 'idle', 30_000],
+    ['something runs', 'streaming', 3_000],
+    ['something waits', 'queued', 3_000],
+  ] as const)('is looked at again by itself where %s', async (_, state, after) => {
+    await loaded(listed('one', { state }));
+    vi.advanceTimersByTime(after - 1);
+    expect(requests).toHaveLength(1);
+    vi.advanceTimersByTime(1);
+    expect(requests).toHaveLength(2);
+  });
 
   test('is looked at again after a failure too', async () => {
     sessions.refresh();
@@ -142,7 +149,10 @@ describe('a session', () => {
     expect(titles()).toStrictEqual(['one']);
   });
 
-  test.each([[204, null], [404, { error: { code: 'not_found', message: 'Gone.' } }]])('that is removed is gone, by %i', async (status, body) => {
+  test.each([
+    [204, null],
+    [404, { error: { code: 'not_found', message: 'Gone.' } }],
+  ])('that is removed is gone, by %i', async (status, body) => {
     await loaded(listed('one'), listed('two'));
     const removing = sessions.remove('one');
     await requests.at(-1)!.answer(status, body);

@@ -50,5 +50,9 @@ export function Answer({ text, open, smooth = true, onPaint }: Props) {
     return () => observer.disconnect();
   }, [onPaint]);
 
-  return <div class="answer" dir="auto" ref={root}><Groups nodes={nodes} wrap="div" /></div>;
+  return (
+    <div class="answer" dir="auto" ref={root}>
+      <Groups nodes={nodes} wrap="div" />
+    </div>
+  );
 }

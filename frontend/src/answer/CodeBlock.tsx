@@ -8,7 +8,10 @@ import { Colouring, type Run } from './colouring';
 import { whenIdle } from './slices';
 import type { Fence } from './tree';
 
-interface ChunkProps { text: string; runs: readonly Run[] | null }
+interface ChunkProps {
+  text: string;
+  runs: readonly Run[] | null;
+}
 
 class Chunk extends Component<ChunkProps> {
   override shouldComponentUpdate({ text, runs }: ChunkProps): boolean {
@@ -16,12 +19,23 @@ class Chunk extends Component<ChunkProps> {
   }
 
   override render({ text, runs }: ChunkProps) {
-    if (runs === null) return <span class="chunk"><GrowingText text={withBidiMarked(text)} /></span>;
+    if (runs === null)
+      return (
+        <span class="chunk">
+          <GrowingText text={withBidiMarked(text)} />
+        </span>
+      );
     return (
       <span class="chunk">
         {runs.map((run, i) => {
           const shown = withBidiMarked(run.text);
-          return run.colour === 'plain' ? shown : <span key={i} class={`token-${run.colour}`}>{shown}</span>;
+          return run.colour === 'plain' ? (
+            shown
+          ) : (
+            <span key={i} class={`token-${run.colour}`}>
+              {shown}
+            </span>
+          );
         })}
       </span>
     );
@@ -90,7 +104,13 @@ export function CodeBlock({ fence }: { fence: Fence }) {
         <span class="code-language">{withoutBidi(fence.language)}</span>
         <CopyButton source={() => fence.chunks.join('')} shown={code} />
       </div>
-      <pre tabIndex={0}><code ref={code}>{fence.chunks.map((chunk, i) => <Chunk key={i} text={chunk} runs={done[i] ?? null} />)}</code></pre>
+      <pre tabIndex={0}>
+        <code ref={code}>
+          {fence.chunks.map((chunk, i) => (
+            <Chunk key={i} text={chunk} runs={done[i] ?? null} />
+          ))}
+        </code>
+      </pre>
     </div>
   );
 }

@@ -28,5 +28,9 @@ export function CopyButton({ source, shown }: Props) {
   }
 
   const label = outcome === 'copied' ? words.copied : outcome === 'failed' ? words.copyFailed : words.copy;
-  return <button type="button" class="copy" onClick={() => void onClick()}><span aria-live="polite">{label}</span></button>;
+  return (
+    <button type="button" class="copy" onClick={() => void onClick()}>
+      <span aria-live="polite">{label}</span>
+    </button>
+  );
 }

@@ -1,10 +1,14 @@
 import { Component } from 'preact';
 
-interface Props { text: string }
+interface Props {
+  text: string;
+}
 
 // Preact gives no reference to a text node. These are the names under which its builds keep a component's node, unchanged for
 // many versions since its developer tools need them. Were they others one day, text would still be right: Preact would set it.
-interface Rendered { __v?: { __e?: globalThis.Node | null } }
+interface Rendered {
+  __v?: { __e?: globalThis.Node | null };
+}
 
 /**
  * A text node that grows by what is added to it. Preact would set its whole text anew, and a selection that ends in it would

@@ -15,7 +15,10 @@ const GROUP = 32;
 // its own, which costs a line's end that nobody wrote.
 const PART = 8_000;
 
-interface GroupProps { nodes: readonly Node[]; wrap?: 'div' | 'tbody' | 'part' }
+interface GroupProps {
+  nodes: readonly Node[];
+  wrap?: 'div' | 'tbody' | 'part';
+}
 
 class Group extends Component<GroupProps> {
   override shouldComponentUpdate({ nodes }: GroupProps): boolean {
@@ -56,9 +59,17 @@ function draw(node: Node): ComponentChildren {
     case 'text':
       return <GrowingText text={withoutBidi(node.text)} />;
     case 'code':
-      return <code dir="ltr"><GrowingText text={withBidiMarked(node.text)} /></code>;
+      return (
+        <code dir="ltr">
+          <GrowingText text={withBidiMarked(node.text)} />
+        </code>
+      );
     case 'link':
-      return <a href={node.href} target="_blank" rel="noopener noreferrer nofollow">{node.children.map(draw)}</a>;
+      return (
+        <a href={node.href} target="_blank" rel="noopener noreferrer nofollow">
+          {node.children.map(draw)}
+        </a>
+      );
     case 'checkbox':
       return <Box checked={node.checked} />;
     case 'formula':
@@ -82,16 +93,37 @@ function drawElement({ tag: Tag, className, start, children }: Element): Compone
     case 'br':
       return <Tag />;
     case 'table':
-      return <div class="table" tabIndex={0}><table>{children.slice(0, 1).map(draw)}<Groups nodes={children.slice(1)} wrap="tbody" /></table></div>;
+      return (
+        <div class="table" tabIndex={0}>
+          <table>
+            {children.slice(0, 1).map(draw)}
+            <Groups nodes={children.slice(1)} wrap="tbody" />
+          </table>
+        </div>
+      );
     case 'ol':
-      return <ol class={className} {...(start === undefined ? null : { start })}><Groups nodes={children} /></ol>;
+      return (
+        <ol class={className} {...(start === undefined ? null : { start })}>
+          <Groups nodes={children} />
+        </ol>
+      );
     case 'ul':
-      return <ul class={className}><Groups nodes={children} /></ul>;
+      return (
+        <ul class={className}>
+          <Groups nodes={children} />
+        </ul>
+      );
     case 'p':
       return <Paragraph nodes={children} />;
     case 'blockquote':
     case 'li':
-      return <Tag class={className}>{children.map((node, i) => <Block key={i} node={node} />)}</Tag>;
+      return (
+        <Tag class={className}>
+          {children.map((node, i) => (
+            <Block key={i} node={node} />
+          ))}
+        </Tag>
+      );
     default:
       return <Tag class={className}>{children.map(draw)}</Tag>;
   }
@@ -102,7 +134,9 @@ function Paragraph({ nodes }: { nodes: readonly Node[] }) {
   return (
     <p>
       {nodes.slice(0, ends[0]).map(draw)}
-      {ends.map((end, i) => <Group key={end} nodes={nodes.slice(end, ends[i + 1])} wrap="part" />)}
+      {ends.map((end, i) => (
+        <Group key={end} nodes={nodes.slice(end, ends[i + 1])} wrap="part" />
+      ))}
     </p>
   );
 }

@@ -1,6 +1,9 @@
 // The colours of a long fence, a piece at a time: a grammar takes 100 ms and more for the whole of it.
 
-export interface Run { text: string; colour: string }
+export interface Run {
+  text: string;
+  colour: string;
+}
 
 export type Highlight = (language: string, code: string) => Run[] | null;
 
@@ -40,7 +43,8 @@ export class Colouring {
     this.total += chunk.length;
     this.ends.push(this.total);
     const code = this.carry + chunk;
-    const runs = code.length > READABLE + CARRIED ? [{ text: code, colour: 'plain' }] : this.highlight(this.language, code);
+    const runs =
+      code.length > READABLE + CARRIED ? [{ text: code, colour: 'plain' }] : this.highlight(this.language, code);
     if (runs === null) {
       this.hopeless = true;
       return;

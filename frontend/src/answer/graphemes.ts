@@ -1,7 +1,8 @@
 // A window in which the end of a grapheme is looked for: longer ones exist, but only to break pages.
 const WINDOW = 128;
 
-const segmenter = typeof Intl.Segmenter === 'function' ? new Intl.Segmenter(undefined, { granularity: 'grapheme' }) : null;
+const segmenter =
+  typeof Intl.Segmenter === 'function' ? new Intl.Segmenter(undefined, { granularity: 'grapheme' }) : null;
 
 function isHigh(code: number): boolean {
   return code >= 0xd800 && code <= 0xdbff;

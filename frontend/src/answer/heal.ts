@@ -9,7 +9,12 @@ export function heal(tail: string): string {
   if (tail.length > LONGEST || opensMath(tail)) return tail;
   // What changes finished text (`~`, `>`), hides some (tags), or guesses at money is off.
   return remend(tail, {
-    linkMode: 'text-only', htmlTags: false, katex: false, inlineKatex: false, comparisonOperators: false, singleTilde: false,
+    linkMode: 'text-only',
+    htmlTags: false,
+    katex: false,
+    inlineKatex: false,
+    comparisonOperators: false,
+    singleTilde: false,
   });
 }
 
@@ -17,5 +22,8 @@ export function heal(tail: string): string {
 function opensMath(tail: string): boolean {
   const last = tail.lastIndexOf('\n\n');
   const paragraph = last < 0 ? tail : tail.slice(last);
-  return paragraph.lastIndexOf('\\(') > paragraph.lastIndexOf('\\)') || paragraph.lastIndexOf('\\[') > paragraph.lastIndexOf('\\]');
+  return (
+    paragraph.lastIndexOf('\\(') > paragraph.lastIndexOf('\\)') ||
+    paragraph.lastIndexOf('\\[') > paragraph.lastIndexOf('\\]')
+  );
 }

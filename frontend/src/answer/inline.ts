@@ -12,10 +12,22 @@ function textNodes(text: string): Node[] {
 
 /** The text of a picture's description, which may itself be marked up. */
 function plain(tokens: readonly Token[]): string {
-  return tokens.map((token) => (token.type === 'softbreak' || token.type === 'hardbreak' ? ' ' : token.children ? plain(token.children) : token.content)).join('');
+  return tokens
+    .map((token) =>
+      token.type === 'softbreak' || token.type === 'hardbreak'
+        ? ' '
+        : token.children
+          ? plain(token.children)
+          : token.content,
+    )
+    .join('');
 }
 
-interface Opened { tag: Tag | 'a'; href: string | null; children: Node[] }
+interface Opened {
+  tag: Tag | 'a';
+  href: string | null;
+  children: Node[];
+}
 
 export function inlineNodes(inline: Token): Node[] {
   const root: Opened = { tag: 'p', href: null, children: [] };
@@ -23,7 +35,11 @@ export function inlineNodes(inline: Token): Node[] {
   for (const token of inline.children ?? []) {
     const top = stack.at(-1) ?? root;
     if (token.nesting === 1) {
-      stack.push({ tag: token.tag as Tag | 'a', href: token.tag === 'a' ? safeHref(String(token.attrGet('href'))) : null, children: [] });
+      stack.push({
+        tag: token.tag as Tag | 'a',
+        href: token.tag === 'a' ? safeHref(String(token.attrGet('href'))) : null,
+        children: [],
+      });
     } else if (token.nesting === -1) {
       stack.pop();
       const parent = stack.at(-1) ?? root;
@@ -31,7 +47,12 @@ export function inlineNodes(inline: Token): Node[] {
       else if (top.href === null) parent.children.push(...top.children);
       else parent.children.push({ kind: 'link', href: top.href, children: top.children });
     } else {
-      top.children.push(...leaf(token, stack.some((one) => one.tag === 'a')));
+      top.children.push(
+        ...leaf(
+          token,
+          stack.some((one) => one.tag === 'a'),
+        ),
+      );
     }
   }
   return root.children;
@@ -46,7 +67,9 @@ function leaf(token: Token, linked: boolean): Node[] {
     case 'code_inline':
       return [{ kind: 'code', text: token.content }];
     case 'formula':
-      return [{ kind: 'formula', source: token.content, display: (token.meta as { display: boolean }).display, whole: true }];
+      return [
+        { kind: 'formula', source: token.content, display: (token.meta as { display: boolean }).display, whole: true },
+      ];
     case 'image':
       return picture(token, linked);
     default:

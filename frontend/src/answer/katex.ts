@@ -7,7 +7,16 @@ import 'katex/dist/katex.min.css';
 export function render(source: string, node: HTMLElement, display: boolean): void {
   const set = document.createElement('span');
   try {
-    withStylesByObject(() => katex.render(source, set, { displayMode: display, throwOnError: true, trust: false, strict: 'ignore', maxExpand: 200, maxSize: 20 }));
+    withStylesByObject(() =>
+      katex.render(source, set, {
+        displayMode: display,
+        throwOnError: true,
+        trust: false,
+        strict: 'ignore',
+        maxExpand: 200,
+        maxSize: 20,
+      }),
+    );
   } catch {
     node.textContent = source;
     return;
@@ -21,7 +30,11 @@ export function render(source: string, node: HTMLElement, display: boolean): voi
  */
 function withStylesByObject(work: () => void): void {
   const { setAttribute } = Element.prototype;
-  Element.prototype.setAttribute = function (this: Element & Partial<ElementCSSInlineStyle>, name: string, value: string): void {
+  Element.prototype.setAttribute = function (
+    this: Element & Partial<ElementCSSInlineStyle>,
+    name: string,
+    value: string,
+  ): void {
     if (name === 'style' && this.style !== undefined) this.style.cssText = value;
     else setAttribute.call(this, name, value);
   };

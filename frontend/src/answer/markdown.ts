@@ -150,7 +150,12 @@ export function treeOf(tokens: readonly Token[], source: string, growing: boolea
         open: growing && token.type === 'fence' && !isClosed(token, lines),
       });
     } else if (token.type === 'formula') {
-      top.children.push({ kind: 'formula', source: token.content, display: true, whole: (token.meta as { closed: boolean }).closed });
+      top.children.push({
+        kind: 'formula',
+        source: token.content,
+        display: true,
+        whole: (token.meta as { closed: boolean }).closed,
+      });
     } else if (token.type === 'hr') {
       top.children.push({ kind: 'element', tag: 'hr', children: [] });
     }

@@ -35,7 +35,11 @@ function next(state: StateInline, mark: string, from: number): number {
 
 /** Where the formula that began before `from` ends, or -1. */
 function closing(state: StateInline, mark: string, from: number): number {
-  for (let at = next(state, mark, from); at + mark.length <= state.posMax && at - from <= LONGEST; at = next(state, mark, at + 1)) {
+  for (
+    let at = next(state, mark, from);
+    at + mark.length <= state.posMax && at - from <= LONGEST;
+    at = next(state, mark, at + 1)
+  ) {
     let slashes = 0;
     while (state.src.charCodeAt(at - 1 - slashes) === BACKSLASH) slashes += 1;
     if (slashes % 2 === 0) return at;
@@ -100,7 +104,14 @@ function blockMath(state: StateBlock, startLine: number, endLine: number, silent
   return state.env?.growing === true && blockFormula(state, startLine, endLine, lines, silent, false);
 }
 
-function blockFormula(state: StateBlock, start: number, end: number, lines: string[], silent: boolean, closed: boolean): boolean {
+function blockFormula(
+  state: StateBlock,
+  start: number,
+  end: number,
+  lines: string[],
+  silent: boolean,
+  closed: boolean,
+): boolean {
   if (silent) return true;
   const token = state.push('formula', 'math', 0);
   token.block = true;

@@ -3,7 +3,10 @@
 // Whatever arrived is on the screen within 250 ms. The flow aims at less, since a paint can come late.
 const AIM = 180;
 
-interface Arrival { readonly length: number; readonly due: number }
+interface Arrival {
+  readonly length: number;
+  readonly due: number;
+}
 
 export class Pace {
   /** How many characters are shown. */
@@ -17,7 +20,8 @@ export class Pace {
   /** `length` characters are there now, `now` in ms; with `smooth` they may take their time to appear. */
   arrive(length: number, now: number, smooth: boolean): void {
     const last = this.arrivals.at(-1)?.length ?? this.shown;
-    if (length > last || (!smooth && length > this.shown)) this.arrivals.push({ length, due: smooth ? now + AIM : now });
+    if (length > last || (!smooth && length > this.shown))
+      this.arrivals.push({ length, due: smooth ? now + AIM : now });
   }
 
   get idle(): boolean {

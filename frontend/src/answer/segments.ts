@@ -6,7 +6,15 @@ const LONGEST = 512;
 
 // Where a piece may end: behind a space, or behind the stops and commas of scripts that have no spaces.
 function mayEnd(code: number): boolean {
-  return code === 0x20 || code === 0x3002 || code === 0xff0c || code === 0x3001 || code === 0xff01 || code === 0xff1f || code === 0xff1b;
+  return (
+    code === 0x20 ||
+    code === 0x3002 ||
+    code === 0xff0c ||
+    code === 0x3001 ||
+    code === 0xff01 ||
+    code === 0xff1f ||
+    code === 0xff1b
+  );
 }
 
 /** Where a piece ends depends on what stands before that only, so growth never moves an end. */

@@ -32,7 +32,12 @@ interface Open {
   readonly element: Element;
 }
 
-interface Span { readonly token: Token; readonly from: number; readonly to: number; readonly line: number }
+interface Span {
+  readonly token: Token;
+  readonly from: number;
+  readonly to: number;
+  readonly line: number;
+}
 
 function spansOf(tokens: readonly Token[]): Span[] {
   const spans: Span[] = [];
@@ -146,7 +151,10 @@ export class Settling {
     const { open } = this;
     const element = shown[this.settled.length];
     if (open === null || open === before.open || element?.kind !== 'element') return;
-    this.open = { ...open, element: { ...open.element, children: element.children.slice(0, open.element.children.length) } };
+    this.open = {
+      ...open,
+      element: { ...open.element, children: element.children.slice(0, open.element.children.length) },
+    };
   }
 
   private advance(to: number): void {
@@ -201,7 +209,13 @@ export class Settling {
     const kept = kind === 'list' ? [...tokens.slice(0, last), ...tokens.slice(-1)] : tokens;
     const joined = this.joined(kept, source)[0];
     if (joined?.kind !== 'element') return false;
-    const prefix = kind === 'list' ? '' : source.slice(offsetOfLine(source, tokens[0]?.map?.[0] ?? 0), offsetOfLine(source, (tokens[0]?.map?.[0] ?? 0) + 2));
+    const prefix =
+      kind === 'list'
+        ? ''
+        : source.slice(
+            offsetOfLine(source, tokens[0]?.map?.[0] ?? 0),
+            offsetOfLine(source, (tokens[0]?.map?.[0] ?? 0) + 2),
+          );
     this.open = { kind, prefix, element: joined };
     this.advance(at);
     return true;
@@ -237,7 +251,11 @@ export class Settling {
   private cutParagraph(children: readonly Node[], at: number): boolean {
     if (at < LONG / 2) return false;
     const element: Element = { kind: 'element', tag: 'p', children };
-    this.open = { kind: 'paragraph', prefix: ELLIPSIS, element: this.open === null ? element : joinedElement(this.open, element) };
+    this.open = {
+      kind: 'paragraph',
+      prefix: ELLIPSIS,
+      element: this.open === null ? element : joinedElement(this.open, element),
+    };
     this.advance(this.from + at);
     return true;
   }

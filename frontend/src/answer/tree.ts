@@ -3,10 +3,32 @@
 import { measure } from './measure';
 
 export type Tag =
-  | 'p' | 'h1' | 'h2' | 'h3' | 'h4' | 'h5' | 'h6' | 'blockquote' | 'ul' | 'ol' | 'li' | 'hr' | 'br'
-  | 'table' | 'thead' | 'tr' | 'th' | 'td' | 'em' | 'strong' | 's';
+  | 'p'
+  | 'h1'
+  | 'h2'
+  | 'h3'
+  | 'h4'
+  | 'h5'
+  | 'h6'
+  | 'blockquote'
+  | 'ul'
+  | 'ol'
+  | 'li'
+  | 'hr'
+  | 'br'
+  | 'table'
+  | 'thead'
+  | 'tr'
+  | 'th'
+  | 'td'
+  | 'em'
+  | 'strong'
+  | 's';
 
-export interface Text { readonly kind: 'text'; readonly text: string }
+export interface Text {
+  readonly kind: 'text';
+  readonly text: string;
+}
 export interface Element {
   readonly kind: 'element';
   readonly tag: Tag;
@@ -14,9 +36,19 @@ export interface Element {
   readonly start?: number;
   readonly children: readonly Node[];
 }
-export interface Link { readonly kind: 'link'; readonly href: string; readonly children: readonly Node[] }
-export interface CodeSpan { readonly kind: 'code'; readonly text: string }
-export interface Checkbox { readonly kind: 'checkbox'; readonly checked: boolean }
+export interface Link {
+  readonly kind: 'link';
+  readonly href: string;
+  readonly children: readonly Node[];
+}
+export interface CodeSpan {
+  readonly kind: 'code';
+  readonly text: string;
+}
+export interface Checkbox {
+  readonly kind: 'checkbox';
+  readonly checked: boolean;
+}
 export interface Formula {
   readonly kind: 'formula';
   readonly source: string;
@@ -45,16 +77,25 @@ function alike(old: Node, next: Node): boolean {
     case 'code':
       return old.kind === next.kind && old.text === next.text;
     case 'element':
-      return old.kind === 'element' && old.tag === next.tag && old.className === next.className && old.start === next.start;
+      return (
+        old.kind === 'element' && old.tag === next.tag && old.className === next.className && old.start === next.start
+      );
     case 'link':
       return old.kind === 'link' && old.href === next.href;
     case 'checkbox':
       return old.kind === 'checkbox' && old.checked === next.checked;
     case 'formula':
-      return old.kind === 'formula' && old.source === next.source && old.display === next.display && old.whole === next.whole;
+      return (
+        old.kind === 'formula' && old.source === next.source && old.display === next.display && old.whole === next.whole
+      );
     case 'fence':
-      return old.kind === 'fence' && old.language === next.language && old.open === next.open
-        && old.chunks.length === next.chunks.length && next.chunks.every((chunk, i) => chunk === old.chunks[i]);
+      return (
+        old.kind === 'fence' &&
+        old.language === next.language &&
+        old.open === next.open &&
+        old.chunks.length === next.chunks.length &&
+        next.chunks.every((chunk, i) => chunk === old.chunks[i])
+      );
   }
 }
 

@@ -40,7 +40,12 @@ async function hold(name: string): Promise<boolean> {
 }
 
 async function gone(names: readonly string[]): Promise<string[]> {
-  const snapshot = names.length === 0 ? undefined : await locks()?.query().catch(() => undefined);
+  const snapshot =
+    names.length === 0
+      ? undefined
+      : await locks()
+          ?.query()
+          .catch(() => undefined);
   if (snapshot === undefined) return [];
   const alive = new Set(snapshot.held?.map((lock) => lock.name));
   return names.filter((name) => !alive.has(LOCK + name));

@@ -78,7 +78,12 @@ export class Outbox {
     return this.#isKept;
   }
 
-  add(text: string, session: string | null, conversation: Conversation, { parent, isBranch, onBusy }: Wish = {}): string {
+  add(
+    text: string,
+    session: string | null,
+    conversation: Conversation,
+    { parent, isBranch, onBusy }: Wish = {},
+  ): string {
     const before = isBranch || parent === undefined ? undefined : this.of(session).at(-1);
     const entry: Unsent = {
       key: newKey(),
@@ -101,10 +106,15 @@ export class Outbox {
 
   /** Take over what tabs that are gone did not bring to the server: for this session, or for one that was to begin. */
   async adopt(session: string | null): Promise<void> {
-    const others = this.#keeper.names().filter((name) => name.startsWith(PREFIX) && name !== PREFIX + this.#identity.name);
+    const others = this.#keeper
+      .names()
+      .filter((name) => name.startsWith(PREFIX) && name !== PREFIX + this.#identity.name);
     for (const other of await this.#identity.gone(others.map((name) => name.slice(PREFIX.length)))) {
       const left = recalled(this.#keeper, other);
-      const [theirs, rest] = [left.filter((entry) => entry.session === session), left.filter((entry) => entry.session !== session)];
+      const [theirs, rest] = [
+        left.filter((entry) => entry.session === session),
+        left.filter((entry) => entry.session !== session),
+      ];
       if (theirs.length === 0 && rest.length > 0) continue;
       if (rest.length === 0) this.#keeper.forget(PREFIX + other);
       else this.#keeper.remember(PREFIX + other, rest);
@@ -122,7 +132,8 @@ export class Outbox {
   /** The server can be reached again: what failed for want of it is sent. */
   retryPassing(): void {
     for (const { key, state, why } of this.#entries) {
-      if (state === 'failed' && why !== null && (why.status === 0 || why.status >= 500)) this.#change(key, { state: 'waiting', why: null });
+      if (state === 'failed' && why !== null && (why.status === 0 || why.status >= 500))
+        this.#change(key, { state: 'waiting', why: null });
     }
     void this.#pump();
   }
@@ -144,7 +155,9 @@ export class Outbox {
     }
     if (turns.size === 0) return;
     const left = this.#entries.filter(({ key }) => !turns.has(key));
-    this.#save(left.map((entry) => ({ ...entry, ...(turns.has(entry.behind ?? '') && { parent: turns.get(entry.behind!)! }) })));
+    this.#save(
+      left.map((entry) => ({ ...entry, ...(turns.has(entry.behind ?? '') && { parent: turns.get(entry.behind!)! }) })),
+    );
     void this.#pump();
   }
 
@@ -155,7 +168,9 @@ export class Outbox {
 
   /** The whole session is unknown: if this tab's message began it, begin it again. False where there is none. */
   beginAgain(session: string): boolean {
-    return this.#repeat((entry) => entry.session === session && entry.sent?.session === null && !entry.begunAgain, { begunAgain: true });
+    return this.#repeat((entry) => entry.session === session && entry.sent?.session === null && !entry.begunAgain, {
+      begunAgain: true,
+    });
   }
 
   #repeat(isLost: (entry: Unsent) => boolean, mark: Partial<Unsent> = {}): boolean {
@@ -194,9 +209,16 @@ export class Outbox {
       const { session, turn } = await ask(sent.session, sent.body, key);
       // Whatever was typed behind it goes to the session that it began.
       const insteadOf = entry.session;
-      if (sent.session === null) this.#save(this.#entries.map((one) => (one.session === insteadOf ? { ...one, session } : one)));
+      if (sent.session === null)
+        this.#save(this.#entries.map((one) => (one.session === insteadOf ? { ...one, session } : one)));
       this.#change(key, { state: 'accepted', turn });
-      this.#listener.accepted({ key, session, turn, text: entry.text, ...(sent.session === null && { began: { insteadOf } }) });
+      this.#listener.accepted({
+        key,
+        session,
+        turn,
+        text: entry.text,
+        ...(sent.session === null && { began: { insteadOf } }),
+      });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       // One that was accepted before is repeated after every attach, so it need not trouble the reader yet.
@@ -208,7 +230,11 @@ export class Outbox {
   #body({ text, parent, behind, onBusy }: Unsent): Ask {
     const before = this.#entries.find((one) => one.key === behind);
     const follows = parent === undefined ? undefined : (before?.turn ?? parent);
-    return { text, ...(follows !== undefined && { parent: follows }), ...(onBusy !== undefined && { on_busy: onBusy }) };
+    return {
+      text,
+      ...(follows !== undefined && { parent: follows }),
+      ...(onBusy !== undefined && { on_busy: onBusy }),
+    };
   }
 
   #change(key: string, parts: Partial<Unsent>): void {

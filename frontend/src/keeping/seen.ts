@@ -30,5 +30,7 @@ export function unread(listed: readonly Listed[]): ReadonlySet<string> {
   for (const session of listed) known[session.session_id] = seen[session.session_id] ?? ended(session);
   // Only what is listed is kept: sessions expire, and storage is small.
   if (listed.some(({ session_id: id }) => !(id in seen))) shared.remember(SEEN, known);
-  return new Set(listed.filter((session) => ended(session) > (known[session.session_id] ?? 0)).map(({ session_id: id }) => id));
+  return new Set(
+    listed.filter((session) => ended(session) > (known[session.session_id] ?? 0)).map(({ session_id: id }) => id),
+  );
 }

@@ -21,7 +21,11 @@ export function path(messages: readonly Entry[], choices: Choices): Step[] {
   const children = childrenOf(turns);
   const newest = newestBelow(turns);
   const steps: Step[] = [];
-  for (let at = chosen(0, children, choices, newest); at !== undefined; at = chosen(at.turn, children, choices, newest)) {
+  for (
+    let at = chosen(0, children, choices, newest);
+    at !== undefined;
+    at = chosen(at.turn, children, choices, newest)
+  ) {
     steps.push(step(at, children.get(at.parent) ?? []));
   }
   return steps;
@@ -82,7 +86,10 @@ function chosen(
   const here = children.get(parent) ?? [];
   const wanted = here.find(({ turn }) => turn === choices[parent]);
   const below = ({ turn }: Turn) => newest.get(turn) ?? turn;
-  return wanted ?? here.reduce<Turn | undefined>((best, turn) => (best && below(best) > below(turn) ? best : turn), undefined);
+  return (
+    wanted ??
+    here.reduce<Turn | undefined>((best, turn) => (best && below(best) > below(turn) ? best : turn), undefined)
+  );
 }
 
 /** Siblings of one text are answers to the same question; of the others each text counts once, by its newest turn. */

@@ -60,7 +60,16 @@ export type SessionEvent = { [Name in EventName]: { event: Name; id: string | nu
 
 // Named one by one, since an EventSource has no listener for all.
 export const EVENT_NAMES: readonly EventName[] = [
-  'snapshot', 'message', 'start', 'delta', 'reasoning', 'tool', 'reset', 'end', 'state', 'ping',
+  'snapshot',
+  'message',
+  'start',
+  'delta',
+  'reasoning',
+  'tool',
+  'reset',
+  'end',
+  'state',
+  'ping',
 ];
 
 const UNLOGGED: ReadonlySet<EventName> = new Set(['state', 'ping']);

@@ -21,7 +21,10 @@ export function fold(state: Messages, event: SessionEvent): Messages {
     case 'delta':
       return answered(state, event.id, (answer) => ({ ...answer, text: answer.text + event.data.text }));
     case 'reasoning':
-      return answered(state, event.id, (answer) => ({ ...answer, reasoning: (answer.reasoning ?? '') + event.data.text }));
+      return answered(state, event.id, (answer) => ({
+        ...answer,
+        reasoning: (answer.reasoning ?? '') + event.data.text,
+      }));
     case 'tool':
       return answered(state, event.id, (answer) => ({ ...answer, tools: merged(answer.tools ?? [], event.data) }));
     case 'reset':
@@ -29,7 +32,9 @@ export function fold(state: Messages, event: SessionEvent): Messages {
       return answerOf(state, turnOf(event.id)) < 0 ? state : answered(state, event.id, emptied);
     case 'end': {
       const { reason, error } = event.data;
-      return answered(state, event.id, (answer) => (error ? { ...answer, end: reason, error } : { ...answer, end: reason }));
+      return answered(state, event.id, (answer) =>
+        error ? { ...answer, end: reason, error } : { ...answer, end: reason },
+      );
     }
     default:
       return state;

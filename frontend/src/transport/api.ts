@@ -149,7 +149,11 @@ async function answerTo(path: string, options: RequestInit): Promise<Response> {
     return await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
   } catch (error) {
     const isSlow = error instanceof DOMException && error.name === 'TimeoutError';
-    throw new Refusal(0, isSlow ? 'slow' : 'unreachable', isSlow ? 'The server did not answer in time.' : 'The server cannot be reached.');
+    throw new Refusal(
+      0,
+      isSlow ? 'slow' : 'unreachable',
+      isSlow ? 'The server did not answer in time.' : 'The server cannot be reached.',
+    );
   }
 }
 

@@ -118,7 +118,8 @@ export class Line {
     if (!this.#leads) return;
     const isNeeded = this.#watching.size > 0 || !this.#listener.isIdle();
     if (isNeeded && this.#connection.kind === 'resting') this.#rouse();
-    if (!isNeeded && this.#connection.kind === 'live') this.#rest = window.setTimeout(() => this.#sleep(), REST_AFTER_MS);
+    if (!isNeeded && this.#connection.kind === 'live')
+      this.#rest = window.setTimeout(() => this.#sleep(), REST_AFTER_MS);
   }
 
   #tellSight(): void {

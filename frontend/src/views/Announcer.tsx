@@ -22,7 +22,11 @@ export function Announcer({ page }: { page: Page }) {
       if (text !== null) say(text);
     });
   }, [page]);
-  return <p class="unseen" id="announcer" role="status" aria-live="polite">{said}</p>;
+  return (
+    <p class="unseen" id="announcer" role="status" aria-live="polite">
+      {said}
+    </p>
+  );
 }
 
 function momentOf({ chat }: Page, last: Moment): Moment {

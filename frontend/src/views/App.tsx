@@ -33,10 +33,13 @@ export function App({ page }: { page: Page }) {
   const steps = chat.steps;
   const isRunning = phase(conversation) !== 'idle';
   const isEmpty = steps.length === 0 && conversation.queued.length === 0 && page.outbox.of(session).length === 0;
-  const send = useCallback((text: string) => {
-    page.chat.ask(text);
-    follower.toBottom();
-  }, [page, follower]);
+  const send = useCallback(
+    (text: string) => {
+      page.chat.ask(text);
+      follower.toBottom();
+    },
+    [page, follower],
+  );
   const isFromBox = useRef(false);
   const edit = useCallback((turn: number | null) => {
     setEdited(turn);
@@ -64,12 +67,18 @@ export function App({ page }: { page: Page }) {
     setListShown(false);
     document.querySelector<HTMLElement>('[aria-controls=sidebar]')?.focus();
   };
-  useKeys({
-    newChat: () => page.open(null),
-    search: () => { isSearchWanted.current = true; showList(true); },
-    focus: () => composer.current?.focus(),
-    list: () => setHelping(true),
-  }, isListOver ? leaveList : isRunning && !isHelping && !chat.isShared ? stop : null);
+  useKeys(
+    {
+      newChat: () => page.open(null),
+      search: () => {
+        isSearchWanted.current = true;
+        showList(true);
+      },
+      focus: () => composer.current?.focus(),
+      list: () => setHelping(true),
+    },
+    isListOver ? leaveList : isRunning && !isHelping && !chat.isShared ? stop : null,
+  );
   const showList = (isShown: boolean) => {
     setListShown(isShown);
     page.prefer({ sidebar: isShown });
@@ -81,25 +90,34 @@ export function App({ page }: { page: Page }) {
     setEdited(last.turn);
     isFromBox.current = true;
   };
-  const save = () => download(fileName(conversation.title), markdown(conversation.title || words.untitled, steps, words));
+  const save = () =>
+    download(fileName(conversation.title), markdown(conversation.title || words.untitled, steps, words));
   return (
     <Spoken.Provider value={words}>
       <div class={`page${isOpen ? ' with-list' : ''}`}>
-        {isOpen && (
-          <Sidebar page={page} onChosen={() => setListShown(false)} onShortcuts={() => setHelping(true)} />
-        )}
+        {isOpen && <Sidebar page={page} onChosen={() => setListShown(false)} onShortcuts={() => setHelping(true)} />}
         {isOpen && <div class="shade" onClick={() => setListShown(false)} />}
         <header>
           <button
-            type="button" class="icon-button" aria-expanded={isOpen} aria-controls="sidebar"
-            aria-label={isOpen ? words.hideList : words.showList} title={isOpen ? words.hideList : words.showList}
+            type="button"
+            class="icon-button"
+            aria-expanded={isOpen}
+            aria-controls="sidebar"
+            aria-label={isOpen ? words.hideList : words.showList}
+            title={isOpen ? words.hideList : words.showList}
             onClick={() => showList(!isOpen)}
           >
             <Icon name="menu" />
           </button>
           <h1 dir="auto">{conversation.title || <Wordmark />}</h1>
-          {conversation.model !== null && <p class="model" id="model">{conversation.model}</p>}
-          {steps.length > 0 && !chat.isShared && <IconButton icon="share" label={words.share} onClick={() => setSharing(true)} />}
+          {conversation.model !== null && (
+            <p class="model" id="model">
+              {conversation.model}
+            </p>
+          )}
+          {steps.length > 0 && !chat.isShared && (
+            <IconButton icon="share" label={words.share} onClick={() => setSharing(true)} />
+          )}
           {steps.length > 0 && <IconButton icon="download" label={words.exportMarkdown} onClick={save} />}
         </header>
         <main ref={follower.attach} id="scroller" tabIndex={-1}>
@@ -109,7 +127,11 @@ export function App({ page }: { page: Page }) {
               <Welcome onChosen={send} />
             ) : (
               <Transcript
-                page={page} follower={follower} steps={steps} edited={edited} onEdit={edit}
+                page={page}
+                follower={follower}
+                steps={steps}
+                edited={edited}
+                onEdit={edit}
                 onTakeBack={(text) => composer.current?.giveBack(text)}
               />
             )}
@@ -118,7 +140,10 @@ export function App({ page }: { page: Page }) {
         <footer>
           <div class="column">
             {follower.isFar && (
-              <button type="button" class="newest" onClick={follower.toBottom}><Icon name="down" />{words.newest}</button>
+              <button type="button" class="newest" onClick={follower.toBottom}>
+                <Icon name="down" />
+                {words.newest}
+              </button>
             )}
             {page.failure !== '' && (
               <p class="failure" role="alert">
@@ -131,14 +156,23 @@ export function App({ page }: { page: Page }) {
               <p class="shared">{words.sharedWithYou}</p>
             ) : (
               <Composer
-                chat={chat} session={session} handle={composer} isClosed={connection?.kind === 'gone'} isRunning={isRunning}
-                isStopping={page.isStopping} onSend={send} onStop={stop} onEditLast={editLast}
+                chat={chat}
+                session={session}
+                handle={composer}
+                isClosed={connection?.kind === 'gone'}
+                isRunning={isRunning}
+                isStopping={page.isStopping}
+                onSend={send}
+                onStop={stop}
+                onEditLast={editLast}
               />
             )}
           </div>
         </footer>
         <Announcer page={page} />
-        {isSharing && session !== null && <ShareDialog page={page} session={session} onClose={() => setSharing(false)} />}
+        {isSharing && session !== null && (
+          <ShareDialog page={page} session={session} onClose={() => setSharing(false)} />
+        )}
         {isHelping && <Shortcuts onClose={() => setHelping(false)} />}
       </div>
     </Spoken.Provider>
@@ -172,14 +206,22 @@ function usePaint(page: Page): () => void {
   return paint as () => void;
 }
 
-function useKeys(commands: Record<NonNullable<ReturnType<typeof command>>, () => void>, escape: (() => void) | null): void {
+function useKeys(
+  commands: Record<NonNullable<ReturnType<typeof command>>, () => void>,
+  escape: (() => void) | null,
+): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       const asked = command(event);
       if (asked !== null) {
         event.preventDefault();
         commands[asked]();
-      } else if (event.key === 'Escape' && !event.isComposing && event.keyCode !== 229 && document.querySelector('dialog[open]') === null) {
+      } else if (
+        event.key === 'Escape' &&
+        !event.isComposing &&
+        event.keyCode !== 229 &&
+        document.querySelector('dialog[open]') === null
+      ) {
         escape?.();
       }
     };

@@ -28,7 +28,17 @@ interface ComposerProps {
   handle: Ref<ComposerHandle>;
 }
 
-export function Composer({ chat, session, isClosed, isRunning, isStopping, onSend, onStop, onEditLast, handle }: ComposerProps) {
+export function Composer({
+  chat,
+  session,
+  isClosed,
+  isRunning,
+  isStopping,
+  onSend,
+  onStop,
+  onEditLast,
+  handle,
+}: ComposerProps) {
   const words = useWords();
   const box = useRef<HTMLTextAreaElement>(null);
   const [isEmpty, setEmpty] = useState(true);
@@ -71,14 +81,38 @@ export function Composer({ chat, session, isClosed, isRunning, isStopping, onSen
     }
   };
   return (
-    <form class="composer" onSubmit={(event) => { event.preventDefault(); submit(); }}>
-      <label class="unseen" for="text">{words.message}</label>
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        submit();
+      }}
+    >
+      <label class="unseen" for="text">
+        {words.message}
+      </label>
       <textarea
-        id="text" ref={box} rows={1} dir="auto" autocomplete="off" placeholder={words.placeholder}
-        onInput={keep} onKeyDown={key}
+        id="text"
+        ref={box}
+        rows={1}
+        dir="auto"
+        autocomplete="off"
+        placeholder={words.placeholder}
+        onInput={keep}
+        onKeyDown={key}
       />
-      {isRunning && <IconButton class="stop" icon="stop" label={isStopping ? words.stopping : words.stop} disabled={isStopping} onClick={onStop} />}
-      {(!isRunning || !isEmpty) && <IconButton class="send" type="submit" icon="send" label={words.send} disabled={isClosed || isEmpty} />}
+      {isRunning && (
+        <IconButton
+          class="stop"
+          icon="stop"
+          label={isStopping ? words.stopping : words.stop}
+          disabled={isStopping}
+          onClick={onStop}
+        />
+      )}
+      {(!isRunning || !isEmpty) && (
+        <IconButton class="send" type="submit" icon="send" label={words.send} disabled={isClosed || isEmpty} />
+      )}
       {!isKept && !isEmpty && <p class="draft-note">{words.notKept}</p>}
     </form>
   );

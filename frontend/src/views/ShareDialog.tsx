@@ -33,11 +33,18 @@ export function ShareDialog({ page, session, onClose }: ShareDialogProps) {
       </div>
       <p>{words.shareMore}</p>
       <p class="share-link">
-        <input readOnly aria-label={words.shareLink} value={link} onFocus={({ currentTarget }) => currentTarget.select()} />
+        <input
+          readOnly
+          aria-label={words.shareLink}
+          value={link}
+          onFocus={({ currentTarget }) => currentTarget.select()}
+        />
         <CopyButton text={link} label={words.copy} />
       </p>
       <p class="actions shown">
-        <button type="button" class="danger" disabled={link === ''} onClick={() => void takeBack()}>{words.unshare}</button>
+        <button type="button" class="danger" disabled={link === ''} onClick={() => void takeBack()}>
+          {words.unshare}
+        </button>
       </p>
     </Dialog>
   );

@@ -14,7 +14,11 @@ export function Shortcuts({ onClose }: { onClose: () => void }) {
         {SHORTCUTS.map(([name, keys]) => (
           <div key={name}>
             <dt>{words.keys[name]}</dt>
-            <dd>{keys.map((key) => <kbd key={key}>{key}</kbd>)}</dd>
+            <dd>
+              {keys.map((key) => (
+                <kbd key={key}>{key}</kbd>
+              ))}
+            </dd>
           </div>
         ))}
       </dl>

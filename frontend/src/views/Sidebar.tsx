@@ -25,11 +25,18 @@ export function Sidebar({ page, onChosen, onShortcuts }: SidebarProps) {
   const found = matching(sessions.listed, wanted);
   return (
     <nav class="sidebar" id="sidebar" aria-label={words.conversations}>
-      <a class="new-chat" href="#" onClick={onChosen}><Icon name="plus" />{words.newChat}</a>
+      <a class="new-chat" href="#" onClick={onChosen}>
+        <Icon name="plus" />
+        {words.newChat}
+      </a>
       <label class="search">
         <Icon name="search" />
         <input
-          id="search" type="search" placeholder={words.search} aria-label={words.search} value={wanted}
+          id="search"
+          type="search"
+          placeholder={words.search}
+          aria-label={words.search}
+          value={wanted}
           onInput={({ currentTarget }) => setWanted(currentTarget.value)}
         />
       </label>
@@ -52,7 +59,10 @@ export function Sidebar({ page, onChosen, onShortcuts }: SidebarProps) {
         <RemoveDialog
           title={removing.title || words.untitled}
           onClose={() => setRemoving(null)}
-          onRemove={() => { setRemoving(null); void page.remove(removing.session_id); }}
+          onRemove={() => {
+            setRemoving(null);
+            void page.remove(removing.session_id);
+          }}
         />
       )}
     </nav>
@@ -61,14 +71,22 @@ export function Sidebar({ page, onChosen, onShortcuts }: SidebarProps) {
 
 /** By every word, wherever it stands. */
 export function matching(listed: readonly Listed[], wanted: string): readonly Listed[] {
-  const words = wanted.toLocaleLowerCase().split(/\s+/).filter((word) => word !== '');
+  const words = wanted
+    .toLocaleLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== '');
   return listed.filter(({ title }) => words.every((word) => title.toLocaleLowerCase().includes(word)));
 }
 
 function ListNote({ page, wanted, isEmpty }: { page: Page; wanted: string; isEmpty: boolean }) {
   const words = useWords();
   const { failure, isLoaded } = page.sessions;
-  if (failure !== null) return <p class="list-note" role="alert">{words.listFailed(reason(words, failure))}</p>;
+  if (failure !== null)
+    return (
+      <p class="list-note" role="alert">
+        {words.listFailed(reason(words, failure))}
+      </p>
+    );
   if (!isEmpty || !isLoaded) return null;
   return <p class="list-note">{wanted.trim() === '' ? words.noneYet : words.noneFound(wanted.trim())}</p>;
 }
@@ -100,11 +118,21 @@ function Item({ session, isCurrent, isUnread, onChosen, onRename, onRemove }: It
       setRenamed(false);
       if (named !== null && named.trim() !== '' && named.trim() !== session.title) onRename(named.trim());
     };
-    return <li class="session"><NameBox title={session.title} onDone={done} /></li>;
+    return (
+      <li class="session">
+        <NameBox title={session.title} onDone={done} />
+      </li>
+    );
   }
   return (
     <li ref={item} class={`session${isCurrent ? ' current' : ''}`}>
-      <a href={`#${encodeURIComponent(session.session_id)}`} dir="auto" title={title} aria-current={isCurrent ? 'page' : undefined} onClick={onChosen}>
+      <a
+        href={`#${encodeURIComponent(session.session_id)}`}
+        dir="auto"
+        title={title}
+        aria-current={isCurrent ? 'page' : undefined}
+        onClick={onChosen}
+      >
         {title}
       </a>
       {isRunning && <span class="mark running" role="img" aria-label={words.running} title={words.running} />}
@@ -128,8 +156,16 @@ function NameBox({ title, onDone }: { title: string; onDone: (title: string | nu
   };
   return (
     <input
-      class="name-box" aria-label={words.renameTo} defaultValue={title} maxLength={200}
-      ref={(box) => { if (box !== null && document.activeElement !== box && !isOver.current) { box.focus(); box.select(); } }}
+      class="name-box"
+      aria-label={words.renameTo}
+      defaultValue={title}
+      maxLength={200}
+      ref={(box) => {
+        if (box !== null && document.activeElement !== box && !isOver.current) {
+          box.focus();
+          box.select();
+        }
+      }}
       onBlur={({ currentTarget }) => once(currentTarget.value, false)}
       onKeyDown={(event) => {
         if (event.isComposing || event.keyCode === 229) return;
@@ -138,7 +174,10 @@ function NameBox({ title, onDone }: { title: string; onDone: (title: string | nu
           event.preventDefault();
           once(event.currentTarget.value, true);
         }
-        if (event.key === 'Escape') { event.stopPropagation(); once(null, true); }
+        if (event.key === 'Escape') {
+          event.stopPropagation();
+          once(null, true);
+        }
       }}
     />
   );
@@ -150,8 +189,12 @@ function RemoveDialog({ title, onClose, onRemove }: { title: string; onClose: ()
     <Dialog label={words.remove} onClose={onClose}>
       <p dir="auto">{words.removeSure(withoutBidi(title))}</p>
       <p class="actions shown">
-        <button type="button" onClick={onClose}>{words.cancel}</button>
-        <button type="button" class="danger" onClick={onRemove}>{words.remove}</button>
+        <button type="button" onClick={onClose}>
+          {words.cancel}
+        </button>
+        <button type="button" class="danger" onClick={onRemove}>
+          {words.remove}
+        </button>
       </p>
     </Dialog>
   );
@@ -164,14 +207,26 @@ function Settings({ page, onShortcuts }: { page: Page; onShortcuts: () => void }
     <div class="settings">
       <label class="choice" title={words.language}>
         <Icon name="globe" />
-        <select aria-label={words.language} value={language} onChange={({ currentTarget }) => page.prefer({ language: currentTarget.value as Language | 'auto' })}>
+        <select
+          aria-label={words.language}
+          value={language}
+          onChange={({ currentTarget }) => page.prefer({ language: currentTarget.value as Language | 'auto' })}
+        >
           <option value="auto">{words.automatic}</option>
-          {Object.entries(WORDS).map(([value, { name, tag }]) => <option key={value} value={value} lang={tag}>{name}</option>)}
+          {Object.entries(WORDS).map(([value, { name, tag }]) => (
+            <option key={value} value={value} lang={tag}>
+              {name}
+            </option>
+          ))}
         </select>
       </label>
       <label class="choice" title={words.theme}>
         <Icon name="contrast" />
-        <select aria-label={words.theme} value={theme} onChange={({ currentTarget }) => page.prefer({ theme: currentTarget.value as Theme })}>
+        <select
+          aria-label={words.theme}
+          value={theme}
+          onChange={({ currentTarget }) => page.prefer({ theme: currentTarget.value as Theme })}
+        >
           <option value="auto">{words.automatic}</option>
           <option value="light">{words.light}</option>
           <option value="dark">{words.dark}</option>

@@ -15,7 +15,11 @@ export function StatusLine({ page }: { page: Page }) {
       <span id="status" data-connection={kind} data-phase={phase(conversation)}>
         {status(words, { connection, conversation, resumedAt, isOnline: navigator.onLine })}
       </span>
-      {isBroken && <button type="button" onClick={() => page.chat.wake()}>{words.reconnectNow}</button>}
+      {isBroken && (
+        <button type="button" onClick={() => page.chat.wake()}>
+          {words.reconnectNow}
+        </button>
+      )}
     </p>
   );
 }

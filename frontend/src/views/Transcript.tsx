@@ -61,7 +61,9 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
     <>
       {first > 0 && (
         <p class="earlier">
-          <button type="button" onClick={showEarlier}>{words.earlier}</button>
+          <button type="button" onClick={showEarlier}>
+            {words.earlier}
+          </button>
         </p>
       )}
       <ol class="conversation" id="conversation" aria-label={words.conversation}>
@@ -74,7 +76,9 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
             actions={actions}
           />
         ))}
-        {conversation.queued.map((waiting, at) => <QueuedRow key={`queued-${waiting.key ?? at}`} waiting={waiting} />)}
+        {conversation.queued.map((waiting, at) => (
+          <QueuedRow key={`queued-${waiting.key ?? at}`} waiting={waiting} />
+        ))}
         {unsent.map((entry) => (
           <UnsentRow
             key={`unsent-${entry.key}`}
@@ -92,7 +96,8 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
 /** The row that was pressed went, and another stands in its place: there whoever leafs through versions goes on. */
 function goOnAt({ row, way }: { row: string; way: string }): boolean {
   const versions = document.querySelector(`[data-row="${row}"] .versions`);
-  const button = versions?.querySelector<HTMLElement>(`.${way}:enabled`) ?? versions?.querySelector<HTMLElement>('button:enabled');
+  const button =
+    versions?.querySelector<HTMLElement>(`.${way}:enabled`) ?? versions?.querySelector<HTMLElement>('button:enabled');
   button?.focus();
   return versions !== null;
 }
@@ -102,7 +107,8 @@ function useWindow(length: number, follower: Follower, chat: object): [number, (
   const newest = Math.max(0, length - SHOWN);
   const [from, setFrom] = useState(newest);
   const of = useRef(chat);
-  const wanted = of.current !== chat || from > newest ? newest : follower.isFollowing && newest - from > SHOWN ? newest : from;
+  const wanted =
+    of.current !== chat || from > newest ? newest : follower.isFollowing && newest - from > SHOWN ? newest : from;
   of.current = chat;
   useLayoutEffect(() => setFrom(wanted));
   return [wanted, () => follower.holding(() => setFrom(Math.max(0, wanted - SHOWN)))];
@@ -113,7 +119,9 @@ function QueuedRow({ waiting }: { waiting: Queued }) {
   return (
     <li class="row question waiting" data-row={`queued-${waiting.key ?? ''}`}>
       <h2 class="who">{words.you}</h2>
-      <div class="text" dir="auto">{waiting.text}</div>
+      <div class="text" dir="auto">
+        {waiting.text}
+      </div>
       <p class="note">{waiting.stopped ? words.queuedStopped : words.queued}</p>
     </li>
   );
@@ -133,13 +141,21 @@ function UnsentRow({ entry, isKept, onRetry, onTakeBack }: UnsentRowProps) {
   return (
     <li class="row question waiting" data-row={`unsent-${key}`}>
       <h2 class="who">{words.you}</h2>
-      <div class="text" dir="auto">{text}</div>
-      <p class={`note${isFailed ? ' bad' : ''}`}>{isFailed ? words.notSent(why === null ? '' : reason(words, why)) : words.unsent[state]}</p>
+      <div class="text" dir="auto">
+        {text}
+      </div>
+      <p class={`note${isFailed ? ' bad' : ''}`}>
+        {isFailed ? words.notSent(why === null ? '' : reason(words, why)) : words.unsent[state]}
+      </p>
       {isFailed && !isKept && <p class="note bad">{words.notKept}</p>}
       {isFailed && (
         <p class="actions shown">
-          <button type="button" onClick={onRetry}>{words.tryAgain}</button>
-          <button type="button" onClick={onTakeBack}>{words.takeBack}</button>
+          <button type="button" onClick={onRetry}>
+            {words.tryAgain}
+          </button>
+          <button type="button" onClick={onTakeBack}>
+            {words.takeBack}
+          </button>
         </p>
       )}
     </li>

@@ -66,13 +66,20 @@ function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
     <li ref={row} class="row question" data-row={`user-${turn}`}>
       <h2 class="who">{words.you}</h2>
       {isEdited ? (
-        <Editor text={question.text} onDone={(text) => void (text === null ? actions.edit(null) : actions.askInstead(step, text))} />
+        <Editor
+          text={question.text}
+          onDone={(text) => void (text === null ? actions.edit(null) : actions.askInstead(step, text))}
+        />
       ) : (
         <>
-          <div class="text" dir="auto" lang={languageIn(question.text)}>{question.text}</div>
+          <div class="text" dir="auto" lang={languageIn(question.text)}>
+            {question.text}
+          </div>
           <div class="actions">
             <Versions all={questions} turn={turn} onChoose={(other) => actions.choose(step, other, 'user')} />
-            {actions.mayAsk && <IconButton class="edit" icon="edit" label={words.edit} onClick={() => actions.edit(turn)} />}
+            {actions.mayAsk && (
+              <IconButton class="edit" icon="edit" label={words.edit} onClick={() => actions.edit(turn)} />
+            )}
             <CopyButton text={question.text} label={words.copy} />
           </div>
         </>
@@ -91,8 +98,12 @@ function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
     <li class={`row reply${isLive ? ' live' : ''}`} data-row={`assistant-${turn}`} data-end={answer?.end ?? ''}>
       <h2 class="who">{words.assistant}</h2>
       {answer?.reasoning !== undefined && <Reasoning text={answer.reasoning} isNow={isLive && text === ''} />}
-      {answer?.tools?.map((tool) => <ToolCall key={tool.id} tool={tool} />)}
-      <div class="text" lang={languageIn(text)}><Answer text={text} open={isLive} onPaint={actions.painted} /></div>
+      {answer?.tools?.map((tool) => (
+        <ToolCall key={tool.id} tool={tool} />
+      ))}
+      <div class="text" lang={languageIn(text)}>
+        <Answer text={text} open={isLive} onPaint={actions.painted} />
+      </div>
       {note !== '' && <p class={`note${isFailed ? ' bad' : ''}`}>{note}</p>}
       {!isLive && (
         <div class="actions">
@@ -107,7 +118,12 @@ function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
 
 function Again({ isFailed, onAgain }: { isFailed: boolean; onAgain: () => void }) {
   const words = useWords();
-  if (isFailed) return <button type="button" class="retry" onClick={onAgain}>{words.retry}</button>;
+  if (isFailed)
+    return (
+      <button type="button" class="retry" onClick={onAgain}>
+        {words.retry}
+      </button>
+    );
   return <IconButton icon="again" label={words.again} onClick={onAgain} />;
 }
 
@@ -125,9 +141,21 @@ function Versions({ all, turn, onChoose }: VersionsProps) {
   const [before, after] = [all[at - 1], all[at + 1]];
   return (
     <span class="versions" role="group" aria-label={words.older(at + 1, all.length)}>
-      <IconButton class="previous" icon="previous" label={words.previous} disabled={before === undefined} onClick={() => before !== undefined && onChoose(before)} />
+      <IconButton
+        class="previous"
+        icon="previous"
+        label={words.previous}
+        disabled={before === undefined}
+        onClick={() => before !== undefined && onChoose(before)}
+      />
       <span aria-hidden="true">{`${at + 1}/${all.length}`}</span>
-      <IconButton class="next" icon="next" label={words.next} disabled={after === undefined} onClick={() => after !== undefined && onChoose(after)} />
+      <IconButton
+        class="next"
+        icon="next"
+        label={words.next}
+        disabled={after === undefined}
+        onClick={() => after !== undefined && onChoose(after)}
+      />
     </span>
   );
 }
@@ -148,10 +176,23 @@ function ToolCall({ tool }: { tool: Tool }) {
   const words = useWords();
   return (
     <details class="aside tool">
-      <summary>{words.tool(tool.name)}{tool.result === undefined ? ' …' : ''}</summary>
+      <summary>
+        {words.tool(tool.name)}
+        {tool.result === undefined ? ' …' : ''}
+      </summary>
       <dl>
-        {tool.arguments !== undefined && <><dt>{words.toolArguments}</dt><dd dir="auto">{tool.arguments}</dd></>}
-        {tool.result !== undefined && <><dt>{words.toolResult}</dt><dd dir="auto">{tool.result}</dd></>}
+        {tool.arguments !== undefined && (
+          <>
+            <dt>{words.toolArguments}</dt>
+            <dd dir="auto">{tool.arguments}</dd>
+          </>
+        )}
+        {tool.result !== undefined && (
+          <>
+            <dt>{words.toolResult}</dt>
+            <dd dir="auto">{tool.result}</dd>
+          </>
+        )}
       </dl>
     </details>
   );
@@ -181,11 +222,21 @@ function Editor({ text, onDone }: { text: string; onDone: (text: string | null) 
     }
   };
   return (
-    <form class="editor" onSubmit={(event) => { event.preventDefault(); submit(); }}>
+    <form
+      class="editor"
+      onSubmit={(event) => {
+        event.preventDefault();
+        submit();
+      }}
+    >
       <textarea ref={box} aria-label={words.edit} dir="auto" rows={3} defaultValue={text} onKeyDown={key} />
       <p class="actions">
-        <button type="button" onClick={() => onDone(null)}>{words.cancel}</button>
-        <button type="submit" class="primary">{words.ask}</button>
+        <button type="button" onClick={() => onDone(null)}>
+          {words.cancel}
+        </button>
+        <button type="submit" class="primary">
+          {words.ask}
+        </button>
       </p>
     </form>
   );

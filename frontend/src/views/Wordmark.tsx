@@ -2,7 +2,11 @@
 export function Wordmark() {
   return (
     <span class="wordmark" role="img" aria-label="midsentence">
-      <span aria-hidden="true">mid<i class="pen" />sentence</span>
+      <span aria-hidden="true">
+        mid
+        <i class="pen" />
+        sentence
+      </span>
     </span>
   );
 }

@@ -18,9 +18,23 @@ interface IconButtonProps {
   disabled?: boolean;
 }
 
-export function IconButton({ icon, label, onClick, class: name = '', type = 'button', disabled = false }: IconButtonProps) {
+export function IconButton({
+  icon,
+  label,
+  onClick,
+  class: name = '',
+  type = 'button',
+  disabled = false,
+}: IconButtonProps) {
   return (
-    <button type={type} class={`icon-button ${name}`} aria-label={label} title={label} disabled={disabled} onClick={onClick}>
+    <button
+      type={type}
+      class={`icon-button ${name}`}
+      aria-label={label}
+      title={label}
+      disabled={disabled}
+      onClick={onClick}
+    >
       <Icon name={icon} />
     </button>
   );
@@ -41,7 +55,9 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
     <>
       <IconButton icon={said === 'copied' ? 'check' : 'copy'} label={label} onClick={() => void press()} />
       {/* A tick is seen; that nothing was copied has to be read. */}
-      <span class={said === 'copyFailed' ? 'said' : 'unseen'} aria-live="polite">{said !== null && words[said]}</span>
+      <span class={said === 'copyFailed' ? 'said' : 'unseen'} aria-live="polite">
+        {said !== null && words[said]}
+      </span>
     </>
   );
 }
@@ -69,7 +85,12 @@ export function Dialog({ label, onClose, children }: DialogProps) {
     };
   }, []);
   return (
-    <dialog ref={dialog} aria-label={label} onClose={closed} onClick={({ target }) => target === dialog.current && onClose()}>
+    <dialog
+      ref={dialog}
+      aria-label={label}
+      onClose={closed}
+      onClick={({ target }) => target === dialog.current && onClose()}
+    >
       <div class="dialog">{children}</div>
     </dialog>
   );

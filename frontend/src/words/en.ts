@@ -32,10 +32,16 @@ export const en = {
   shortcuts: 'Keyboard shortcuts',
 
   welcome: 'Ask something.',
-  welcomeMore: 'Then reload in the middle of the answer, open it on a second tab, or pull the plug: it goes on where it was, and no word comes twice.',
+  welcomeMore:
+    'Then reload in the middle of the answer, open it on a second tab, or pull the plug: it goes on where it was, and no word comes twice.',
   demo: 'This is the built-in demo model, which only pretends.',
-  demoMore: (variables: [string, string]) => `To talk to a real one, set ${variables[0]} or ${variables[1]} and start midsentence again.`,
-  examples: ['Show me a table, some code and a formula.', 'Write 300 words about streams.', 'Think first: why do answers get lost?'],
+  demoMore: (variables: [string, string]) =>
+    `To talk to a real one, set ${variables[0]} or ${variables[1]} and start midsentence again.`,
+  examples: [
+    'Show me a table, some code and a formula.',
+    'Write 300 words about streams.',
+    'Think first: why do answers get lost?',
+  ],
 
   you: 'You',
   assistant: 'Answer',
@@ -59,7 +65,8 @@ export const en = {
   next: 'Next version',
   exportMarkdown: 'Export as Markdown',
   share: 'Share',
-  shareMore: 'Whoever has this link can read along, also what is still to come. They can neither write nor change anything.',
+  shareMore:
+    'Whoever has this link can read along, also what is still to come. They can neither write nor change anything.',
   shareLink: 'Link',
   unshare: 'Stop sharing',
   sharedWithYou: 'Somebody shared this conversation with you. You read along.',

@@ -65,7 +65,10 @@ export function ending(words: Words, { text, end, error }: Pick<Entry, 'text' | 
 }
 
 /** Why something was refused, in the page's language where the code is known. */
-export function reason(words: Words, { status, code, message }: { status: number; code: string; message: string }): string {
+export function reason(
+  words: Words,
+  { status, code, message }: { status: number; code: string; message: string },
+): string {
   return code === 'status' ? words.answered(status) : (words.refusals[code] ?? message);
 }
 

@@ -21,7 +21,18 @@ beforeAll(async () => {
 });
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['requestAnimationFrame', 'cancelAnimationFrame', 'performance', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'] });
+  vi.useFakeTimers({
+    toFake: [
+      'requestAnimationFrame',
+      'cancelAnimationFrame',
+      'performance',
+      'setTimeout',
+      'clearTimeout',
+      'setInterval',
+      'clearInterval',
+      'Date',
+    ],
+  });
   hidden = false;
   still = false;
   vi.spyOn(document, 'hidden', 'get').mockImplementation(() => hidden);
@@ -92,7 +103,9 @@ describe('an answer', () => {
   test('is never seen with half a sign at its end', async () => {
     const signs = ['a', '👩‍👩‍👧‍👦', '🇩🇪', 'e\u0301', '👍🏽', '中'];
     const text = Array.from({ length: 300 }, (_, i) => signs[i % signs.length]).join('');
-    const ends = new Set(Array.from(new Intl.Segmenter().segment(text), ({ index, segment }) => index + segment.length));
+    const ends = new Set(
+      Array.from(new Intl.Segmenter().segment(text), ({ index, segment }) => index + segment.length),
+    );
     show({ text: '', open: true });
     show({ text, open: true });
     for (let frame = 0; frame < 15; frame += 1) {
@@ -117,7 +130,13 @@ describe('an answer', () => {
   });
 
   test.each([
-    ['who asked for less motion', () => { still = true; }, true],
+    [
+      'who asked for less motion',
+      () => {
+        still = true;
+      },
+      true,
+    ],
     ['who turned smoothing off', () => undefined, false],
   ])('is not typed for a reader %s', async (_, arrange, smooth) => {
     arrange();
@@ -159,7 +178,9 @@ describe('an answer', () => {
   test('tells of every paint, after it', async () => {
     const lengths: number[] = [];
     await stream('one two three four', [3, 7, 13, 18], { onPaint: () => lengths.push(host.textContent?.length ?? 0) });
-    expect(lengths).toEqual([0, 3, 7, 13, 18, 18].filter((length, i, all) => i < all.length - 1 || length === 18).slice(0, lengths.length));
+    expect(lengths).toEqual(
+      [0, 3, 7, 13, 18, 18].filter((length, i, all) => i < all.length - 1 || length === 18).slice(0, lengths.length),
+    );
     expect(lengths.at(-1)).toBe(18);
   });
 
@@ -209,7 +230,9 @@ describe('a streamed answer', () => {
   }
 
   test('draws the blocks before the growing one once', async () => {
-    expect(Math.max(...await drawing('A *short* paragraph `of` **many** [parts](https://a.example).\n\n'.repeat(30)))).toBeLessThan(110);
+    expect(
+      Math.max(...(await drawing('A *short* paragraph `of` **many** [parts](https://a.example).\n\n'.repeat(30)))),
+    ).toBeLessThan(110);
   });
 
   for (const [name, make] of Object.entries({ list, table, paragraph, mixed })) {
@@ -230,7 +253,8 @@ describe('a streamed answer', () => {
     const items = [...answer().querySelectorAll('li')].slice(0, 40);
     const changes: MutationRecord[] = [];
     const observer = new MutationObserver((records) => changes.push(...records));
-    for (const item of items) observer.observe(item, { childList: true, characterData: true, attributes: true, subtree: true });
+    for (const item of items)
+      observer.observe(item, { childList: true, characterData: true, attributes: true, subtree: true });
     for (let at = 6_000; at < text.length; at += 50) {
       show({ text: text.slice(0, at), open: true, smooth: false });
       await pass(17);
@@ -264,18 +288,42 @@ describe('a streamed answer', () => {
 
 describe('what a model may write', () => {
   const attacks = [
-    '<script>alert(1)</script>', '<img src=x onerror=alert(1)>', '<svg/onload=alert(1)>', '<iframe src="javascript:alert(1)"></iframe>', '<a href="javascript:alert(1)">x</a>',
-    '[x](javascript:alert(1))', '[x](JAVASCRIPT:alert(1))', '[x](java&#10;script:alert(1))', '[x](&#x6A;avascript:alert(1))', '<javascript:alert(1)>', '[x](data:text/html;base64,PHNjcmlwdD4=)',
-    '![x](javascript:alert(1))', '![x](https://spy.example/p.gif)', '![x" onerror="alert(1)](https://a.example)', '[x]: javascript:alert(1)\n\n[x]', '[x](https://a.example "onmouseover=alert(1)")',
-    '```"><script>alert(1)</script>\n<script>\n```', '`<script>`', '| <script> |\n|---|\n| <img src=x onerror=alert(1)> |', '\\(\\href{javascript:alert(1)}{x}\\)', '$$\\includegraphics{https://spy.example/x.png}$$',
-    '<style>*{display:none}</style>', '<form action=//evil.example><input>', '<!--', '<base href="//evil.example">', '<meta http-equiv=refresh content=0>', '&lt;script&gt;alert(1)&lt;/script&gt;',
+    '<script>alert(1)</script>',
+    '<img src=x onerror=alert(1)>',
+    '<svg/onload=alert(1)>',
+    '<iframe src="javascript:alert(1)"></iframe>',
+    '<a href="javascript:alert(1)">x</a>',
+    '[x](javascript:alert(1))',
+    '[x](JAVASCRIPT:alert(1))',
+    '[x](java&#10;script:alert(1))',
+    '[x](&#x6A;avascript:alert(1))',
+    '<javascript:alert(1)>',
+    '[x](data:text/html;base64,PHNjcmlwdD4=)',
+    '![x](javascript:alert(1))',
+    '![x](https://spy.example/p.gif)',
+    '![x" onerror="alert(1)](https://a.example)',
+    '[x]: javascript:alert(1)\n\n[x]',
+    '[x](https://a.example "onmouseover=alert(1)")',
+    '```"><script>alert(1)</script>\n<script>\n```',
+    '`<script>`',
+    '| <script> |\n|---|\n| <img src=x onerror=alert(1)> |',
+    '\\(\\href{javascript:alert(1)}{x}\\)',
+    '$$\\includegraphics{https://spy.example/x.png}$$',
+    '<style>*{display:none}</style>',
+    '<form action=//evil.example><input>',
+    '<!--',
+    '<base href="//evil.example">',
+    '<meta http-equiv=refresh content=0>',
+    '&lt;script&gt;alert(1)&lt;/script&gt;',
   ];
 
   test.each(attacks)('%s does nothing, in however many pieces it comes', async (attack) => {
     for (const longest of [1, 5, 100]) {
       render(null, host);
       await stream(`text ${attack}\n\n${attack}\n`, cuts(`text ${attack}\n\n${attack}\n`, new Chance(SEED), longest));
-      expect(host.querySelector('script, img, svg, iframe, style, form, base, meta, object, embed, input, video')).toBe(null);
+      expect(host.querySelector('script, img, svg, iframe, style, form, base, meta, object, embed, input, video')).toBe(
+        null,
+      );
       for (const element of host.querySelectorAll('*')) {
         for (const { name } of element.attributes) expect(name).not.toMatch(/^on|^style$|^src$/);
         const href = element.getAttribute('href');

@@ -4,13 +4,14 @@ import type { Chance } from '../support/chance';
 
 /** The lengths at which `text` is seen as it grows. */
 export function* cuts(text: string, chance: Chance, longest: number): Generator<number> {
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     at = Math.min(text.length, at + 1 + chance.below(longest));
     yield at;
   }
 }
 
-const ENGLISH = 'The relay keeps what it sent, so a reader that comes back hears the rest. Nobody has to ask twice, and *nothing* is lost on the way. ';
+const ENGLISH =
+  'The relay keeps what it sent, so a reader that comes back hears the rest. Nobody has to ask twice, and *nothing* is lost on the way. ';
 const CHINESE = '读者断线之后重新连接，服务器从断开的地方继续发送。**注意：**请不要重复提问，因为答案还在写。';
 
 export function repeated(unit: (i: number) => string, length: number): string {
@@ -19,24 +20,41 @@ export function repeated(unit: (i: number) => string, length: number): string {
   return text;
 }
 
-export const paragraph = (length: number): string => repeated((i) => (i % 3 === 2 ? CHINESE : i % 7 === 5 ? 'See `code` and [a link](https://example.com/a?b=c). ' : ENGLISH), length);
-export const list = (length: number): string => repeated((i) => `- item ${i} says **something** about \`x${i}\`\n${i % 9 === 4 ? '  - and a part of it\n    goes on\n' : ''}`, length);
-export const table = (length: number): string => `| n | what | 说明 |\n|--:|:--|---|\n${repeated((i) => `| ${i} | row *${i}* | 第 ${i} 行 |\n`, length)}`;
-export const fence = (length: number): string => `\`\`\`ts\n${repeated((i) => `export const value${i}: number = compute(${i}, "text ${i}"); // line ${i}\n${i % 10 === 3 ? '\n/* a comment\n   of two lines */\n' : ''}`, length)}\`\`\`\n`;
-export const mixed = (length: number): string => repeated((i) => [
-  `## Part ${i}\n\n${ENGLISH}${ENGLISH}\n\n`,
-  `${CHINESE}\n${CHINESE}\n\n`,
-  `1. one\n2. two\n   \`\`\`sh\n   echo ${i}\n   \`\`\`\n3. three\n\n`,
-  `\`\`\`python\ndef f${i}(x):\n    return x * ${i}\n\`\`\`\n\n`,
-  `| a | b |\n|---|---|\n| ${i} | $x_${i}$ |\n\n`,
-  `$$\n\\int_0^${i} x\\,dx\n$$\n\nand \\(a^2 + b^2\\) costs $5 and $6.\n\n`,
-  `> quoted ${i}\n> - with a list\n\n---\n\n`,
-][i % 7] ?? '', length);
+export const paragraph = (length: number): string =>
+  repeated(
+    (i) => (i % 3 === 2 ? CHINESE : i % 7 === 5 ? 'See `code` and [a link](https://example.com/a?b=c). ' : ENGLISH),
+    length,
+  );
+export const list = (length: number): string =>
+  repeated(
+    (i) =>
+      `- item ${i} says **something** about \`x${i}\`\n${i % 9 === 4 ? '  - and a part of it\n    goes on\n' : ''}`,
+    length,
+  );
+export const table = (length: number): string =>
+  `| n | what | 说明 |\n|--:|:--|---|\n${repeated((i) => `| ${i} | row *${i}* | 第 ${i} 行 |\n`, length)}`;
+export const fence = (length: number): string =>
+  `\`\`\`ts\n${repeated((i) => `export const value${i}: number = compute(${i}, "text ${i}"); // line ${i}\n${i % 10 === 3 ? '\n/* a comment\n   of two lines */\n' : ''}`, length)}\`\`\`\n`;
+export const mixed = (length: number): string =>
+  repeated(
+    (i) =>
+      [
+        `## Part ${i}\n\n${ENGLISH}${ENGLISH}\n\n`,
+        `${CHINESE}\n${CHINESE}\n\n`,
+        `1. one\n2. two\n   \`\`\`sh\n   echo ${i}\n   \`\`\`\n3. three\n\n`,
+        `\`\`\`python\ndef f${i}(x):\n    return x * ${i}\n\`\`\`\n\n`,
+        `| a | b |\n|---|---|\n| ${i} | $x_${i}$ |\n\n`,
+        `$$\n\\int_0^${i} x\\,dx\n$$\n\nand \\(a^2 + b^2\\) costs $5 and $6.\n\n`,
+        `> quoted ${i}\n> - with a list\n\n---\n\n`,
+      ][i % 7] ?? '',
+    length,
+  );
 
 export const CORPUS: Record<string, string> = {
   english: `# Title\n\n${ENGLISH}\n\n${ENGLISH.repeat(20)}\n\nLast *words* and **more**.\n`,
   chinese: `${CHINESE.repeat(40)}\n\n第二段。\n`,
-  'nested lists': '1. one\n   - a\n     - deep\n\n       with a paragraph\n   - b\n2. two\n\n   loose\n\n3. three\n\nafter\n\n- x\n- y\n\n\n- z\n* other\n* list\n- [ ] open\n- [x] done\n',
+  'nested lists':
+    '1. one\n   - a\n     - deep\n\n       with a paragraph\n   - b\n2. two\n\n   loose\n\n3. three\n\nafter\n\n- x\n- y\n\n\n- z\n* other\n* list\n- [ ] open\n- [x] done\n',
   tables: `| a | b |\n|---|:-:|\n| 1 | **2** |\n| \`x\\|y\` | [l](http://a.b) |\n\ntext | not\n\nafter\n${table(3_000)}\nend\n`,
   fences: `before\n\`\`\`js\nlet a = 1;\n\n\`\`\`\nbetween\n~~~~\n\`\`\`\n~~~\n~~~~\n\n    indented\n\n    code\n\n- item\n  \`\`\`py\n  x = 1\n  \`\`\`\n\n${fence(6_000)}end\n\n   \`\`\`\n   three\n  two\n   \`\`\`\n`,
   'an indented fence': '   ```js\n   three\n  two\n     five\n   ```\nafter\n',

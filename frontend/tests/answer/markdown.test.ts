@@ -12,15 +12,31 @@ import { fence } from './corpus';
 const treeOf = (text: string): readonly Node[] => new Settling().finish(text);
 
 function find(nodes: readonly Node[], kind: Node['kind']): Node[] {
-  return nodes.flatMap((node) => [...(node.kind === kind ? [node] : []), ...('children' in node ? find(node.children, kind) : [])]);
+  return nodes.flatMap((node) => [
+    ...(node.kind === kind ? [node] : []),
+    ...('children' in node ? find(node.children, kind) : []),
+  ]);
 }
 function tags(nodes: readonly Node[]): string[] {
   return nodes.flatMap((node) => (node.kind === 'element' ? [node.tag, ...tags(node.children)] : []));
 }
 function words(nodes: readonly Node[]): string {
-  return nodes.map((node) => ('children' in node ? words(node.children) : node.kind === 'text' || node.kind === 'code' ? node.text : node.kind === 'formula' ? node.source : node.kind === 'fence' ? node.chunks.join('') : '')).join('');
+  return nodes
+    .map((node) =>
+      'children' in node
+        ? words(node.children)
+        : node.kind === 'text' || node.kind === 'code'
+          ? node.text
+          : node.kind === 'formula'
+            ? node.source
+            : node.kind === 'fence'
+              ? node.chunks.join('')
+              : '',
+    )
+    .join('');
 }
-const formulas = (text: string): string[] => find(treeOf(text), 'formula').map((node) => (node.kind === 'formula' ? node.source : ''));
+const formulas = (text: string): string[] =>
+  find(treeOf(text), 'formula').map((node) => (node.kind === 'formula' ? node.source : ''));
 
 describe('a link', () => {
   test.each([
@@ -30,8 +46,22 @@ describe('a link', () => {
   ])('%s is allowed', (raw, href) => expect(safeHref(raw)).toBe(href));
 
   test.each([
-    'javascript:alert(1)', 'JaVaScRiPt:alert(1)', 'java\tscript:alert(1)', '\u0001javascript:alert(1)', ' javascript:alert(1)', 'data:text/html,x',
-    'vbscript:x', 'file:///etc/passwd', 'blob:https://a/b', 'ftp://a.example', '//a.example', '/path', '#x', '', 'tel:1', 'about:blank',
+    'javascript:alert(1)',
+    'JaVaScRiPt:alert(1)',
+    'java\tscript:alert(1)',
+    '\u0001javascript:alert(1)',
+    ' javascript:alert(1)',
+    'data:text/html,x',
+    'vbscript:x',
+    'file:///etc/passwd',
+    'blob:https://a/b',
+    'ftp://a.example',
+    '//a.example',
+    '/path',
+    '#x',
+    '',
+    'tel:1',
+    'about:blank',
   ])('%s is not', (raw) => expect(safeHref(raw)).toBe(null));
 
   test('that is not allowed is shown as its text', () => {
@@ -45,7 +75,11 @@ describe('a link', () => {
 
   test('stands for a picture', () => {
     expect(treeOf('![a *cat*](https://a.example/cat.png)')).toEqual([
-      { kind: 'element', tag: 'p', children: [{ kind: 'link', href: 'https://a.example/cat.png', children: [{ kind: 'text', text: 'a cat' }] }] },
+      {
+        kind: 'element',
+        tag: 'p',
+        children: [{ kind: 'link', href: 'https://a.example/cat.png', children: [{ kind: 'text', text: 'a cat' }] }],
+      },
     ]);
     expect(find(treeOf('[![a](https://a.example/x.png)](https://b.example)'), 'link')).toHaveLength(1);
   });
@@ -53,13 +87,31 @@ describe('a link', () => {
 
 describe('math', () => {
   test.each([
-    ['\\(a_1 * b_2\\)', ['a_1 * b_2']], ['\\[x\\]', ['x']], ['$$\na\n\nb\n$$', ['a\n\nb']], ['so $x^2$ is', ['x^2']], ['$n$ and $f(x)$', ['n', 'f(x)']],
-    ['a $10$ b', ['10']], ['若 $x>0$ 则', ['x>0']], ['设$x=1$。', ['x=1']],
+    ['\\(a_1 * b_2\\)', ['a_1 * b_2']],
+    ['\\[x\\]', ['x']],
+    ['$$\na\n\nb\n$$', ['a\n\nb']],
+    ['so $x^2$ is', ['x^2']],
+    ['$n$ and $f(x)$', ['n', 'f(x)']],
+    ['a $10$ b', ['10']],
+    ['若 $x>0$ 则', ['x>0']],
+    ['设$x=1$。', ['x=1']],
   ])('stands in %s', (text, sources) => expect(formulas(text)).toEqual(sources));
 
   test.each([
-    '$5 and $6', '$5-$6', '$5/month and 10$', 'US$5 = HK$6', '$HOME and $PATH', '$PATH=$HOME/bin', 'from $1,000 to $2,000.', '\\$x$', '`$x$`', '\\\\(x\\\\)',
-    '$ x $', '$$', '\\(unclosed', 'it costs $5 (about €4) and $7_000',
+    '$5 and $6',
+    '$5-$6',
+    '$5/month and 10$',
+    'US$5 = HK$6',
+    '$HOME and $PATH',
+    '$PATH=$HOME/bin',
+    'from $1,000 to $2,000.',
+    '\\$x$',
+    '`$x$`',
+    '\\\\(x\\\\)',
+    '$ x $',
+    '$$',
+    '\\(unclosed',
+    'it costs $5 (about €4) and $7_000',
   ])('does not stand in %s', (text) => expect(formulas(text)).toEqual([]));
 });
 
@@ -107,13 +159,24 @@ describe('a text', () => {
       const parts = segments(text);
       expect(parts.join('')).toBe(text);
       expect(parts.every((part) => part.isWellFormed())).toBe(true);
-      expect(segments(text.slice(0, 1_500)).slice(0, -1)).toEqual(parts.slice(0, segments(text.slice(0, 1_500)).length - 1));
+      expect(segments(text.slice(0, 1_500)).slice(0, -1)).toEqual(
+        parts.slice(0, segments(text.slice(0, 1_500)).length - 1),
+      );
     }
   });
 
-  test.each(['['.repeat(10_000), `a ${'*'.repeat(10_000)}`, '*a '.repeat(20_000), '$a '.repeat(20_000), '\\('.repeat(20_000), 'x'.repeat(200_000), '>'.repeat(10_000), `a ${'`'.repeat(10_000)}`, 'a\uD800b', '\uDC00'])(
-    'of nothing but marks is parsed (case %#)', (text) => expect(words(treeOf(text)).length).toBeGreaterThan(0),
-  );
+  test.each([
+    '['.repeat(10_000),
+    `a ${'*'.repeat(10_000)}`,
+    '*a '.repeat(20_000),
+    '$a '.repeat(20_000),
+    '\\('.repeat(20_000),
+    'x'.repeat(200_000),
+    '>'.repeat(10_000),
+    `a ${'`'.repeat(10_000)}`,
+    'a\uD800b',
+    '\uDC00',
+  ])('of nothing but marks is parsed (case %#)', (text) => expect(words(treeOf(text)).length).toBeGreaterThan(0));
 });
 
 describe('code', () => {

@@ -61,7 +61,7 @@ describe('a cut', () => {
       let text = '';
       for (let i = 0; i < 60; i += 1) text += chance.of(signs);
       const ends = new Set([0, ...Array.from(segmenter.segment(text), ({ index, segment }) => index + segment.length)]);
-      for (let shown = 0; shown < text.length; ) {
+      for (let shown = 0; shown < text.length;) {
         const next = cutAt(text, shown, shown + 1 + chance.below(5));
         expect(ends.has(next), `SEED=${SEED} ${JSON.stringify(text)} at ${next}`).toBe(true);
         expect(next).toBeGreaterThan(shown);

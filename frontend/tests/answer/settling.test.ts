@@ -12,7 +12,8 @@ function plain(nodes: readonly Node[]): unknown[] {
   const out: unknown[] = [];
   for (const node of nodes) {
     const last = out.at(-1) as { text?: string; kind?: string } | undefined;
-    if (node.kind === 'text' && last?.kind === 'text') out[out.length - 1] = { kind: 'text', text: `${last.text}${node.text}` };
+    if (node.kind === 'text' && last?.kind === 'text')
+      out[out.length - 1] = { kind: 'text', text: `${last.text}${node.text}` };
     else if (node.kind === 'element' || node.kind === 'link') out.push({ ...node, children: plain(node.children) });
     else if (node.kind === 'fence') out.push({ ...node, chunks: node.chunks.join(''), open: false });
     else out.push(node);
@@ -34,7 +35,9 @@ describe('a text that was streamed in chunks of any size', () => {
   }
 
   // Definitions that come late, and marks that nothing closes, are the two things that only the end can know.
-  for (const [name, text] of Object.entries(CORPUS).filter(([key]) => !['definitions', 'unclosed', 'math'].includes(key))) {
+  for (const [name, text] of Object.entries(CORPUS).filter(
+    ([key]) => !['definitions', 'unclosed', 'math'].includes(key),
+  )) {
     test(`${name} is right even before the end`, () => {
       for (const longest of [3, 40, 700]) {
         const settling = new Settling();
@@ -76,7 +79,10 @@ describe('parsing and comparing grow as the text does, not faster:', () => {
         for (let at = 0; at < text.length; at += 64) settling.grow(text.slice(0, at));
         settling.grow(text);
         settling.finish(text);
-        return [(measure.characters - before.characters) / text.length, (measure.comparisons - before.comparisons) / text.length];
+        return [
+          (measure.characters - before.characters) / text.length,
+          (measure.comparisons - before.comparisons) / text.length,
+        ];
       };
       const short = costs(20_000);
       const long = costs(80_000);

@@ -56,7 +56,10 @@ describe('what a browser does not keep', () => {
     expect(drafts.of('s')).toBe('');
   });
 
-  test.each([['localStorage', false], ['sessionStorage', true]] as const)('is told by whether it would outlive the tab: without %s, %s', (name, outlives) => {
+  test.each([
+    ['localStorage', false],
+    ['sessionStorage', true],
+  ] as const)('is told by whether it would outlive the tab: without %s, %s', (name, outlives) => {
     forbid(name);
     expect(drafts.keep('s', 'One')).toBe(outlives);
     // A reload, which is what happens most, brings it back from either.

@@ -59,7 +59,8 @@ describe('a tab that is gone', () => {
   });
 });
 
-const FORBIDDEN = () => Promise.reject(new DOMException('Access to the Locks API is denied in this context.', 'SecurityError'));
+const FORBIDDEN = () =>
+  Promise.reject(new DOMException('Access to the Locks API is denied in this context.', 'SecurityError'));
 
 describe.each([
   ['has no Web Locks', undefined],

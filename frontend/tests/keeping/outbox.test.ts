@@ -28,7 +28,14 @@ afterEach(() => {
 /** The outbox of a tab that has just begun, of whatever it kept. */
 function outbox(name = 'me', keeper = memory): Outbox {
   const identity = { name, gone: async (names: readonly string[]) => names.filter((other) => !living.has(other)) };
-  const listener = { changed: () => { changes += 1; }, accepted: (receipt: Receipt) => { receipts.push(receipt); } };
+  const listener = {
+    changed: () => {
+      changes += 1;
+    },
+    accepted: (receipt: Receipt) => {
+      receipts.push(receipt);
+    },
+  };
   return new Outbox(identity, listener, keeper);
 }
 
@@ -50,14 +57,21 @@ describe('messages of one session', () => {
     await posts.accept(3);
     await posts.accept(4);
     expect(posts.texts).toStrictEqual(['One', 'Two', 'Three']);
-    expect(receipts.map(({ text, turn }) => [text, turn])).toStrictEqual([['One', 2], ['Two', 3], ['Three', 4]]);
+    expect(receipts.map(({ text, turn }) => [text, turn])).toStrictEqual([
+      ['One', 2],
+      ['Two', 3],
+      ['Three', 4],
+    ]);
   });
 
   test('wait behind one that failed', async () => {
     const box = outbox();
     for (const text of ['One', 'Two']) box.add(text, 's', conversation());
     await posts.refuse(429, 'queue_full');
-    expect(states(box)).toStrictEqual([['One', 'failed'], ['Two', 'waiting']]);
+    expect(states(box)).toStrictEqual([
+      ['One', 'failed'],
+      ['Two', 'waiting'],
+    ]);
     expect(box.of('s')[0]!.why).toStrictEqual({ status: 429, code: 'queue_full', message: 'It said queue_full.' });
     expect(posts.waiting).toBe(0);
   });
@@ -81,7 +95,10 @@ describe('messages of one session', () => {
     await posts.accept(2);
     await posts.accept(3);
     expect(posts.texts).toStrictEqual(['One', 'One', 'Two']);
-    expect(states(box)).toStrictEqual([['One', 'accepted'], ['Two', 'accepted']]);
+    expect(states(box)).toStrictEqual([
+      ['One', 'accepted'],
+      ['Two', 'accepted'],
+    ]);
   });
 
   test('and where it is taken back, with its text', async () => {
@@ -135,7 +152,9 @@ describe('a message that is sent again', () => {
     box.retryPassing();
     await taken();
     expect([states(box, 'a'), states(box, 'b'), states(box, 'c')]).toStrictEqual([
-      [['One', 'sending']], [['Two', 'failed']], [['Three', 'waiting']],
+      [['One', 'sending']],
+      [['Two', 'failed']],
+      [['Three', 'waiting']],
     ]);
   });
 });
@@ -150,7 +169,10 @@ describe('a new chat', () => {
     await posts.accept(2, 'new');
     expect(posts.all.map(({ path }) => path)).toStrictEqual(['/sessions', '/sessions/new/messages']);
     expect(states(box, null)).toStrictEqual([]);
-    expect(states(box, 'new')).toStrictEqual([['One', 'accepted'], ['Two', 'accepted']]);
+    expect(states(box, 'new')).toStrictEqual([
+      ['One', 'accepted'],
+      ['Two', 'accepted'],
+    ]);
   });
 
   test('begins with the second where the first was taken back', async () => {
@@ -281,7 +303,10 @@ describe('a message is kept', () => {
     box.add('One', 's', conversation());
     await taken();
     box.settle('s', conversation([...linear(1), question(2, 1, 'One')]));
-    expect(states(box)).toStrictEqual([['Zero', 'sending'], ['One', 'waiting']]);
+    expect(states(box)).toStrictEqual([
+      ['Zero', 'sending'],
+      ['One', 'waiting'],
+    ]);
   });
 
   test('and where the session is another one', async () => {
@@ -342,7 +367,10 @@ describe('a message that was accepted and is nowhere', () => {
     await posts.accept(1, 's');
     expect(box.beginAgain('s')).toBe(true);
     await posts.accept(1, 's');
-    expect(posts.all.map(({ path, key: sent }) => [path, sent])).toStrictEqual([['/sessions', key], ['/sessions', key]]);
+    expect(posts.all.map(({ path, key: sent }) => [path, sent])).toStrictEqual([
+      ['/sessions', key],
+      ['/sessions', key],
+    ]);
     expect(box.beginAgain('s')).toBe(false);
   });
 
@@ -389,7 +417,10 @@ describe('what another tab left', () => {
     await left('gone', 'One', 'Two');
     const box = outbox();
     await box.adopt('s');
-    expect(states(box)).toStrictEqual([['One', 'failed'], ['Two', 'waiting']]);
+    expect(states(box)).toStrictEqual([
+      ['One', 'failed'],
+      ['Two', 'waiting'],
+    ]);
     expect([...kept.keys()]).toStrictEqual(['outbox.me']);
   });
 

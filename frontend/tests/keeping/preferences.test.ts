@@ -29,10 +29,13 @@ test('a choice counts where nothing can be kept, as long as whoever made it reme
 });
 
 describe('what another version kept', () => {
-  test.each<unknown>([null, 'dark', 7, [], ['dark'], { theme: 'sepia', language: 'xx', sidebar: 'no' }])('breaks nothing: %j', (kept) => {
-    shared.remember('preferences', kept);
-    expect(preferences()).toStrictEqual(ORDINARY);
-  });
+  test.each<unknown>([null, 'dark', 7, [], ['dark'], { theme: 'sepia', language: 'xx', sidebar: 'no' }])(
+    'breaks nothing: %j',
+    (kept) => {
+      shared.remember('preferences', kept);
+      expect(preferences()).toStrictEqual(ORDINARY);
+    },
+  );
 
   test('is followed as far as it is known', () => {
     shared.remember('preferences', { theme: 'light', language: 'xx', more: 1 });

@@ -8,7 +8,10 @@ beforeEach(() => {
   sessionStorage.clear();
 });
 
-describe.each([['tab', tab], ['shared', shared]] as const)('what is kept for %s', (_, keeper) => {
+describe.each([
+  ['tab', tab],
+  ['shared', shared],
+] as const)('what is kept for %s', (_, keeper) => {
   test('comes back as it was', () => {
     expect(keeper.remember('one', { text: '溪流', turns: [1, null] })).toBe(true);
     expect(keeper.recall('one')).toStrictEqual({ text: '溪流', turns: [1, null] });
@@ -50,7 +53,10 @@ describe('a storage that is full', () => {
 });
 
 describe('a storage that is forbidden', () => {
-  test.each([['tab', tab, 'sessionStorage'], ['shared', shared, 'localStorage']] as const)('breaks nothing (%s)', (_, keeper, name) => {
+  test.each([
+    ['tab', tab, 'sessionStorage'],
+    ['shared', shared, 'localStorage'],
+  ] as const)('breaks nothing (%s)', (_, keeper, name) => {
     forbid(name);
     expect(keeper.remember('one', 1)).toBe(false);
     expect(keeper.recall('one')).toBeNull();

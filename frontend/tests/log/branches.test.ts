@@ -11,14 +11,16 @@ const of = (steps: readonly Step[], number: number) => steps.find((step) => step
 describe('a conversation that never branched', () => {
   test('is its turns, each with its answer and nothing beside it', () => {
     const messages = linear(3);
-    expect(path(messages, {})).toStrictEqual([1, 2, 3].map((number) => ({
-      turn: number,
-      parent: number - 1,
-      question: messages[number * 2 - 2],
-      answer: messages[number * 2 - 1],
-      questions: [number],
-      answers: [number],
-    })));
+    expect(path(messages, {})).toStrictEqual(
+      [1, 2, 3].map((number) => ({
+        turn: number,
+        parent: number - 1,
+        question: messages[number * 2 - 2],
+        answer: messages[number * 2 - 1],
+        questions: [number],
+        answers: [number],
+      })),
+    );
   });
 
   test('ends with a question that is not answered yet', () => {
@@ -112,12 +114,15 @@ describe('a turn whose parent is not here', () => {
 /** Counts how often the messages are read: what costs by the square shows here, on any machine. */
 function counted(messages: readonly Entry[]): { messages: readonly Entry[]; reads: () => number } {
   let reads = 0;
-  const watched = messages.map((entry) => new Proxy(entry, {
-    get(target, name, receiver) {
-      reads += 1;
-      return Reflect.get(target, name, receiver) as unknown;
-    },
-  }));
+  const watched = messages.map(
+    (entry) =>
+      new Proxy(entry, {
+        get(target, name, receiver) {
+          reads += 1;
+          return Reflect.get(target, name, receiver) as unknown;
+        },
+      }),
+  );
   return { messages: watched, reads: () => reads };
 }
 
@@ -142,7 +147,9 @@ describe('ten thousand turns are read a few times each', () => {
 describe('of any tree', () => {
   function grown(chance: Chance): Entry[] {
     const count = 1 + chance.below(40);
-    return Array.from({ length: count }, (_, at) => turn(at + 1, chance.below(at + 1), chance.of(['a', 'b', 'c']))).flat();
+    return Array.from({ length: count }, (_, at) =>
+      turn(at + 1, chance.below(at + 1), chance.of(['a', 'b', 'c'])),
+    ).flat();
   }
 
   test('every turn is reached by some choices', () => {
@@ -170,7 +177,10 @@ describe('of any tree', () => {
         expect(step.answers).toContain(step.turn);
         expect(reached(messages, step), `SEED=${SEED}`).toStrictEqual(siblings(messages, step.parent));
       });
-      expect(messages.some(({ parent }) => parent === tip(steps)), `SEED=${SEED}`).toBe(false);
+      expect(
+        messages.some(({ parent }) => parent === tip(steps)),
+        `SEED=${SEED}`,
+      ).toBe(false);
     }
   });
 

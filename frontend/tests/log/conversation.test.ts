@@ -5,17 +5,35 @@ import type { Queued, SessionEvent, SessionState } from '../../src/log/events';
 import { linear, question, turn } from '../support/entries';
 
 const message = (number: number, text = `Question ${number}`): SessionEvent => ({
-  event: 'message', id: `${number}.0-0`, data: { role: 'user', text, turn: number, parent: number - 1 },
+  event: 'message',
+  id: `${number}.0-0`,
+  data: { role: 'user', text, turn: number, parent: number - 1 },
 });
-const start = (id: string, attempt = 1): SessionEvent => ({ event: 'start', id, data: { turn: Number.parseInt(id, 10), attempt, model: 'scripted' } });
+const start = (id: string, attempt = 1): SessionEvent => ({
+  event: 'start',
+  id,
+  data: { turn: Number.parseInt(id, 10), attempt, model: 'scripted' },
+});
 const delta = (id: string, text = 'word '): SessionEvent => ({ event: 'delta', id, data: { text } });
-const reset = (id: string, attempt: number): SessionEvent => ({ event: 'reset', id, data: { attempt, why: 'lease_expired' } });
+const reset = (id: string, attempt: number): SessionEvent => ({
+  event: 'reset',
+  id,
+  data: { attempt, why: 'lease_expired' },
+});
 const end = (id: string): SessionEvent => ({ event: 'end', id, data: { reason: 'stop' } });
 const snapshot = (id: string, messages = linear(1), state: SessionState = 'idle'): SessionEvent => ({
-  event: 'snapshot', id, data: { session_id: 's', state, messages },
+  event: 'snapshot',
+  id,
+  data: { session_id: 's', state, messages },
 });
-const state = (now: SessionState, queued: Queued[] = [], rest: { title?: string | null; model?: string | null } = {}): SessionEvent => ({
-  event: 'state', id: null, data: { state: now, turn: 1, queued, title: null, model: null, ...rest },
+const state = (
+  now: SessionState,
+  queued: Queued[] = [],
+  rest: { title?: string | null; model?: string | null } = {},
+): SessionEvent => ({
+  event: 'state',
+  id: null,
+  data: { state: now, turn: 1, queued, title: null, model: null, ...rest },
 });
 
 const after = (...events: SessionEvent[]): Conversation => events.reduce(take, fresh);
@@ -26,15 +44,21 @@ describe('the cursor', () => {
     expect(after(snapshot('7.2-9')).cursor).toBe('7.2-9');
   });
 
-  test.each<SessionEvent>([state('streaming'), { event: 'ping', id: null, data: {} }])('is not moved by $event', (event) => {
-    // An EventSource hands every event the last id that it saw, those without one too.
-    expect(after(message(1), { ...event, id: '9.9-9' }).cursor).toBe('1.0-0');
-  });
+  test.each<SessionEvent>([state('streaming'), { event: 'ping', id: null, data: {} }])(
+    'is not moved by $event',
+    (event) => {
+      // An EventSource hands every event the last id that it saw, those without one too.
+      expect(after(message(1), { ...event, id: '9.9-9' }).cursor).toBe('1.0-0');
+    },
+  );
 });
 
 describe('a worker that was replaced', () => {
   test('and goes on with the first words, is told as such', () => {
-    expect(after(message(1), start('1.1-1'), delta('1.1-2'), start('1.2-3')).takeover).toStrictEqual({ attempt: 1, began: 'on' });
+    expect(after(message(1), start('1.1-1'), delta('1.1-2'), start('1.2-3')).takeover).toStrictEqual({
+      attempt: 1,
+      began: 'on',
+    });
   });
 
   test('and begins again, is told with its attempt, from the reset on', () => {
@@ -48,11 +72,21 @@ describe('a worker that was replaced', () => {
   });
 
   test('is told to a reader who came in the middle', () => {
-    expect(after(snapshot('1.1-5', [question(1, 0)], 'streaming'), start('1.2-6')).takeover).toStrictEqual({ attempt: 1, began: 'on' });
+    expect(after(snapshot('1.1-5', [question(1, 0)], 'streaming'), start('1.2-6')).takeover).toStrictEqual({
+      attempt: 1,
+      began: 'on',
+    });
   });
 
   test('and replaced once more, is the last one', () => {
-    const twice = after(message(1), start('1.1-1'), reset('1.2-2', 2), start('1.2-3', 2), reset('1.3-4', 3), start('1.3-5', 3));
+    const twice = after(
+      message(1),
+      start('1.1-1'),
+      reset('1.2-2', 2),
+      start('1.2-3', 2),
+      reset('1.3-4', 3),
+      start('1.3-5', 3),
+    );
     expect(twice.takeover).toStrictEqual({ attempt: 3, began: 'again' });
   });
 
@@ -69,7 +103,11 @@ describe('a worker that was replaced', () => {
 });
 
 describe('a message that waits', () => {
-  const waiting: Queued[] = [{ key: 'a', text: 'One' }, { key: 'b', text: 'Two' }, { key: 'c', text: 'One' }];
+  const waiting: Queued[] = [
+    { key: 'a', text: 'One' },
+    { key: 'b', text: 'Two' },
+    { key: 'c', text: 'One' },
+  ];
 
   test('leaves the queue as it enters the log, and it alone', () => {
     const queued = after(message(1), state('streaming', waiting));
@@ -92,7 +130,11 @@ describe('the phase is read off the log', () => {
     ['a reset took all words', after(message(1), delta('1.1-2'), reset('1.2-3', 2)), 'streaming'],
     ['the next one is asked', after(message(1), end('1.1-1'), message(2), state('queued')), 'queued'],
     ['a snapshot is of an idle session', after(snapshot('1.1-9')), 'idle'],
-    ['a snapshot holds a question that waits', after(snapshot('2.0-0', [...turn(1, 0), question(2, 1)], 'queued')), 'queued'],
+    [
+      'a snapshot holds a question that waits',
+      after(snapshot('2.0-0', [...turn(1, 0), question(2, 1)], 'queued')),
+      'queued',
+    ],
   ])('when %s', (_, conversation, expected) => {
     expect(phase(conversation)).toBe(expected);
   });
@@ -100,7 +142,10 @@ describe('the phase is read off the log', () => {
 
 describe('what stands around the messages', () => {
   test('is what the state says, and the model of the last start', () => {
-    expect(after(state('idle', [], { title: 'Streams', model: 'one' }))).toMatchObject({ title: 'Streams', model: 'one' });
+    expect(after(state('idle', [], { title: 'Streams', model: 'one' }))).toMatchObject({
+      title: 'Streams',
+      model: 'one',
+    });
     expect(after(state('idle', [], { model: 'one' }), message(1), start('1.1-1')).model).toBe('scripted');
   });
 
@@ -110,7 +155,11 @@ describe('what stands around the messages', () => {
 
   test('outlives a snapshot, which holds only messages', () => {
     const before = after(state('streaming', [{ key: 'a', text: 'One' }], { title: 'Streams', model: 'one' }));
-    expect(take(before, snapshot('1.1-9'))).toMatchObject({ title: 'Streams', model: 'one', queued: [{ key: 'a', text: 'One' }] });
+    expect(take(before, snapshot('1.1-9'))).toMatchObject({
+      title: 'Streams',
+      model: 'one',
+      queued: [{ key: 'a', text: 'One' }],
+    });
   });
 });
 

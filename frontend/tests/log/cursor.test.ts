@@ -28,7 +28,10 @@ describe('a reader sees by the ids alone (docs/protocol.md 1.2)', () => {
     expect(place(cursor, id)).toBe(expected);
   });
 
-  test.each([['1.1'], ['1-1'], ['1.1-1 '], ['x1.1-1'], ['1.1-1.1'], ['-1.1-1'], ['']])('and takes %j for no id', (id) => {
-    expect(parts(id)).toBeNull();
-  });
+  test.each([['1.1'], ['1-1'], ['1.1-1 '], ['x1.1-1'], ['1.1-1.1'], ['-1.1-1'], ['']])(
+    'and takes %j for no id',
+    (id) => {
+      expect(parts(id)).toBeNull();
+    },
+  );
 });

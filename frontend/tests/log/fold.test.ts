@@ -12,10 +12,16 @@ interface Golden {
 }
 
 /** Shared with the server's fold (tests/units/test_fold.py). */
-const GOLDEN: Record<string, Golden> = import.meta.glob('../../../tests/transcripts/*.json', { eager: true, import: 'default' });
+const GOLDEN: Record<string, Golden> = import.meta.glob('../../../tests/transcripts/*.json', {
+  eager: true,
+  import: 'default',
+});
 
 const running = fold(
-  fold({ messages: linear(2) }, { event: 'message', id: '3.0-0', data: { role: 'user', text: 'Well?', turn: 3, parent: 2 } }),
+  fold(
+    { messages: linear(2) },
+    { event: 'message', id: '3.0-0', data: { role: 'user', text: 'Well?', turn: 3, parent: 2 } },
+  ),
   { event: 'delta', id: '3.1-1', data: { text: 'So' } },
 );
 
@@ -62,7 +68,11 @@ describe('what did not change keeps its identity', () => {
   });
 
   test('the tools that a result is not of, too', () => {
-    const call = (id: string, name: string): SessionEvent => ({ event: 'tool', id: '3.1-2', data: { id, name, arguments: '{}' } });
+    const call = (id: string, name: string): SessionEvent => ({
+      event: 'tool',
+      id: '3.1-2',
+      data: { id, name, arguments: '{}' },
+    });
     const called = [call('t1', 'clock'), call('t2', 'search')].reduce(fold, running);
     const answered = fold(called, { event: 'tool', id: '3.1-4', data: { id: 't2', name: 'search', result: 'found' } });
     const [before, after] = [called.messages.at(-1)!.tools!, answered.messages.at(-1)!.tools!];

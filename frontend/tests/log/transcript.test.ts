@@ -19,7 +19,9 @@ describe('a conversation as Markdown', () => {
   });
 
   test('may end with a question, in the labels of any language', () => {
-    expect(markdown('溪流', path([question(1, 0, '为什么？')], {}), { you: '你', assistant: '回答' })).toBe('# 溪流\n\n## 你\n\n为什么？\n');
+    expect(markdown('溪流', path([question(1, 0, '为什么？')], {}), { you: '你', assistant: '回答' })).toBe(
+      '# 溪流\n\n## 你\n\n为什么？\n',
+    );
   });
 
   test('has a title of one line', () => {
@@ -52,6 +54,7 @@ describe('the name of its file', () => {
   });
 
   test('does not end in a space or a dot where it was cut', () => {
-    for (const end of ['. tail', ' . tail', '... tail']) expect(fileName(`${'x'.repeat(58)}${end}`)).toMatch(/^x{58}\.md$/);
+    for (const end of ['. tail', ' . tail', '... tail'])
+      expect(fileName(`${'x'.repeat(58)}${end}`)).toMatch(/^x{58}\.md$/);
   });
 });

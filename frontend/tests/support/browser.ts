@@ -86,7 +86,9 @@ export class Browser {
     this.#timers();
     vi.stubGlobal('BroadcastChannel', FakeChannel);
     vi.spyOn(navigator, 'locks', 'get').mockImplementation(() => new FakeLocks(Tab.current) as unknown as LockManager);
-    vi.spyOn(document, 'visibilityState', 'get').mockImplementation(() => (Tab.current.isVisible ? 'visible' : 'hidden'));
+    vi.spyOn(document, 'visibilityState', 'get').mockImplementation(() =>
+      Tab.current.isVisible ? 'visible' : 'hidden',
+    );
   }
 
   open(): Tab {
@@ -120,9 +122,17 @@ export class Browser {
       return timer;
     };
     vi.stubGlobal('setTimeout', (task: Task, milliseconds?: number) => told(set, task, milliseconds));
-    vi.stubGlobal('setInterval', (task: Task, milliseconds?: number) => told(every as typeof setTimeout, task, milliseconds));
-    vi.stubGlobal('clearTimeout', (timer: number) => { cleared.add(timer); clear(timer); });
-    vi.stubGlobal('clearInterval', (timer: number) => { cleared.add(timer); clearEvery(timer); });
+    vi.stubGlobal('setInterval', (task: Task, milliseconds?: number) =>
+      told(every as typeof setTimeout, task, milliseconds),
+    );
+    vi.stubGlobal('clearTimeout', (timer: number) => {
+      cleared.add(timer);
+      clear(timer);
+    });
+    vi.stubGlobal('clearInterval', (timer: number) => {
+      cleared.add(timer);
+      clearEvery(timer);
+    });
   }
 }
 
@@ -181,7 +191,9 @@ class LockState {
     request.tab.post(() => {
       // Stolen before its holder even knew.
       if (this.held !== request) return;
-      Promise.resolve(request.callback({ name, mode: 'exclusive' })).then(request.resolve, request.reject).finally(release);
+      Promise.resolve(request.callback({ name, mode: 'exclusive' }))
+        .then(request.resolve, request.reject)
+        .finally(release);
     });
   }
 
@@ -211,7 +223,8 @@ class FakeLocks {
 
   request(name: string, options: LockOptions, callback: Request['callback']): Promise<unknown> {
     const { signal, steal, ifAvailable } = options;
-    if (signal !== undefined && (steal || ifAvailable)) return Promise.reject(new DOMException('signal stands alone', 'NotSupportedError'));
+    if (signal !== undefined && (steal || ifAvailable))
+      return Promise.reject(new DOMException('signal stands alone', 'NotSupportedError'));
     return new Promise((resolve, reject) => {
       const { locks } = this.#tab.browser;
       const state = locks.get(name) ?? new LockState();

@@ -52,7 +52,9 @@ export class FakeEventSource {
   says({ event, id, data }: SessionEvent): void {
     // An event without an id carries that of the last one that had one.
     this.#lastEventId = id ?? this.#lastEventId;
-    this.#listeners.get(event)?.(new MessageEvent(event, { data: JSON.stringify(data), lastEventId: this.#lastEventId }));
+    this.#listeners.get(event)?.(
+      new MessageEvent(event, { data: JSON.stringify(data), lastEventId: this.#lastEventId }),
+    );
   }
 
   /** The connection broke; the browser comes back by itself. */

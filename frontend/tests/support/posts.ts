@@ -44,7 +44,9 @@ export class Posts {
   }
 
   accept(turn: number, session = 's'): Promise<void> {
-    return this.#settle((post) => post.answer(202, { session_id: session, turn, events_url: `/sessions/${session}/events` }));
+    return this.#settle((post) =>
+      post.answer(202, { session_id: session, turn, events_url: `/sessions/${session}/events` }),
+    );
   }
 
   refuse(status: number, code: string): Promise<void> {

@@ -54,7 +54,11 @@ export class Server {
     if (!this.#isRunning) return;
     this.#epoch += 1;
     this.#append({ event: 'reset', id: this.#id(), data: { attempt: this.#epoch, why: 'lease_expired' } });
-    this.#append({ event: 'start', id: this.#id(), data: { turn: this.#turn, attempt: this.#epoch, model: 'scripted' } });
+    this.#append({
+      event: 'start',
+      id: this.#id(),
+      data: { turn: this.#turn, attempt: this.#epoch, model: 'scripted' },
+    });
   }
 
   end(reason: EndReason = 'stop'): void {
@@ -105,7 +109,13 @@ export class Server {
   }
 
   #state(): SessionEvent {
-    const data = { state: this.#phase, turn: this.#turn, queued: [...this.#queue], title: 'Streams', model: 'scripted' };
+    const data = {
+      state: this.#phase,
+      turn: this.#turn,
+      queued: [...this.#queue],
+      title: 'Streams',
+      model: 'scripted',
+    };
     return { event: 'state', id: null, data };
   }
 

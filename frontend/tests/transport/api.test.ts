@@ -19,7 +19,10 @@ function answers(status: number, body: string | object | null): void {
 }
 
 async function refused(doing: Promise<unknown>): Promise<Pick<Refusal, 'status' | 'code' | 'message' | 'isPassing'>> {
-  const error = await doing.then(() => 'it was not refused', (reason: unknown) => reason);
+  const error = await doing.then(
+    () => 'it was not refused',
+    (reason: unknown) => reason,
+  );
   if (!(error instanceof Refusal)) throw error;
   const { status, code, message, isPassing } = error;
   return { status, code, message, isPassing };
@@ -44,7 +47,10 @@ describe('asking', () => {
     answers(202, receipt);
     await ask('s?1', { text: 'Well?', parent: 2, on_busy: 'interrupt' }, 'k1');
     const { path, body, headers } = sent();
-    expect({ path, body }).toStrictEqual({ path: '/sessions/s%3F1/messages', body: { text: 'Well?', parent: 2, on_busy: 'interrupt' } });
+    expect({ path, body }).toStrictEqual({
+      path: '/sessions/s%3F1/messages',
+      body: { text: 'Well?', parent: 2, on_busy: 'interrupt' },
+    });
     expect(headers.get('idempotency-key')).toBe('k1');
     expect(headers.get('content-type')).toBe('application/json');
   });
@@ -57,7 +63,11 @@ describe('asking', () => {
     ['JSON that is no object', 'null'],
   ])('is not believed done where the answer is %s', async (_, body) => {
     answers(202, body as string);
-    expect(await refused(ask('s', { text: 'Well?' }, 'k'))).toMatchObject({ status: 0, code: 'broken', isPassing: true });
+    expect(await refused(ask('s', { text: 'Well?' }, 'k'))).toMatchObject({
+      status: 0,
+      code: 'broken',
+      isPassing: true,
+    });
   });
 });
 
@@ -70,7 +80,12 @@ describe('a refusal', () => {
     [503, 'store_unavailable', true],
   ])('%i %s has the code and the words of the server', async (status, code, isPassing) => {
     answers(status, { error: { code, message: 'Do this.' } });
-    expect(await refused(ask(null, { text: 'Well?' }, 'k'))).toStrictEqual({ status, code, message: 'Do this.', isPassing });
+    expect(await refused(ask(null, { text: 'Well?' }, 'k'))).toStrictEqual({
+      status,
+      code,
+      message: 'Do this.',
+      isPassing,
+    });
   });
 
   test.each<[string, unknown]>([
@@ -82,7 +97,12 @@ describe('a refusal', () => {
     ['a bare word', '"no"'],
   ])('of a proxy that says %s is told by its status', async (_, body) => {
     answers(502, body as string);
-    expect(await refused(mine())).toStrictEqual({ status: 502, code: 'status', message: 'The server answered 502.', isPassing: true });
+    expect(await refused(mine())).toStrictEqual({
+      status: 502,
+      code: 'status',
+      message: 'The server answered 502.',
+      isPassing: true,
+    });
   });
 });
 
@@ -95,9 +115,12 @@ describe('where no answer comes', () => {
   test('patience ends after 30 s', async () => {
     const patience = new AbortController();
     const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(patience.signal);
-    fetched.mockImplementation((_, { signal }) => new Promise((__, reject) => {
-      signal!.addEventListener('abort', () => reject(signal!.reason as Error));
-    }));
+    fetched.mockImplementation(
+      (_, { signal }) =>
+        new Promise((__, reject) => {
+          signal!.addEventListener('abort', () => reject(signal!.reason as Error));
+        }),
+    );
     const stopping = refused(stop('s'));
     expect(timeout).toHaveBeenCalledExactlyOnceWith(30_000);
     patience.abort(new DOMException('The operation timed out.', 'TimeoutError'));
@@ -105,7 +128,9 @@ describe('where no answer comes', () => {
   });
 
   test('nor a whole one, it may have been obeyed', async () => {
-    fetched.mockResolvedValue(new Response(new ReadableStream({ pull: (body) => body.error(new TypeError('network error')) }), { status: 200 }));
+    fetched.mockResolvedValue(
+      new Response(new ReadableStream({ pull: (body) => body.error(new TypeError('network error')) }), { status: 200 }),
+    );
     expect(await refused(mine())).toMatchObject({ status: 0, code: 'broken' });
   });
 });
@@ -149,7 +174,7 @@ describe('what keeps a session from being read', () => {
     expect((await obstacle('s'))?.reason).toStrictEqual({ status, code: 'x', message: 'Not so.' });
   });
 
-  test('is nobody\'s word while the server cannot be reached', async () => {
+  test("is nobody's word while the server cannot be reached", async () => {
     fetched.mockRejectedValue(new TypeError('Failed to fetch'));
     expect((await obstacle('s'))?.status).toBe(0);
   });

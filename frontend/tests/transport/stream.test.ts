@@ -6,7 +6,11 @@ import { FakeEventSource } from '../support/eventSource';
 
 const ping: SessionEvent = { event: 'ping', id: null, data: {} };
 const delta: SessionEvent = { event: 'delta', id: '1.1-2', data: { text: 'word ' } };
-const state: SessionEvent = { event: 'state', id: null, data: { state: 'idle', turn: 1, queued: [], title: null, model: null } };
+const state: SessionEvent = {
+  event: 'state',
+  id: null,
+  data: { state: 'idle', turn: 1, queued: [], title: null, model: null },
+};
 
 let cursor: string | null;
 let said: Connection[];
@@ -19,10 +23,17 @@ beforeEach(() => {
   vi.useFakeTimers();
   FakeEventSource.all = [];
   vi.stubGlobal('EventSource', FakeEventSource);
-  vi.stubGlobal('fetch', vi.fn(async () => new Response('{}', { status })));
+  vi.stubGlobal(
+    'fetch',
+    vi.fn(async () => new Response('{}', { status })),
+  );
   vi.spyOn(Math, 'random').mockImplementation(() => luck);
   [cursor, said, heard, status, luck] = [null, [], [], 503, 0.999];
-  stream = new Stream('s', { cursor: () => cursor, heard: (event) => heard.push(event), said: (connection) => said.push(connection) });
+  stream = new Stream('s', {
+    cursor: () => cursor,
+    heard: (event) => heard.push(event),
+    said: (connection) => said.push(connection),
+  });
   stream.open();
 });
 afterEach(() => {
@@ -161,7 +172,15 @@ describe('a wait', () => {
     return now.kind === 'waiting' ? now.seconds : NaN;
   }
 
-  test.each([[1, 1], [2, 2], [3, 4], [4, 8], [5, 16], [6, 30], [12, 30]])('after %i failures is %i s at the most', async (failures, most) => {
+  test.each([
+    [1, 1],
+    [2, 2],
+    [3, 4],
+    [4, 8],
+    [5, 16],
+    [6, 30],
+    [12, 30],
+  ])('after %i failures is %i s at the most', async (failures, most) => {
     expect(await refusedTimes(failures)).toBe(most);
   });
 
@@ -198,7 +217,11 @@ describe('a wait', () => {
     await refusedTimes(3);
     stream.wake();
     FakeEventSource.last.opens();
-    FakeEventSource.last.says({ event: 'snapshot', id: '1.1-2', data: { session_id: 's', state: 'idle', messages: [] } });
+    FakeEventSource.last.says({
+      event: 'snapshot',
+      id: '1.1-2',
+      data: { session_id: 's', state: 'idle', messages: [] },
+    });
     FakeEventSource.last.says(state);
     expect(await refusedTimes(1)).toBe(8);
   });

@@ -8,7 +8,11 @@ import { answer, linear, question } from '../support/entries';
 
 const idle: Conversation = { ...fresh, cursor: '1.1-9', messages: linear(1) };
 const waiting: Conversation = { ...idle, messages: [question(1, 0)], state: 'queued' };
-const running: Conversation = { ...idle, messages: [question(1, 0), { ...answer(1, 0), end: null }], state: 'streaming' };
+const running: Conversation = {
+  ...idle,
+  messages: [question(1, 0), { ...answer(1, 0), end: null }],
+  state: 'streaming',
+};
 const at = new Date(2026, 0, 2, 15, 4, 5);
 
 function situation(change: Partial<Situation>): Situation {
@@ -20,8 +24,18 @@ const CASES: [string, Partial<Situation>, string, string][] = [
   ['the first connection', { connection: { kind: 'connecting' } }, 'Connecting…', '正在连接…'],
   ['a session that is not there', { connection: { kind: 'gone' } }, WORDS.en.gone, WORDS.zh.gone],
   ['nobody looking', { connection: { kind: 'resting' } }, 'Resting until you look', '休息中，看到时再连接'],
-  ['a connection that broke', { connection: { kind: 'reconnecting' } }, 'Connection lost. Reconnecting…', '连接中断，正在重连…'],
-  ['a wait', { connection: { kind: 'waiting', seconds: 7 } }, 'Connection lost. Reconnecting in 7 s…', '连接中断，7 秒后重连…'],
+  [
+    'a connection that broke',
+    { connection: { kind: 'reconnecting' } },
+    'Connection lost. Reconnecting…',
+    '连接中断，正在重连…',
+  ],
+  [
+    'a wait',
+    { connection: { kind: 'waiting', seconds: 7 } },
+    'Connection lost. Reconnecting in 7 s…',
+    '连接中断，7 秒后重连…',
+  ],
   [
     'a refusal',
     { connection: { kind: 'waiting', seconds: 7, why: { status: 503, code: 'draining', message: 'x' } } },
@@ -29,11 +43,21 @@ const CASES: [string, Partial<Situation>, string, string][] = [
     '这台服务器正在重启。7 秒后重试…',
   ],
   ['no network', { connection: { kind: 'reconnecting' }, isOnline: false }, WORDS.en.offline, WORDS.zh.offline],
-  ['a wait without network', { connection: { kind: 'waiting', seconds: 7 }, isOnline: false }, WORDS.en.offline, WORDS.zh.offline],
+  [
+    'a wait without network',
+    { connection: { kind: 'waiting', seconds: 7 }, isOnline: false },
+    WORDS.en.offline,
+    WORDS.zh.offline,
+  ],
   ['a connection that outlives the browser’s own opinion', { isOnline: false }, 'Live · Done', '已连接 · 已完成'],
   ['an answer that is done', {}, 'Live · Done', '已连接 · 已完成'],
   ['a session without a word', { conversation: fresh }, 'Live', '已连接'],
-  ['a message that waits for its worker', { conversation: waiting }, 'Live · Waiting for a worker…', '已连接 · 等待工作进程…'],
+  [
+    'a message that waits for its worker',
+    { conversation: waiting },
+    'Live · Waiting for a worker…',
+    '已连接 · 等待工作进程…',
+  ],
   ['an answer that grows', { conversation: running }, 'Live · Answering…', '已连接 · 正在回答…'],
   [
     'a worker that goes on for another',
@@ -47,7 +71,12 @@ const CASES: [string, Partial<Situation>, string, string][] = [
     'Live · The worker was replaced; attempt 2 begins again',
     '已连接 · 工作进程已更换，第 2 次重新开始',
   ],
-  ['a takeover that is over', { conversation: { ...idle, takeover: { attempt: 2, began: 'on' } } }, 'Live · Done', '已连接 · 已完成'],
+  [
+    'a takeover that is over',
+    { conversation: { ...idle, takeover: { attempt: 2, began: 'on' } } },
+    'Live · Done',
+    '已连接 · 已完成',
+  ],
   [
     'a connection that came back',
     { resumedAt: at, conversation: running },
@@ -84,7 +113,11 @@ describe('the note below an answer', () => {
   });
 
   test('says why it failed, in its own language where it knows the code', () => {
-    const error = { code: 'model_stalled', message: 'The model was silent for 60 seconds: ask again.', retryable: true };
+    const error = {
+      code: 'model_stalled',
+      message: 'The model was silent for 60 seconds: ask again.',
+      retryable: true,
+    };
     expect(note({ end: 'error', error })).toBe('The answer failed: the model fell silent.');
     expect(ending(WORDS.zh, { text: '', end: 'error', error })).toBe('回答失败：模型没有了动静。');
   });
@@ -97,7 +130,9 @@ describe('the note below an answer', () => {
 
 describe('why something was refused', () => {
   test('is told in the page’s language, else in the server’s words', () => {
-    expect(reason(WORDS.zh, { status: 429, code: 'queue_full', message: 'Wait.' })).toBe('排队的消息太多了，请等回答结束后再发送。');
+    expect(reason(WORDS.zh, { status: 429, code: 'queue_full', message: 'Wait.' })).toBe(
+      '排队的消息太多了，请等回答结束后再发送。',
+    );
     expect(reason(WORDS.zh, { status: 418, code: 'brand_new', message: 'I am a teapot.' })).toBe('I am a teapot.');
   });
 
@@ -126,8 +161,12 @@ describe('a screen reader is told', () => {
   });
 
   test('that the connection is lost, and that it is back', () => {
-    expect(said({ isLost: false, phase: 'streaming' }, { isLost: true, phase: 'streaming' }, running)).toBe('Connection lost');
-    expect(said({ isLost: true, phase: 'streaming' }, { isLost: false, phase: 'streaming' }, running)).toBe('Connected again');
+    expect(said({ isLost: false, phase: 'streaming' }, { isLost: true, phase: 'streaming' }, running)).toBe(
+      'Connection lost',
+    );
+    expect(said({ isLost: true, phase: 'streaming' }, { isLost: false, phase: 'streaming' }, running)).toBe(
+      'Connected again',
+    );
   });
 
   test.each<[string, Moment, Moment]>([

@@ -48,12 +48,19 @@ function codesOf(header: string, column: number): string[] {
   const [, table] = protocol.split(`${header}\n`);
   const rows = table!.split('\n').slice(1);
   const end = rows.findIndex((row) => !row.startsWith('|'));
-  return rows.slice(0, end).flatMap((row) => [...row.split('|')[column]!.matchAll(/`(\w+)`/g)].map(([, code]) => code!));
+  return rows
+    .slice(0, end)
+    .flatMap((row) => [...row.split('|')[column]!.matchAll(/`(\w+)`/g)].map(([, code]) => code!));
 }
 
 /** Refused is what this page never sends, whatever a person does; should it, the server's own words say more than ours. */
 const NEVER_OF_THIS_PAGE = [
-  'invalid_json', 'invalid_idempotency_key', 'missing_param', 'method_not_allowed', 'not_acceptable', 'unsupported_media_type',
+  'invalid_json',
+  'invalid_idempotency_key',
+  'missing_param',
+  'method_not_allowed',
+  'not_acceptable',
+  'unsupported_media_type',
 ];
 /** Told in the server's own words, which quote what the model's provider said of this very request. */
 const QUOTED = ['model_refused_request'];
@@ -83,12 +90,16 @@ describe.each(Object.entries(WORDS))('in %s', (_, words) => {
   });
 
   test('nothing is left unsaid', () => {
-    const sentences = (value: unknown): unknown[] => (typeof value === 'object' && value !== null ? Object.values(value).flatMap(sentences) : [value]);
+    const sentences = (value: unknown): unknown[] =>
+      typeof value === 'object' && value !== null ? Object.values(value).flatMap(sentences) : [value];
     for (const sentence of sentences(words)) if (typeof sentence === 'string') expect(sentence.trim()).not.toBe('');
   });
 });
 
 test('the languages have sentences for the same codes', () => {
-  const codes = Object.values(WORDS).map(({ refusals, failures }) => [Object.keys(refusals).sort(), Object.keys(failures).sort()]);
+  const codes = Object.values(WORDS).map(({ refusals, failures }) => [
+    Object.keys(refusals).sort(),
+    Object.keys(failures).sort(),
+  ]);
   for (const other of codes) expect(other).toStrictEqual(codes[0]);
 });
