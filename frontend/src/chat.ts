@@ -196,8 +196,9 @@ export class Chat {
 
   #after(session: string, { event }: SessionEvent, before: Conversation): void {
     // A `state` says as much: after it the log is known to hold what the page shows, see `begun`.
-    if (event === 'snapshot' || event === 'message' || event === 'state')
+    if (event === 'snapshot' || event === 'message' || event === 'state') {
       this.#outbox.settle(session, this.conversation);
+    }
     if (event === 'message') this.resumedAt = null;
     if (event === 'message' || event === 'end' || this.conversation.title !== before.title) this.#listener.listed();
     if (event === 'state' && this.#isAttached) this.#afterAttach(session);

@@ -155,8 +155,9 @@ export class Page {
     this.sessions.refresh();
     // The new chat has its session: the address names it from now on, so that a reload or another tab finds it. Any other
     // address is where the reader goes just now.
-    if (chat.session !== before && addressed() === before)
+    if (chat.session !== before && addressed() === before) {
       history.pushState(null, '', `#${encodeURIComponent(chat.session ?? '')}`);
+    }
   }
 
   #isOnline(): void {

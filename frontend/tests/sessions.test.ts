@@ -143,6 +143,7 @@ describe('a session', () => {
 
   test('keeps its title where the server keeps it', async () => {
     await loaded(listed('one'));
+    // oxlint-disable-next-line vitest/valid-expect -- awaited below, after the server has answered
     const renaming = expect(sessions.rename('one', '')).rejects.toMatchObject({ code: 'invalid_body' });
     await requests.at(-1)!.answer(422, { error: { code: 'invalid_body', message: 'No title.' } });
     await renaming;
@@ -162,6 +163,7 @@ describe('a session', () => {
 
   test('that could not be removed is still there', async () => {
     await loaded(listed('one'));
+    // oxlint-disable-next-line vitest/valid-expect -- awaited below, after the server has answered
     const removing = expect(sessions.remove('one')).rejects.toMatchObject({ code: 'store_unavailable' });
     await requests.at(-1)!.answer(503, { error: { code: 'store_unavailable', message: 'Later.' } });
     await removing;

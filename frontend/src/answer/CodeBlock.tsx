@@ -19,12 +19,13 @@ class Chunk extends Component<ChunkProps> {
   }
 
   override render({ text, runs }: ChunkProps) {
-    if (runs === null)
+    if (runs === null) {
       return (
         <span class="chunk">
           <GrowingText text={withBidiMarked(text)} />
         </span>
       );
+    }
     return (
       <span class="chunk">
         {runs.map((run, i) => {

@@ -21,7 +21,7 @@ export class Colouring {
   private pending: Run[] = [];
   /** How many chunks have been looked at. */
   taken = 0;
-  private ends: number[] = [];
+  private readonly ends: number[] = [];
   private coloured = 0;
   private total = 0;
   private hopeless = false;

@@ -29,6 +29,7 @@ export function render(source: string, node: HTMLElement, display: boolean): voi
  * set the attribute, which the page's policy forbids, and would be drawn without their width.
  */
 function withStylesByObject(work: () => void): void {
+  // oxlint-disable-next-line typescript/unbound-method -- it is called with its element, and put back
   const { setAttribute } = Element.prototype;
   Element.prototype.setAttribute = function (
     this: Element & Partial<ElementCSSInlineStyle>,

@@ -25,7 +25,7 @@ const places = new WeakMap<StateInline, Map<string, { from: number; at: number }
 
 function next(state: StateInline, mark: string, from: number): number {
   let known = places.get(state);
-  if (known === undefined) places.set(state, (known = new Map()));
+  if (known === undefined) places.set(state, (known = new Map<string, { from: number; at: number }>()));
   const last = known.get(mark);
   if (last !== undefined && last.from <= from && from <= last.at) return last.at;
   const at = state.src.indexOf(mark, from);
@@ -101,7 +101,7 @@ function blockMath(state: StateBlock, startLine: number, endLine: number, silent
     return blockFormula(state, startLine, line + 1, lines, silent, true);
   }
   // While the text grows, its end is the end of what came so far: without this a blank line in a formula would settle the first half.
-  return state.env?.growing === true && blockFormula(state, startLine, endLine, lines, silent, false);
+  return state.env.growing === true && blockFormula(state, startLine, endLine, lines, silent, false);
 }
 
 function blockFormula(

@@ -20,8 +20,9 @@ export class Pace {
   /** `length` characters are there now, `now` in ms; with `smooth` they may take their time to appear. */
   arrive(length: number, now: number, smooth: boolean): void {
     const last = this.arrivals.at(-1)?.length ?? this.shown;
-    if (length > last || (!smooth && length > this.shown))
+    if (length > last || (!smooth && length > this.shown)) {
       this.arrivals.push({ length, due: smooth ? now + AIM : now });
+    }
   }
 
   get idle(): boolean {

@@ -9,7 +9,7 @@ const LOCK = 'midsentence.tab.';
 export interface Identity {
   name: string;
   /** Which of these tabs are gone. None, where a browser cannot tell: better to wait for a tab that is dead than to act for one that lives. */
-  gone(names: readonly string[]): Promise<string[]>;
+  gone: (names: readonly string[]) => Promise<string[]>;
 }
 
 export async function identity(): Promise<Identity> {

@@ -132,8 +132,9 @@ export class Outbox {
   /** The server can be reached again: what failed for want of it is sent. */
   retryPassing(): void {
     for (const { key, state, why } of this.#entries) {
-      if (state === 'failed' && why !== null && (why.status === 0 || why.status >= 500))
+      if (state === 'failed' && why !== null && (why.status === 0 || why.status >= 500)) {
         this.#change(key, { state: 'waiting', why: null });
+      }
     }
     void this.#pump();
   }
@@ -209,8 +210,9 @@ export class Outbox {
       const { session, turn } = await ask(sent.session, sent.body, key);
       // Whatever was typed behind it goes to the session that it began.
       const insteadOf = entry.session;
-      if (sent.session === null)
+      if (sent.session === null) {
         this.#save(this.#entries.map((one) => (one.session === insteadOf ? { ...one, session } : one)));
+      }
       this.#change(key, { state: 'accepted', turn });
       this.#listener.accepted({
         key,

@@ -15,7 +15,7 @@ function keeper(storage: () => Storage): Keeper {
   return {
     recall(name) {
       try {
-        return JSON.parse(storage().getItem(PREFIX + name) ?? 'null');
+        return JSON.parse(storage().getItem(PREFIX + name) ?? 'null') as unknown;
       } catch {
         return null;
       }

@@ -19,6 +19,7 @@ export function markdown(title: string, steps: readonly Step[], { you, assistant
 export function fileName(title: string): string {
   const plain = trimmed(title.replace(/[\p{C}<>:"/\\|?*]+/gu, ' ').replace(/\s+/g, ' '));
   // Cut by code points, or half a character would stand at the end.
+  // oxlint-disable-next-line typescript/no-misused-spread
   return `${trimmed([...plain].slice(0, 60).join('')) || 'midsentence'}.md`;
 }
 

@@ -60,6 +60,7 @@ export class Line {
       heard: (event) => this.#relay(event),
       said: (connection) => this.#tell(connection),
     });
+    // oxlint-disable-next-line typescript/no-unnecessary-condition -- plain HTTP has no `navigator.locks`
     this.#channel = navigator.locks && typeof BroadcastChannel === 'function' ? new BroadcastChannel(this.#lock) : null;
     this.#channel?.addEventListener('message', ({ data }: MessageEvent<Note>) => this.#take(data));
   }
@@ -118,8 +119,9 @@ export class Line {
     if (!this.#leads) return;
     const isNeeded = this.#watching.size > 0 || !this.#listener.isIdle();
     if (isNeeded && this.#connection.kind === 'resting') this.#rouse();
-    if (!isNeeded && this.#connection.kind === 'live')
+    if (!isNeeded && this.#connection.kind === 'live') {
       this.#rest = window.setTimeout(() => this.#sleep(), REST_AFTER_MS);
+    }
   }
 
   #tellSight(): void {

@@ -50,7 +50,9 @@ export class Stream {
     const source = new EventSource(eventsUrl(this.#session, this.#listener.cursor()));
     source.onopen = () => source === this.#source && this.#say({ kind: 'live' });
     source.onerror = () => this.#broke(source);
-    for (const name of EVENT_NAMES) source.addEventListener(name, (message) => this.#take(source, name, message));
+    for (const name of EVENT_NAMES) {
+      source.addEventListener(name, (message: MessageEvent<string>) => this.#take(source, name, message));
+    }
     this.#source = source;
     this.#watch = window.setInterval(() => this.#lookForStall(), LOOK_EVERY_MS);
   }
@@ -78,7 +80,7 @@ export class Stream {
     if (source !== this.#source) return;
     this.#lastHeard = Date.now();
     if (PROOFS.has(event)) this.#failures = 0;
-    this.#listener.heard({ event, id: lastEventId || null, data: JSON.parse(data) } as SessionEvent);
+    this.#listener.heard({ event, id: lastEventId || null, data: JSON.parse(data) as unknown } as SessionEvent);
   }
 
   #broke(source: EventSource): void {

@@ -203,7 +203,7 @@ function useNarrow(): boolean {
 function usePaint(page: Page): () => void {
   const [, paint] = useReducer<number, void>((count) => count + 1, 0);
   useEffect(() => page.onPaint(paint), [page]);
-  return paint as () => void;
+  return paint;
 }
 
 function useKeys(

@@ -81,12 +81,13 @@ export function matching(listed: readonly Listed[], wanted: string): readonly Li
 function ListNote({ page, wanted, isEmpty }: { page: Page; wanted: string; isEmpty: boolean }) {
   const words = useWords();
   const { failure, isLoaded } = page.sessions;
-  if (failure !== null)
+  if (failure !== null) {
     return (
       <p class="list-note" role="alert">
         {words.listFailed(reason(words, failure))}
       </p>
     );
+  }
   if (!isEmpty || !isLoaded) return null;
   return <p class="list-note">{wanted.trim() === '' ? words.noneYet : words.noneFound(wanted.trim())}</p>;
 }

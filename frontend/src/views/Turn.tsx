@@ -18,7 +18,7 @@ export interface TurnActions {
   askInstead(step: Step, text: string): void;
   /** Follow another turn in this one's place; `who` says whether another question or another answer is meant. */
   choose(step: Step, turn: number, who: Entry['role']): void;
-  painted(): void;
+  painted: () => void;
 }
 
 interface TurnProps {
@@ -68,7 +68,7 @@ function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
       {isEdited ? (
         <Editor
           text={question.text}
-          onDone={(text) => void (text === null ? actions.edit(null) : actions.askInstead(step, text))}
+          onDone={(text) => (text === null ? actions.edit(null) : actions.askInstead(step, text))}
         />
       ) : (
         <>
@@ -118,12 +118,13 @@ function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
 
 function Again({ isFailed, onAgain }: { isFailed: boolean; onAgain: () => void }) {
   const words = useWords();
-  if (isFailed)
+  if (isFailed) {
     return (
       <button type="button" class="retry" onClick={onAgain}>
         {words.retry}
       </button>
     );
+  }
   return <IconButton icon="again" label={words.again} onClick={onAgain} />;
 }
 

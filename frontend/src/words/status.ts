@@ -65,11 +65,9 @@ export function ending(words: Words, { text, end, error }: Pick<Entry, 'text' | 
 }
 
 /** Why something was refused, in the page's language where the code is known. */
-export function reason(
-  words: Words,
-  { status, code, message }: { status: number; code: string; message: string },
-): string {
-  return code === 'status' ? words.answered(status) : (words.refusals[code] ?? message);
+export function reason(words: Words, refusal: { status: number; code: string; message: string }): string {
+  const { code, message } = refusal;
+  return code === 'status' ? words.answered(refusal.status) : (words.refusals[code] ?? message);
 }
 
 /** What matters of a moment to somebody who hears the page. */

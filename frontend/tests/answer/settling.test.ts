@@ -12,9 +12,9 @@ function plain(nodes: readonly Node[]): unknown[] {
   const out: unknown[] = [];
   for (const node of nodes) {
     const last = out.at(-1) as { text?: string; kind?: string } | undefined;
-    if (node.kind === 'text' && last?.kind === 'text')
+    if (node.kind === 'text' && last?.kind === 'text') {
       out[out.length - 1] = { kind: 'text', text: `${last.text}${node.text}` };
-    else if (node.kind === 'element' || node.kind === 'link') out.push({ ...node, children: plain(node.children) });
+    } else if (node.kind === 'element' || node.kind === 'link') out.push({ ...node, children: plain(node.children) });
     else if (node.kind === 'fence') out.push({ ...node, chunks: node.chunks.join(''), open: false });
     else out.push(node);
   }
@@ -71,7 +71,7 @@ test('what cannot settle from within is asked seldom whether it has', () => {
 
 describe('parsing and comparing grow as the text does, not faster:', () => {
   for (const [name, make] of Object.entries({ list, table, fence, paragraph, mixed })) {
-    test(name, () => {
+    test(`a ${name}`, () => {
       const costs = (length: number): [number, number] => {
         const text = make(length);
         const settling = new Settling();

@@ -36,7 +36,9 @@ describe('the golden transcript', () => {
     });
 
     test(`${path.split('/').at(-1)} folds without writing to a state or an event`, () => {
-      events.map(frozen).reduce<Messages>((state, event) => fold(frozen(state), event), frozen(nothing));
+      const folding = () =>
+        events.map(frozen).reduce<Messages>((state, event) => fold(frozen(state), event), frozen(nothing));
+      expect(folding).not.toThrow();
     });
   }
 });

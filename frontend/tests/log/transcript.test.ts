@@ -54,7 +54,8 @@ describe('the name of its file', () => {
   });
 
   test('does not end in a space or a dot where it was cut', () => {
-    for (const end of ['. tail', ' . tail', '... tail'])
+    for (const end of ['. tail', ' . tail', '... tail']) {
       expect(fileName(`${'x'.repeat(58)}${end}`)).toMatch(/^x{58}\.md$/);
+    }
   });
 });

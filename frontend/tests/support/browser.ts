@@ -15,7 +15,7 @@ export class Tab {
   isVisible = true;
   isDead = false;
   #isFrozen = false;
-  #inbox: Task[] = [];
+  readonly #inbox: Task[] = [];
   #due = 0;
 
   constructor(browser: Browser, name: string) {
@@ -223,8 +223,9 @@ class FakeLocks {
 
   request(name: string, options: LockOptions, callback: Request['callback']): Promise<unknown> {
     const { signal, steal, ifAvailable } = options;
-    if (signal !== undefined && (steal || ifAvailable))
+    if (signal !== undefined && (steal || ifAvailable)) {
       return Promise.reject(new DOMException('signal stands alone', 'NotSupportedError'));
+    }
     return new Promise((resolve, reject) => {
       const { locks } = this.#tab.browser;
       const state = locks.get(name) ?? new LockState();
@@ -238,7 +239,7 @@ class FakeLocks {
         const at = state.queue.indexOf(request);
         if (at < 0) return;
         state.queue.splice(at, 1);
-        reject(signal.reason);
+        reject(signal.reason as Error);
       });
       if (steal) {
         state.steal(request, name);

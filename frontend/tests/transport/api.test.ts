@@ -31,7 +31,12 @@ async function refused(doing: Promise<unknown>): Promise<Pick<Refusal, 'status' 
 /** What was sent, as the server would read it. */
 function sent(): { path: string; method: string; body: unknown; headers: Headers } {
   const [path, { method = 'GET', body, headers }] = fetched.mock.lastCall!;
-  return { path, method, body: body == null ? null : JSON.parse(body as string), headers: new Headers(headers) };
+  return {
+    path,
+    method,
+    body: typeof body === 'string' ? (JSON.parse(body) as unknown) : null,
+    headers: new Headers(headers),
+  };
 }
 
 describe('asking', () => {
