@@ -1,6 +1,6 @@
 """The events of a session: their types, their data, and the one encoder of the wire.
 
-`docs/protocol.md`, section 5, is the source of every name here.
+`docs/protocol.md`, section 8, is the source of every name here.
 """
 
 from collections.abc import Iterator

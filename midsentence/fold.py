@@ -1,6 +1,6 @@
 """The fold: a conversation from its events.
 
-Protocol 5.15; the page folds alike, and both are held to the same transcripts.
+Protocol 8.15; the page folds alike, and both are held to the same transcripts.
 """
 
 from collections.abc import Iterable

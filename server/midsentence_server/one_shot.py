@@ -1,4 +1,4 @@
-"""One shot: GET /push asks and answers on one connection (protocol, section 7)."""
+"""One shot: GET /push asks and answers on one connection (protocol, section 10)."""
 
 import re
 

@@ -126,7 +126,7 @@ def check_text(text: str, settings: Settings) -> None:
 
 
 def title(asked: Rename) -> str:
-    """The title as it is kept (protocol 4b.1). Raises Refusal (422)."""
+    """The title as it is kept (protocol 6.1). Raises Refusal (422)."""
     title = " ".join(asked.title.split())
     if not title:
         raise Refusal(422, "invalid_body", "`title` must say something.")

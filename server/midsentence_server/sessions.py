@@ -1,4 +1,4 @@
-"""The native interface to sessions (protocol, sections 4 to 6): one function a route."""
+"""The native interface to sessions (protocol, sections 4 to 9): one function a route."""
 
 import msgspec
 import structlog

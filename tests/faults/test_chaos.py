@@ -24,7 +24,7 @@ ZEROES = ("mismatches", "duplicates", "holes", "stuck turns")
 
 @pytest.mark.timeout(150)
 def test_whatever_is_killed_every_reader_ends_with_the_models_text() -> None:
-    """5.11, 1.1, 1.2, 5.7: servers, workers and Valkey are killed, paused and restarted on a seeded schedule."""
+    """8.11, 1.1, 1.2, 8.7: servers, workers and Valkey are killed, paused and restarted on a seeded schedule."""
     command = [sys.executable, "-m", "tools.chaos", "--seed", str(SEED), "--seconds", str(SECONDS), "--sessions", "10"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=140)
     print(ran.stdout, ran.stderr)

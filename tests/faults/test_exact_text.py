@@ -39,7 +39,7 @@ def visitor(house: Stack) -> Generator[Visitor]:
 def test_a_reader_has_exactly_what_the_model_wrote(
     house: Stack, visitor: Visitor, tokens: list[str], split: bool
 ) -> None:
-    """5.11: over cuts after every event, in one go, and in the snapshot; and no event comes that is not ours."""
+    """8.11: over cuts after every event, in one go, and in the snapshot; and no event comes that is not ours."""
     # One delta each: what is written in one flush is merged.
     house.upstream.answers.append(Answer(tokens, delay=0.04, split_utf8=split))
     session_id = visitor.start("Say it.")
@@ -58,7 +58,7 @@ def test_a_reader_has_exactly_what_the_model_wrote(
 
 @pytest.mark.parametrize("tokens", TEXTS.values(), ids=TEXTS.keys())
 def test_a_one_shot_reader_has_it_too(house: Stack, visitor: Visitor, tokens: list[str]) -> None:
-    """7.1, 7.3: line ends apart, which an event stream cannot tell; [END] comes once, at the end."""
+    """10.1, 10.3: line ends apart, which an event stream cannot tell; [END] comes once, at the end."""
     house.upstream.answers.append(Answer(tokens, delay=0.04))
     with visitor.http.stream("GET", "/push", params={"param": "Say it."}) as response:
         events: list[SentEvent] = [event for event in parse(lines_of(response.iter_raw())) if event.type]

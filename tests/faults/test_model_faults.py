@@ -72,7 +72,7 @@ FAULTS = {
 def test_a_model_that_fails_ends_the_turn_with_its_reason_and_spoils_nothing(
     stack: Stack, directory: Path, visitor: Visitor, fault: Fault
 ) -> None:
-    """5.12, 5.14: a typed end; the question and the text so far are kept; the next message is answered."""
+    """8.12, 8.14: a typed end; the question and the text so far are kept; the next message is answered."""
     provoke(stack, fault)
     try:
         session_id = visitor.start("Will you fail?")
@@ -109,7 +109,7 @@ def test_a_model_that_fails_ends_the_turn_with_its_reason_and_spoils_nothing(
 def test_a_one_shot_that_fails_says_so_before_its_end(
     stack: Stack, directory: Path, visitor: Visitor, name: str
 ) -> None:
-    """7.5: the text so far, `failed` with the error, [END]; then 204 and not another try."""
+    """10.5: the text so far, `failed` with the error, [END]; then 204 and not another try."""
     fault = FAULTS[name]
     provoke(stack, fault)
     events = pushed(visitor)
@@ -173,7 +173,7 @@ def assert_secret(directory: Path, *shown: str) -> None:
 
 
 def test_a_transcript_holds_a_failed_answer_as_the_snapshot_does(stack: Stack, visitor: Visitor) -> None:
-    """5.14, 5.15: folded from the events or read as a whole, a failure is the same."""
+    """8.14, 8.15: folded from the events or read as a whole, a failure is the same."""
     provoke(stack, FAULTS["an error in mid-stream"])
     session_id = visitor.start("Will you fail?")
     live = visitor.read(session_id, Transcript(session_id, cursor="1.0-0"))

@@ -81,7 +81,7 @@ class Reader:
 async def test_a_rolling_restart_of_everything_under_load_loses_and_repeats_nothing(
     house: tuple[Stack, Address],
 ) -> None:
-    """Every answer of forty sessions, each of hundreds of tokens, is exactly the model's (5.11)."""
+    """Every answer of forty sessions, each of hundreds of tokens, is exactly the model's (8.11)."""
     stack, front = house
     counted, is_over = Counted(), asyncio.Event()
     readers = [Reader(number, front, counted) for number in range(SESSIONS)]

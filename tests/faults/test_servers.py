@@ -97,7 +97,7 @@ class TestDrain:
     def test_a_server_that_is_told_to_stop_sends_its_readers_away_politely(
         self, stack: Stack, visitor: Visitor
     ) -> None:
-        """5.9: fifty streams of a running and of an idle session: `retry:`, a clean end, no `end`; exit 0 in time."""
+        """8.9: fifty streams of a running and of an idle session: `retry:`, a clean end, no `end`; exit 0 in time."""
         answer = Answer(TOKENS, gate=True)
         idle = visitor.start("tokens=3")
         visitor.read(idle)
@@ -235,7 +235,7 @@ class TestTrimming:
         return {"MIDSENTENCE_REPLAY_SECONDS": "0.2"}
 
     def test_a_cursor_that_was_trimmed_gets_the_snapshot_and_the_newest_stays_good(self, visitor: Visitor) -> None:
-        """5.3, 5.8: deltas are let go after their time; who has read to the end is still told 204."""
+        """8.3, 8.8: deltas are let go after their time; who has read to the end is still told 204."""
         session_id = visitor.start("tokens=5")
         transcript = visitor.read(session_id)
         end = str(transcript.cursor)

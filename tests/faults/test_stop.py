@@ -69,7 +69,7 @@ def test_a_stop_outlives_the_worker_that_was_to_obey_it(pair: Stack) -> None:
         again = visitor.http.post(f"/sessions/{transcript.session_id}/stop")
     assert (transcript.answer(), transcript.end()) == ("One two three ", "stopped")
     (end,) = [event.json for event in transcript.events if event.type == "end"]
-    assert end["usage"]["output_tokens"] > 0, "what was said is kept, and so is what it cost (4a.2)"
+    assert end["usage"]["output_tokens"] > 0, "what was said is kept, and so is what it cost (5.2)"
     assert (again.status_code, again.json()["reason"]) == (200, "stopped")
     assert len(pair.upstream.requests) == 1
 

@@ -58,7 +58,7 @@ def test_a_message_is_there_as_soon_as_it_was_accepted(visitor: Visitor) -> None
 
 @pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD.keys())
 def test_a_message_comes_back_as_it_was_sent(visitor: Visitor, text: str) -> None:
-    """5.15: the user's message is exactly the user's, in the stream and in the snapshot, and forges no event."""
+    """8.15: the user's message is exactly the user's, in the stream and in the snapshot, and forges no event."""
     session_id = visitor.start(SHORT)
     first = visitor.read(session_id)
     visitor.say(session_id, text)
@@ -133,7 +133,7 @@ def test_a_refused_message_leaves_no_trace(visitor: Visitor) -> None:
 
 
 def test_an_answer_is_the_same_in_the_stream_and_in_the_snapshot(visitor: Visitor) -> None:
-    """5.15: the deltas that were read make the text that is kept."""
+    """8.15: the deltas that were read make the text that is kept."""
     session_id = visitor.start(SHORT)
     transcript = visitor.read(session_id)
     assert messages(visitor.http.get(f"/sessions/{session_id}")) == [SHORT, transcript.answer()]

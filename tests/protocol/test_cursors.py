@@ -1,4 +1,4 @@
-"""Rules 5.2 to 5.4 and 5.11: where a reader goes on."""
+"""Rules 8.2 to 8.4 and 8.11: where a reader goes on."""
 
 import itertools
 from collections.abc import Generator
@@ -58,30 +58,30 @@ def finished(owner: Visitor) -> str:
 
 @pytest.mark.parametrize("cursor", MALFORMED.values(), ids=MALFORMED.keys())
 def test_a_malformed_cursor_is_answered_with_one_snapshot(owner: Visitor, finished: str, cursor: bytes) -> None:
-    """5.3: never an error, which would be the end of an EventSource; never silence."""
+    """8.3: never an error, which would be the end of an EventSource; never silence."""
     assert_one_snapshot(owner, finished, attached(owner, finished, header=cursor))
 
 
 @pytest.mark.parametrize("cursor", MALFORMED.values(), ids=MALFORMED.keys())
 def test_a_malformed_cursor_in_the_query_is_answered_alike(owner: Visitor, finished: str, cursor: bytes) -> None:
-    """5.2, 5.3: the query is a cursor like any other."""
+    """8.2, 8.3: the query is a cursor like any other."""
     assert_one_snapshot(owner, finished, attached(owner, finished, query=cursor))
 
 
 @pytest.mark.parametrize("cursor", ["1.1-4000", "2.1-4000", "3.0-0", "3.1-1", "999999.1-1"])
 def test_a_cursor_ahead_of_the_log_is_answered_with_one_snapshot(owner: Visitor, finished: str, cursor: str) -> None:
-    """5.3: a log that lost its tail must not let its readers wait for what comes never."""
+    """8.3: a log that lost its tail must not let its readers wait for what comes never."""
     assert_one_snapshot(owner, finished, attached(owner, finished, header=cursor.encode()))
 
 
 @pytest.mark.parametrize("cursor", ["1.2-1", "1.0-1", "1.999-2", "2.2-3", "2.1-0"])
 def test_a_cursor_of_another_epoch_is_answered_with_one_snapshot(owner: Visitor, finished: str, cursor: str) -> None:
-    """1.1, 5.3: the same number under another epoch is another event, of a tail that is lost."""
+    """1.1, 8.3: the same number under another epoch is another event, of a tail that is lost."""
     assert_one_snapshot(owner, finished, attached(owner, finished, header=cursor.encode()))
 
 
 def test_a_cursor_of_another_session_is_answered_with_one_snapshot(owner: Visitor, finished: str) -> None:
-    """5.3: where this session's log holds no such entry."""
+    """8.3: where this session's log holds no such entry."""
     other = owner.start(SHORT)
     for _ in range(2):
         owner.say(other, SHORT)
@@ -91,7 +91,7 @@ def test_a_cursor_of_another_session_is_answered_with_one_snapshot(owner: Visito
 
 
 def test_every_id_of_the_log_is_honoured_as_a_cursor(owner: Visitor, finished: str) -> None:
-    """5.3: the stream goes on with the event after it, over the border of turns too, and repeats none."""
+    """8.3: the stream goes on with the event after it, over the border of turns too, and repeats none."""
     everything = logged(attached(owner, finished, header=b"1.0-0"))
     assert len(everything) > 6
     for position, event in enumerate(everything[:-1]):
@@ -99,14 +99,14 @@ def test_every_id_of_the_log_is_honoured_as_a_cursor(owner: Visitor, finished: s
 
 
 def test_a_cursor_is_honoured_in_the_query_as_in_the_header(owner: Visitor, finished: str) -> None:
-    """5.2: EventSource cannot set a header for its first request."""
+    """8.2: EventSource cannot set a header for its first request."""
     by_header = attached(owner, finished, header=b"1.0-0")
     assert attached(owner, finished, query=b"1.0-0") == by_header
     assert by_header[0].type == "start"
 
 
 def test_the_header_wins_over_the_query(owner: Visitor, finished: str) -> None:
-    """5.2: EventSource repeats its query for ever, and its header is newer."""
+    """8.2: EventSource repeats its query for ever, and its header is newer."""
     everything = logged(attached(owner, finished, header=b"1.0-0"))
     later = str(everything[1].id).encode()
     assert logged(attached(owner, finished, header=later, query=b"1.0-0")) == everything[2:]
@@ -115,7 +115,7 @@ def test_the_header_wins_over_the_query(owner: Visitor, finished: str) -> None:
 
 
 def test_a_snapshot_names_the_cursor_from_which_its_events_go_on(visitor: Visitor) -> None:
-    """5.4: in the middle of an answer: who leaves after the snapshot alone misses nothing."""
+    """8.4: in the middle of an answer: who leaves after the snapshot alone misses nothing."""
     session_id = visitor.start(SLOW)
     transcript = Transcript(session_id)
     visitor.read(session_id, transcript, limit=4)
@@ -145,7 +145,7 @@ def test_the_snapshot_as_json_names_it_too(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("every", [1, 2, 3, 7])
 def test_cuts_and_reconnects_cost_nothing(visitor: Visitor, deployment: Deployment, every: int) -> None:
-    """5.11: whatever the sequence of cuts, on whichever server."""
+    """8.11: whatever the sequence of cuts, on whichever server."""
     session_id = visitor.start(MEDIUM)
     transcript = Transcript(session_id)
     servers = itertools.cycle([deployment.base_url, deployment.elsewhere])
@@ -159,7 +159,7 @@ def test_cuts_and_reconnects_cost_nothing(visitor: Visitor, deployment: Deployme
 
 
 def test_a_bad_cursor_in_the_middle_of_an_answer_costs_nothing_either(visitor: Visitor) -> None:
-    """5.3, 5.4: one snapshot, which replaces everything, and the rest."""
+    """8.3, 8.4: one snapshot, which replaces everything, and the rest."""
     session_id = visitor.start(MEDIUM)
     transcript = Transcript(session_id)
     visitor.read(session_id, transcript, limit=5)
@@ -170,7 +170,7 @@ def test_a_bad_cursor_in_the_middle_of_an_answer_costs_nothing_either(visitor: V
 
 
 def test_a_reader_ahead_of_a_running_answer_does_not_wait_in_silence(visitor: Visitor) -> None:
-    """5.3: ahead of what is written so far, though it may be written yet."""
+    """8.3: ahead of what is written so far, though it may be written yet."""
     session_id = visitor.start(LONG)
     events = attached(visitor, session_id, header=b"1.1-899", count=1)
     assert [event.type for event in events] == ["snapshot"]

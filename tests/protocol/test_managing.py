@@ -1,4 +1,4 @@
-"""Section 6: listing, looking at and deleting sessions, and whether the server lives."""
+"""Section 9: listing, looking at and deleting sessions, and whether the server lives."""
 
 import time
 
@@ -36,7 +36,7 @@ def test_the_list_says_what_a_person_looks_for(visitor: Visitor) -> None:
 
 
 def test_the_list_tells_the_newest_turn_in_the_log(visitor: Visitor) -> None:
-    """6, 5.13: the same as `state.turn`; a message that waits is not in the log yet."""
+    """Section 9, rule 8.13: the same as `state.turn`; a message that waits is not in the log yet."""
     session_id = visitor.start(LONG)
     visitor.say(session_id, SHORT)
     (session,) = visitor.http.get("/sessions").json()["sessions"]

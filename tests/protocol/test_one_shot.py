@@ -1,4 +1,4 @@
-"""Section 7: GET /push, a question and its answer on one connection."""
+"""Section 10: GET /push, a question and its answer on one connection."""
 
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ def owner(visitor: Visitor) -> Visitor:
 
 
 def test_a_question_is_answered_in_bare_pieces_and_an_end(owner: Visitor) -> None:
-    """7.1: unnamed events with bare text; the last one is [END]; then the connection closes."""
+    """10.1: unnamed events with bare text; the last one is [END]; then the connection closes."""
     shot = OneShot(owner, MEDIUM)
     assert shot.connect() == 200
     assert shot.over
@@ -70,7 +70,7 @@ def test_a_question_is_answered_in_bare_pieces_and_an_end(owner: Visitor) -> Non
 
 
 def test_the_stream_is_an_event_stream_for_every_page(nobody: Visitor) -> None:
-    """5.1, 7.4: the headers of a stream, and the one that lets a page of another origin read it."""
+    """8.1, 10.4: the headers of a stream, and the one that lets a page of another origin read it."""
     with nobody.http.stream("GET", "/push", params={"param": SHORT}) as response:
         assert response.status_code == 200
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -82,7 +82,7 @@ def test_the_stream_is_an_event_stream_for_every_page(nobody: Visitor) -> None:
 
 
 def test_an_answer_in_chinese_comes_as_it_was_written(owner: Visitor) -> None:
-    """7.1: the question of the tutorial."""
+    """10.1: the question of the tutorial."""
     shot = OneShot(owner, "你好，请写 30 字")
     shot.connect()
     assert shot.over
@@ -90,7 +90,7 @@ def test_an_answer_in_chinese_comes_as_it_was_written(owner: Visitor) -> None:
 
 
 def test_every_event_has_an_id_that_names_the_answer(owner: Visitor) -> None:
-    """7.2: also the first bytes after the headers: whoever is cut before the first token must not ask again."""
+    """10.2: also the first bytes after the headers: whoever is cut before the first token must not ask again."""
     with owner.http.stream("GET", "/push", params={"param": MEDIUM}) as response:
         events = list(parse(lines_of(response.iter_raw())))
     assert all(event.id for event in events)
@@ -101,7 +101,7 @@ def test_every_event_has_an_id_that_names_the_answer(owner: Visitor) -> None:
 
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 20])
 def test_a_cut_after_every_kth_event_costs_nothing(owner: Visitor, deployment: Deployment, every: int) -> None:
-    """7.2: the same answer goes on, on whichever server, and nothing is asked twice."""
+    """10.2: the same answer goes on, on whichever server, and nothing is asked twice."""
     shot = OneShot(owner, MEDIUM)
     names: set[str] = set()
     for number in range(300):
@@ -118,7 +118,7 @@ def test_a_cut_after_every_kth_event_costs_nothing(owner: Visitor, deployment: D
 
 
 def test_a_cut_before_the_first_token_asks_nothing_again(owner: Visitor) -> None:
-    """7.2: with nothing but the id that comes ahead of the text."""
+    """10.2: with nothing but the id that comes ahead of the text."""
     shot = OneShot(owner, MEDIUM)
     with owner.http.stream("GET", "/push", params={"param": MEDIUM}) as response:
         first = next(parse(lines_of(response.iter_raw())))
@@ -131,7 +131,7 @@ def test_a_cut_before_the_first_token_asks_nothing_again(owner: Visitor) -> None
 
 
 def test_after_the_end_there_is_nothing_more(owner: Visitor) -> None:
-    """7.2: 204, which tells EventSource not to come back, as often as it is asked, on every route to it."""
+    """10.2: 204, which tells EventSource not to come back, as often as it is asked, on every route to it."""
     shot = OneShot(owner, SHORT)
     shot.connect()
     assert shot.over
@@ -159,14 +159,14 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("name", UNKNOWN.values(), ids=UNKNOWN.keys())
 def test_an_id_that_names_no_answer_is_not_answered_with_another(nobody: Visitor, name: bytes) -> None:
-    """7.2: 204, whatever the question beside it."""
+    """10.2: 204, whatever the question beside it."""
     headers = {b"Last-Event-ID": name}
     response = nobody.http.get("/push", params={"param": SHORT}, headers=headers)
     assert (response.status_code, response.content) == (204, b"")
 
 
 def test_an_id_opens_its_answer_to_whoever_has_it(owner: Visitor, nobody: Visitor) -> None:
-    """7.4: a page of another origin sends no cookie; the id is the capability."""
+    """10.4: a page of another origin sends no cookie; the id is the capability."""
     shot = OneShot(owner, MEDIUM)
     shot.connect(limit=3)
     theirs = OneShot(nobody, MEDIUM, pieces=shot.pieces, last_id=shot.last_id)
@@ -177,7 +177,7 @@ def test_an_id_opens_its_answer_to_whoever_has_it(owner: Visitor, nobody: Visito
 
 
 def test_an_event_id_of_a_chat_opens_nothing_here(visitor: Visitor, nobody: Visitor) -> None:
-    """7.4: not even to its owner: the route would let every page of the web read it."""
+    """10.4: not even to its owner: the route would let every page of the web read it."""
     session_id = visitor.start(LONG)
     with visitor.events(session_id) as events:
         event_id = next(event for event in events if event.type == "delta").id
@@ -196,20 +196,20 @@ def test_without_a_question_nothing_is_asked(nobody: Visitor, query: str) -> Non
 
 
 def test_a_head_is_refused_and_asks_nothing(owner: Visitor) -> None:
-    """7.6: a link checker must not cost a model's answer."""
+    """10.6: a link checker must not cost a model's answer."""
     response = owner.http.head("/push", params={"param": SHORT})
     assert response.status_code == 405
     assert response.headers["allow"] == "GET"
 
 
 def test_an_accept_that_excludes_event_streams_is_refused(nobody: Visitor) -> None:
-    """5.10: before anything is asked."""
+    """8.10: before anything is asked."""
     response = nobody.http.get("/push", params={"param": SHORT}, headers={"Accept": "application/json"})
     assert_refused(response, 406, "not_acceptable")
 
 
 def test_nobody_goes_on_talking_in_a_one_shot_answer(owner: Visitor) -> None:
-    """7.4: its ids open that one answer, so nothing else may come to stand behind them."""
+    """10.4: its ids open that one answer, so nothing else may come to stand behind them."""
     shot = OneShot(owner, SHORT)
     shot.connect()
     response = owner.http.post(f"/sessions/{shot.session_id}/messages", json={"text": SHORT})

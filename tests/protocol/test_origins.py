@@ -68,7 +68,7 @@ def test_a_program_that_names_no_origin_can(visitor: Visitor) -> None:
 
 
 def test_a_page_of_another_origin_can_read_nothing(visitor: Visitor) -> None:
-    """7.4: no route but /push allows it; nor does a preflight succeed anywhere."""
+    """10.4: no route but /push allows it; nor does a preflight succeed anywhere."""
     session_id = visitor.start(SHORT)
     headers = {"Origin": "https://evil.example"}
     paths = ("/", "/sessions", f"/sessions/{session_id}", "/healthz", "/readyz", "/nothing")

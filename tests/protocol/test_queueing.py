@@ -29,7 +29,7 @@ def test_a_second_message_waits_and_is_answered_next(visitor: Visitor) -> None:
 
 
 def test_a_reader_hears_at_once_that_a_message_waits(visitor: Visitor) -> None:
-    """5.5: `state` is sent again when the queue changes, in the middle of an answer."""
+    """8.5: `state` is sent again when the queue changes, in the middle of an answer."""
     session_id = visitor.start(LONG)
     with visitor.events(session_id, until_end=False) as events:
         before = next(event for event in events if event.type == "state").json

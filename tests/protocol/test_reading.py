@@ -1,4 +1,4 @@
-"""Section 5: the stream of one session."""
+"""Section 8: the stream of one session."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ LOG_EVENTS = {"message", "start", "delta", "reasoning", "tool", "reset", "end", 
 
 
 def test_a_stream_says_what_it_is(visitor: Visitor) -> None:
-    """5.1: status and headers that no proxy buffers, stores or changes."""
+    """8.1: status and headers that no proxy buffers, stores or changes."""
     session_id = visitor.start(SHORT)
     with visitor.http.stream("GET", f"/sessions/{session_id}/events") as response:
         assert response.status_code == 200
@@ -28,7 +28,7 @@ def test_a_stream_says_what_it_is(visitor: Visitor) -> None:
 
 
 def test_the_first_bytes_are_a_comment_and_come_before_any_event(visitor: Visitor) -> None:
-    """5.1: also where nothing will ever happen: an idle session, a reader who has all of it."""
+    """8.1: also where nothing will ever happen: an idle session, a reader who has all of it."""
     session_id = visitor.start(SHORT)
     cursor = visitor.read(session_id).cursor
     assert cursor is not None
@@ -41,7 +41,7 @@ def test_the_first_bytes_are_a_comment_and_come_before_any_event(visitor: Visito
 
 
 def test_a_fresh_reader_gets_the_snapshot_and_then_the_state(visitor: Visitor) -> None:
-    """5.3, 5.5: exactly one snapshot, first; `state` follows it."""
+    """8.3, 8.5: exactly one snapshot, first; `state` follows it."""
     session_id = visitor.start(MEDIUM)
     transcript = visitor.read(session_id)
     kinds = [event.type for event in transcript.events]
@@ -54,7 +54,7 @@ def test_a_fresh_reader_gets_the_snapshot_and_then_the_state(visitor: Visitor) -
 
 
 def test_a_replay_is_followed_by_the_state(visitor: Visitor) -> None:
-    """5.5: on attach with a cursor too: first what is missing, then where things stand."""
+    """8.5: on attach with a cursor too: first what is missing, then where things stand."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     with visitor.events(session_id, "1.0-0", until_end=False) as events:
@@ -69,7 +69,7 @@ def test_a_replay_is_followed_by_the_state(visitor: Visitor) -> None:
 
 
 def test_state_is_sent_when_it_changes_and_only_then(visitor: Visitor) -> None:
-    """5.5, 5.13: no two alike in a row; the last one says idle, after the end."""
+    """8.5, 8.13: no two alike in a row; the last one says idle, after the end."""
     session_id = visitor.start(MEDIUM)
     visitor.say(session_id, SHORT, **{"Idempotency-Key": "k"})
     transcript = visitor.read(session_id)
@@ -82,7 +82,7 @@ def test_state_is_sent_when_it_changes_and_only_then(visitor: Visitor) -> None:
 
 
 def test_state_names_the_model_that_answers(visitor: Visitor) -> None:
-    """5.13: the same that `start` names."""
+    """8.13: the same that `start` names."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     with visitor.events(session_id, "1.0-0") as events:
@@ -91,7 +91,7 @@ def test_state_names_the_model_that_answers(visitor: Visitor) -> None:
 
 
 def test_every_event_of_the_log_has_an_id_and_no_other_event_has_one(visitor: Visitor, deployment: Deployment) -> None:
-    """1.2, 5.5, 5.6: an id is a cursor; a browser must never learn one from `state` or `ping`."""
+    """1.2, 8.5, 8.6: an id is a cursor; a browser must never learn one from `state` or `ping`."""
     session_id = visitor.start(MEDIUM)
     seen = list(visitor.read(session_id).events)
     with visitor.events(session_id, "1.0-0", until_end=False) as events:
@@ -120,7 +120,7 @@ def test_ids_are_dense_within_a_turn_and_name_one_content(visitor: Visitor) -> N
 
 
 def test_an_answer_begins_and_ends_as_the_table_says(visitor: Visitor) -> None:
-    """5.12: the data of `start`, `delta` and `end`."""
+    """8.12: the data of `start`, `delta` and `end`."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     with visitor.events(session_id, "1.0-0") as events:
@@ -139,7 +139,7 @@ def test_an_answer_begins_and_ends_as_the_table_says(visitor: Visitor) -> None:
 
 
 def test_a_running_answer_stands_in_the_snapshot_without_an_end(visitor: Visitor) -> None:
-    """5.14: `end` is null while it runs, its reason when it is done, and always null for a user's message."""
+    """8.14: `end` is null while it runs, its reason when it is done, and always null for a user's message."""
     session_id = visitor.start(LONG)
     with visitor.events(session_id) as events:
         next(event for event in events if event.type == "delta")
@@ -156,7 +156,7 @@ def test_a_running_answer_stands_in_the_snapshot_without_an_end(visitor: Visitor
 
 
 def test_a_silent_stream_pings(visitor: Visitor, deployment: Deployment) -> None:
-    """5.6: a named event without an id, so that a page can watch for a stall."""
+    """8.6: a named event without an id, so that a page can watch for a stall."""
     session_id = visitor.start(SHORT)
     cursor = visitor.read(session_id).cursor
     with visitor.events(session_id, cursor, until_end=False) as events:
@@ -168,7 +168,7 @@ def test_a_silent_stream_pings(visitor: Visitor, deployment: Deployment) -> None
 
 
 def test_until_end_closes_after_the_end(visitor: Visitor) -> None:
-    """5.8: with an end that has nothing behind it; then the caught-up reader is told 204 and does not come back."""
+    """8.8: with an end that has nothing behind it; then the caught-up reader is told 204 and does not come back."""
     session_id = visitor.start(SHORT)
     transcript = visitor.read(session_id)
     assert transcript.end() == "stop"
@@ -180,7 +180,7 @@ def test_until_end_closes_after_the_end(visitor: Visitor) -> None:
 
 
 def test_until_end_outlasts_an_end_with_a_message_behind_it(visitor: Visitor) -> None:
-    """5.8: a queued message is answered on the same connection."""
+    """8.8: a queued message is answered on the same connection."""
     session_id = visitor.start(MEDIUM)
     visitor.say(session_id, SHORT)
     with visitor.events(session_id, "1.0-0") as events:
@@ -189,7 +189,7 @@ def test_until_end_outlasts_an_end_with_a_message_behind_it(visitor: Visitor) ->
 
 
 def test_until_end_misses_no_message_that_was_accepted_before(visitor: Visitor, deployment: Deployment) -> None:
-    """5.8: not on a server that knew the session idle and has not heard of it yet, with whatever cursor one comes."""
+    """8.8: not on a server that knew the session idle and has not heard of it yet, with whatever cursor one comes."""
     session_id = visitor.start(SHORT)
     transcript = visitor.read(session_id)
     for turn in range(2, 7):
@@ -203,7 +203,7 @@ def test_until_end_misses_no_message_that_was_accepted_before(visitor: Visitor, 
 
 
 def test_204_is_for_those_who_are_caught_up_and_say_so(visitor: Visitor) -> None:
-    """5.8: not without a cursor, not behind, not without `until=end`, not while a turn runs."""
+    """8.8: not without a cursor, not behind, not without `until=end`, not while a turn runs."""
     session_id = visitor.start(SHORT)
     cursor = str(visitor.read(session_id).cursor)
     assert status(visitor, session_id, "?until=end", cursor) == 204
@@ -218,7 +218,7 @@ def test_204_is_for_those_who_are_caught_up_and_say_so(visitor: Visitor) -> None
 
 
 def test_until_end_on_a_finished_session_gives_the_snapshot_and_closes(visitor: Visitor) -> None:
-    """5.8, 5.3: who comes without a cursor gets all there is, once."""
+    """8.8, 8.3: who comes without a cursor gets all there is, once."""
     session_id = visitor.start(SHORT)
     first = visitor.read(session_id)
     late = visitor.read(session_id, Transcript(session_id))
@@ -228,7 +228,7 @@ def test_until_end_on_a_finished_session_gives_the_snapshot_and_closes(visitor: 
 
 
 def test_a_stream_without_until_end_stays_open_for_the_next_turn(visitor: Visitor) -> None:
-    """5.8: a page keeps one stream over many turns."""
+    """8.8: a page keeps one stream over many turns."""
     session_id = visitor.start(SHORT)
     with visitor.events(session_id, until_end=False) as events:
         transcript = Transcript(session_id)
@@ -240,7 +240,7 @@ def test_a_stream_without_until_end_stays_open_for_the_next_turn(visitor: Visito
 
 
 def test_two_readers_read_the_same(visitor: Visitor, deployment: Deployment) -> None:
-    """5.11: two tabs, on two servers where there are two, at once."""
+    """8.11: two tabs, on two servers where there are two, at once."""
     session_id = visitor.start(MEDIUM)
     one, two = Transcript(session_id), Transcript(session_id)
     with (
@@ -254,7 +254,7 @@ def test_two_readers_read_the_same(visitor: Visitor, deployment: Deployment) -> 
 
 
 def test_deltas_after_the_snapshot_make_exactly_the_text_that_is_kept(visitor: Visitor) -> None:
-    """5.4, 5.11: a reader who joins in the middle has, in the end, what one has who was there from the beginning."""
+    """8.4, 8.11: a reader who joins in the middle has, in the end, what one has who was there from the beginning."""
     session_id = visitor.start(SLOW)
     with visitor.events(session_id) as events:
         early = Transcript(session_id)
@@ -271,7 +271,7 @@ def test_deltas_after_the_snapshot_make_exactly_the_text_that_is_kept(visitor: V
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE"])
 def test_a_stream_is_for_get_alone(visitor: Visitor, method: str) -> None:
-    """5.10: 405 with Allow; a HEAD would hold a stream open for nobody."""
+    """8.10: 405 with Allow; a HEAD would hold a stream open for nobody."""
     session_id = visitor.start(SHORT)
     response = visitor.http.request(method, f"/sessions/{session_id}/events")
     assert response.status_code == 405
@@ -292,7 +292,7 @@ REFUSED = ["application/json", "text/html", "text/event-stream;q=0", "text/event
 
 @pytest.mark.parametrize("accept", ACCEPTED)
 def test_an_accept_that_admits_event_streams_gets_one(visitor: Visitor, accept: str) -> None:
-    """5.10: ranges and weights as in RFC 9110, 12.5.1."""
+    """8.10: ranges and weights as in RFC 9110, 12.5.1."""
     session_id = visitor.start(SHORT)
     with visitor.http.stream("GET", f"/sessions/{session_id}/events", headers={"Accept": accept}) as response:
         assert response.status_code == 200
@@ -300,14 +300,14 @@ def test_an_accept_that_admits_event_streams_gets_one(visitor: Visitor, accept: 
 
 @pytest.mark.parametrize("accept", REFUSED)
 def test_an_accept_that_excludes_event_streams_is_refused(visitor: Visitor, accept: str) -> None:
-    """5.10: 406; the more specific range decides."""
+    """8.10: 406; the more specific range decides."""
     session_id = visitor.start(SHORT)
     response = visitor.http.get(f"/sessions/{session_id}/events", headers={"Accept": accept})
     assert_refused(response, 406, "not_acceptable")
 
 
 def test_several_accept_headers_are_one_list(base_url: str, visitor: Visitor) -> None:
-    """5.10: RFC 9110, 5.3: lines of one name are joined."""
+    """8.10: RFC 9110, 5.3: lines of one name are joined."""
     session_id = visitor.start(SHORT)
     headers = httpx.Headers([("Accept", "application/json"), ("Accept", "text/event-stream")])
     del visitor.http.headers["accept"]
@@ -316,7 +316,7 @@ def test_several_accept_headers_are_one_list(base_url: str, visitor: Visitor) ->
 
 
 def test_text_is_never_broken_at_anything_but_json(visitor: Visitor) -> None:
-    """5.15: a data line is JSON on one line, so no text of anybody forges a field, an event or an id."""
+    """8.15: a data line is JSON on one line, so no text of anybody forges a field, an event or an id."""
     session_id = visitor.start(SHORT)
     visitor.say(session_id, "x\n\nid: 7.1-1\nevent: end\ndata: {}\n\n\r\r\u2028")
     with visitor.http.stream("GET", f"/sessions/{session_id}/events?until=end") as response:

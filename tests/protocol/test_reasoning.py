@@ -1,4 +1,4 @@
-"""Rules 5.14 and 5.15: what a model thought before it answered is there after a reload too."""
+"""Rules 8.14 and 8.15: what a model thought before it answered is there after a reload too."""
 
 from tests.protocol.conftest import Deployment
 from tests.protocol.questions import SHORT, THOUGHTFUL
@@ -10,7 +10,7 @@ def thought(transcript: Transcript) -> str:
 
 
 def test_reasoning_comes_as_events_of_its_own(visitor: Visitor) -> None:
-    """5.15: from the beginning, and none of it is part of the text."""
+    """8.15: from the beginning, and none of it is part of the text."""
     session_id = visitor.start(THOUGHTFUL)
     visitor.read(session_id)
     with visitor.events(session_id, "1.0-0") as events:
@@ -28,7 +28,7 @@ def test_reasoning_comes_as_events_of_its_own(visitor: Visitor) -> None:
 def test_who_comes_in_the_middle_of_a_thought_has_all_of_it_in_the_end(
     visitor: Visitor, deployment: Deployment
 ) -> None:
-    """5.14, 5.15: the snapshot has what was thought so far, beside an empty text, and the rest follows."""
+    """8.14, 8.15: the snapshot has what was thought so far, beside an empty text, and the rest follows."""
     session_id = visitor.start(THOUGHTFUL)
     early, late = Transcript(session_id), Transcript(session_id)
     with visitor.events(session_id) as events:
@@ -48,7 +48,7 @@ def test_who_comes_in_the_middle_of_a_thought_has_all_of_it_in_the_end(
 
 
 def test_reasoning_outlives_its_answer(visitor: Visitor, deployment: Deployment) -> None:
-    """5.14: in the snapshot of a finished turn, on every server, and behind later turns."""
+    """8.14: in the snapshot of a finished turn, on every server, and behind later turns."""
     session_id = visitor.start(THOUGHTFUL)
     first = visitor.read(session_id)
     visitor.say(session_id, SHORT)

@@ -1,4 +1,4 @@
-"""Section 4b: a session's title, given by its owner."""
+"""Section 6: a session's title, given by its owner."""
 
 import json
 import time
@@ -21,7 +21,7 @@ def titles(visitor: Visitor) -> list[str]:
 
 
 def test_a_session_takes_the_title_that_its_owner_gives(visitor: Visitor) -> None:
-    """4b.1, 4b.2: the answer and the list say it; the conversation stays as it was."""
+    """6.1, 6.2: the answer and the list say it; the conversation stays as it was."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     before = visitor.http.get(f"/sessions/{session_id}").json()
@@ -33,7 +33,7 @@ def test_a_session_takes_the_title_that_its_owner_gives(visitor: Visitor) -> Non
 
 
 def test_every_reader_is_told_of_a_new_title(visitor: Visitor, deployment: Deployment) -> None:
-    """4b.2, 5.5: at once and on every server, in the middle of an answer too."""
+    """6.2, 8.5: at once and on every server, in the middle of an answer too."""
     session_id = visitor.start(LONG)
     with (
         visitor.events(session_id, until_end=False) as here,
@@ -49,7 +49,7 @@ def test_every_reader_is_told_of_a_new_title(visitor: Visitor, deployment: Deplo
 
 
 def test_a_reader_of_an_idle_session_is_told_too(visitor: Visitor) -> None:
-    """4b.2: another tab that only waits, and not when a server happens to look again."""
+    """6.2: another tab that only waits, and not when a server happens to look again."""
     session_id = visitor.start(SHORT)
     cursor = visitor.read(session_id).cursor
     with visitor.events(session_id, cursor, until_end=False) as events:
@@ -61,7 +61,7 @@ def test_a_reader_of_an_idle_session_is_told_too(visitor: Visitor) -> None:
 
 
 def test_a_given_title_outlasts_later_messages(visitor: Visitor) -> None:
-    """4b.2: nothing but its owner changes it again."""
+    """6.2: nothing but its owner changes it again."""
     session_id = visitor.start(SHORT)
     rename(visitor, session_id, "Mine")
     visitor.say(session_id, SHORT + " And another title?")
@@ -83,7 +83,7 @@ KEPT = {
 
 @pytest.mark.parametrize(("given", "kept"), KEPT.values(), ids=KEPT.keys())
 def test_white_space_in_a_title_is_one_space(visitor: Visitor, given: str, kept: str) -> None:
-    """4b.1: and what is left has 1 to 200 characters."""
+    """6.1: and what is left has 1 to 200 characters."""
     session_id = visitor.start(SHORT)
     response = rename(visitor, session_id, given)
     assert (response.status_code, response.json()["title"]) == (200, kept)
@@ -92,7 +92,7 @@ def test_white_space_in_a_title_is_one_space(visitor: Visitor, given: str, kept:
 
 @pytest.mark.parametrize("title", ["", " \n\t\u3000", "x" * 201, "x " * 101, None, 7, ["x"], {"title": "x"}], ids=ascii)
 def test_a_title_that_is_none_is_refused(visitor: Visitor, title: object) -> None:
-    """4b.1, 2.1: 422, and the title stays."""
+    """6.1, 2.1: 422, and the title stays."""
     session_id = visitor.start(SHORT)
     assert_refused(rename(visitor, session_id, title), 422, "invalid_body")
     assert titles(visitor) == [SHORT]
@@ -109,7 +109,7 @@ def test_a_refused_title_says_which_rule_it_breaks(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"title": "x", "text": "y"}, {"Title": "x"}, [], None], ids=str)
 def test_a_body_of_another_shape_renames_nothing(visitor: Visitor, body: object) -> None:
-    """4b.1: unknown fields are refused."""
+    """6.1: unknown fields are refused."""
     session_id = visitor.start(SHORT)
     headers = {"Content-Type": "application/json"}
     response = visitor.http.patch(f"/sessions/{session_id}", content=json.dumps(body), headers=headers)
@@ -130,7 +130,7 @@ def test_a_title_comes_as_json_or_not_at_all(visitor: Visitor) -> None:
 
 
 def test_nobody_else_renames_and_nothing_is_revived_by_it(visitor: Visitor, stranger: Visitor) -> None:
-    """2.2, 4b: a stranger's, and one that was deleted, are not there."""
+    """Rule 2.2, section 6: a stranger's, and one that was deleted, are not there."""
     session_id = visitor.start(SHORT)
     assert_refused(rename(stranger, session_id, "Theirs"), 404, "not_found")
     assert titles(visitor) == [SHORT]

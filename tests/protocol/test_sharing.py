@@ -1,4 +1,4 @@
-"""Section 4c: whoever was given a session's capability reads along, and does nothing else."""
+"""Section 7: whoever was given a session's capability reads along, and does nothing else."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def share(visitor: Visitor, session_id: str) -> str:
 def test_whoever_has_the_capability_reads_along_on_any_server(
     visitor: Visitor, nobody: Visitor, deployment: Deployment
 ) -> None:
-    """4c.2: the running answer and the next one, without a cookie."""
+    """7.2: the running answer and the next one, without a cookie."""
     session_id = visitor.start(SHORT)
     capability = share(visitor, session_id)
     transcript = nobody.read(session_id, base_url=deployment.elsewhere, share=capability)
@@ -39,7 +39,7 @@ def test_whoever_has_the_capability_reads_along_on_any_server(
 
 
 def test_a_capability_is_the_same_until_it_is_taken_back(visitor: Visitor, nobody: Visitor) -> None:
-    """4c.1: links that were passed on stay good; those that were taken back stay bad."""
+    """7.1: links that were passed on stay good; those that were taken back stay bad."""
     session_id = visitor.start(SHORT)
     first = share(visitor, session_id)
     assert share(visitor, session_id) == first
@@ -53,7 +53,7 @@ def test_a_capability_is_the_same_until_it_is_taken_back(visitor: Visitor, nobod
 
 @pytest.mark.parametrize("wrong", ["", "x", "ä", "owner", "other"])
 def test_another_capability_is_a_strangers(visitor: Visitor, nobody: Visitor, stranger: Visitor, wrong: str) -> None:
-    """4c.2, 2.2: whether the session is shared or not, and for its owner too."""
+    """7.2, 2.2: whether the session is shared or not, and for its owner too."""
     shared, own = visitor.start(SHORT), visitor.start(SHORT)
     share(visitor, shared)
     owner = visitor.http.cookies["midsentence"].partition(".")[0]
@@ -68,7 +68,7 @@ def test_another_capability_is_a_strangers(visitor: Visitor, nobody: Visitor, st
 
 
 def test_nothing_can_be_done_with_a_capability_but_read(visitor: Visitor, stranger: Visitor) -> None:
-    """4c.2: by whoever has it, on every other route."""
+    """7.2: by whoever has it, on every other route."""
     session_id = visitor.start(LONG)
     query = {"share": share(visitor, session_id)}
     http, path = stranger.http, f"/sessions/{session_id}"
@@ -86,7 +86,7 @@ def test_nothing_can_be_done_with_a_capability_but_read(visitor: Visitor, strang
 
 @pytest.mark.parametrize("how", ["share", ""], ids=["taken back", "deleted"])
 def test_streams_end_when_it_is_taken_back_and_the_owners_goes_on(visitor: Visitor, nobody: Visitor, how: str) -> None:
-    """4c.3: in the middle of an answer, within seconds; who comes back finds nothing."""
+    """7.3: in the middle of an answer, within seconds; who comes back finds nothing."""
     session_id = visitor.start(LONG)
     capability = share(visitor, session_id)
     with visitor.events(session_id) as own, nobody.events(session_id, share=capability) as events:
@@ -111,7 +111,7 @@ def test_a_body_that_says_more_is_refused(visitor: Visitor) -> None:
 
 
 def test_a_reader_who_is_caught_up_is_told_so_with_a_capability_too(visitor: Visitor, nobody: Visitor) -> None:
-    """5.8, 4c.2: as its owner is."""
+    """8.8, 7.2: as its owner is."""
     session_id = visitor.start(SHORT)
     capability = share(visitor, session_id)
     transcript = nobody.read(session_id, share=capability)

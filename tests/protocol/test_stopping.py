@@ -1,4 +1,4 @@
-"""Stopping, and messages that do not want to wait (4.5, 4a)."""
+"""Stopping, and messages that do not want to wait (rule 4.5 and section 5)."""
 
 import time
 
@@ -29,7 +29,7 @@ def stop(visitor: Visitor, session_id: str, **body: object) -> httpx.Response:
 
 
 def test_a_stop_answers_with_the_end_that_the_log_holds(visitor: Visitor, running: Transcript) -> None:
-    """4a.1, 4a.2: and keeps the partial text and its usage."""
+    """5.1, 5.2: and keeps the partial text and its usage."""
     response = stop(visitor, running.session_id)
     assert response.status_code == 200
     assert response.json() == {"session_id": running.session_id, "turn": 1, "reason": "stopped"}
@@ -43,13 +43,13 @@ def test_a_stop_answers_with_the_end_that_the_log_holds(visitor: Visitor, runnin
 
 
 def test_a_stop_without_a_body_is_enough(visitor: Visitor, running: Transcript) -> None:
-    """4a."""
+    """Section 5."""
     response = visitor.http.post(f"/sessions/{running.session_id}/stop")
     assert (response.status_code, response.json()["reason"]) == (200, "stopped")
 
 
 def test_a_stop_that_is_repeated_changes_nothing(visitor: Visitor, running: Transcript) -> None:
-    """4a.4."""
+    """5.4."""
     answers = [stop(visitor, running.session_id, turn=1).json() for _ in range(3)]
     assert answers == [answers[0]] * 3
     visitor.read(running.session_id, running)
@@ -57,14 +57,14 @@ def test_a_stop_that_is_repeated_changes_nothing(visitor: Visitor, running: Tran
 
 
 def test_a_stop_after_the_end_tells_that_end(visitor: Visitor) -> None:
-    """4a.4."""
+    """5.4."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     assert stop(visitor, session_id).json()["reason"] == "stop"
 
 
 def test_a_waiting_turn_is_stopped_at_once_and_keeps_its_number(visitor: Visitor, running: Transcript) -> None:
-    """4a.3."""
+    """5.3."""
     session_id = running.session_id
     waiting = visitor.say(session_id, SHORT)
     last = visitor.say(session_id, SHORT)
@@ -111,7 +111,7 @@ def test_an_interrupting_message_is_answered_next(visitor: Visitor, running: Tra
     ],
 )
 def test_a_stop_of_what_is_not_is_refused(visitor: Visitor, body: object, status: int, code: str) -> None:
-    """2.1, 4a."""
+    """Rule 2.1, section 5."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     response = visitor.http.post(f"/sessions/{session_id}/stop", json=body)

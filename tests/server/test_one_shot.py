@@ -1,4 +1,4 @@
-"""What bare `data:` can and cannot say (protocol, section 7)."""
+"""What bare `data:` can and cannot say (protocol, section 10)."""
 
 import msgspec
 import pytest

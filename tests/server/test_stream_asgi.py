@@ -195,7 +195,7 @@ async def test_a_silent_stream_pings() -> None:
 
 
 async def test_a_draining_server_sends_its_readers_away_and_is_not_ready() -> None:
-    """5.9: `retry:`, then a clean end without `end`."""
+    """8.9: `retry:`, then a clean end without `end`."""
     async with house() as at:
         client, probe = Client(), Client()
         task = open_stream(at, client)
@@ -210,7 +210,7 @@ async def test_a_draining_server_sends_its_readers_away_and_is_not_ready() -> No
 
 
 async def test_a_model_that_is_faster_than_its_one_shot_reader_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """7.1: text that was there before the stream attached comes piece by piece, and nobody is told to begin again."""
+    """10.1: text that was there before the stream attached comes piece by piece, and nobody is told to begin again."""
     start = SessionLog.start
 
     async def answered_at_once(log: SessionLog, owner: str, text: str, *, kind: Kind) -> Submitted:

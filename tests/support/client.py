@@ -110,7 +110,7 @@ class DuplicateError(AssertionError):
 
 @dataclass
 class Transcript:
-    """What one reader has, over any number of connections. Checks protocol 1.2 and folds by 5.15 on the way."""
+    """What one reader has, over any number of connections. Checks protocol 1.2 and folds by 8.15 on the way."""
 
     session_id: str
     events: list[SentEvent] = field(default_factory=list[SentEvent])

@@ -16,7 +16,7 @@ FILES = ("asking", "cursors", "idempotency", "queueing", "stopping")
 
 @pytest.mark.timeout(150)
 def test_the_protocol_holds_behind_nginx(tmp_path: Path) -> None:
-    """Sections 4 and 5; the rest is of what nginx has no part in, or takes the 15 s of a ping to be seen."""
+    """Sections 4, 5 and 8; the rest is of what nginx has no part in, or takes the 15 s of a ping to be seen."""
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     suite += [f"tests/protocol/test_{name}.py" for name in FILES]
     with topology(tmp_path, "--upstream", "scripted") as running:

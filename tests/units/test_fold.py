@@ -1,4 +1,4 @@
-"""The fold and the page's fold are held to the same transcripts (protocol 5.15)."""
+"""The fold and the page's fold are held to the same transcripts (protocol 8.15)."""
 
 import json
 from itertools import groupby

@@ -1,4 +1,4 @@
-// The events of a session as they come over the wire (docs/protocol.md, section 5), and what a snapshot holds.
+// The events of a session as they come over the wire (docs/protocol.md, section 8), and what a snapshot holds.
 
 export type EndReason = 'stop' | 'length' | 'content_filter' | 'stopped' | 'error';
 export type SessionState = 'idle' | 'queued' | 'streaming';

@@ -1,4 +1,4 @@
-// The fold of docs/protocol.md 5.15: events become the conversation. Pure, so that the golden transcripts of
+// The fold of docs/protocol.md 8.15: events become the conversation. Pure, so that the golden transcripts of
 // tests/transcripts can hold this one and the Python one to the same result. What did not change keeps its identity: a
 // view that compares by identity draws only the answer that grows.
 

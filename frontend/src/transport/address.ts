@@ -1,5 +1,5 @@
 // How the page names a session behind the `#` of its address, which no server is sent: `<id>` for one of one's own, `<id>/<capability>`
-// for one that somebody shared, to be read along (docs/protocol.md, 4c).
+// for one that somebody shared, to be read along (docs/protocol.md, section 7).
 
 export interface Place {
   session: string;

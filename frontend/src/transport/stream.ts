@@ -6,7 +6,7 @@
 import { EVENT_NAMES, type EventName, type SessionEvent } from '../log/events';
 import { eventsUrl, obstacle, type Reason } from './api';
 
-// Two pings (docs/protocol.md 5.6) and some: what is silent for longer is dead, whatever the socket says.
+// Two pings (docs/protocol.md 8.6) and some: what is silent for longer is dead, whatever the socket says.
 const STALL_MS = 40_000;
 const LOOK_EVERY_MS = 5_000;
 const FIRST_WAIT_MS = 1_000;

@@ -1,4 +1,4 @@
-// A server with one session, as a reader meets it: its log, and the streams of those who read it (docs/protocol.md, section 5).
+// A server with one session, as a reader meets it: its log, and the streams of those who read it (docs/protocol.md, section 8).
 
 import type { EndReason, Queued, SessionEvent, SessionState } from '../../src/log/events';
 import { type Messages, fold, nothing } from '../../src/log/fold';
