@@ -116,6 +116,21 @@ def test_every_variable_that_a_process_is_given_is_a_setting(ours: dict[str, Ser
     assert {"FORWARDED_ALLOW_IPS"} == given - settings
 
 
+def test_workers_accept_every_setting_of_the_worker() -> None:
+    names = ["OPENAI_API_KEY", "OPENAI_BASE_URL"] + [
+        f"{PREFIX}{name}"
+        for name in (
+            *("MODEL", "SYSTEM_PROMPT", "CONTEXT_TOKENS", "MODEL_TIMEOUT_SECONDS", "WORKER_CONCURRENCY", "FLUSH_MS"),
+            *("LEASE_SECONDS", "API", "TAKEOVER", "MAX_ATTEMPTS"),
+        )
+    ]
+    told = services(**{name: f"value of {name}" for name in names})
+    for worker in ("worker1", "worker2"):
+        assert {name: told[worker]["environment"].get(name) for name in names} == {
+            name: f"value of {name}" for name in names
+        }
+
+
 def test_the_models_key_goes_to_the_workers_alone() -> None:
     told = services(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="http://model/v1", MIDSENTENCE_SECRET="s" * 16)
     for name, service in told.items():
