@@ -23,76 +23,93 @@ class Settings(BaseSettings):
     # The log
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
-        description="Where the log lives: one Redis, the primary that sentinels name, or a cluster; see below.",
+        description="Address of the log: a Redis, the primary of some sentinels, or a cluster; see the section Redis.",
     )
-    redis_timeout_seconds: Seconds = Field(5, description="How long one command may take before Redis counts as gone.")
+    redis_timeout_seconds: Seconds = Field(
+        5, description="Seconds that one command may take before Redis counts as unreachable."
+    )
     partitions: int = Field(
-        16, ge=1, le=256, description="Over how many hash tags new sessions spread. The same on every process."
+        16,
+        ge=1,
+        le=256,
+        description="Number of hash tags over which new sessions spread. It must be the same on every process.",
     )
-    session_ttl: Seconds = Field(30 * 86400, description="Seconds that a session is kept after it was last written to.")
+    session_ttl: Seconds = Field(
+        30 * 86400, description="Seconds that a session is kept after its last message or the last end of an answer."
+    )
     replay_seconds: Seconds = Field(
-        300, description="Seconds after its end during which a turn can be resumed event by event; then by snapshot."
+        300,
+        description="Seconds after a session's last end during which readers resume event by event; then by snapshot.",
     )
     replay_events: Count = Field(
-        400, description="A reader further behind than this many events is answered with the snapshot."
+        400, description="A reader that is more than this many events behind gets the snapshot."
     )
-    durable: bool = Field(False, description="Answer a POST only after the append-only file is on disk (WAITAOF).")
-    queue_limit: Count = Field(8, description="How many messages may wait in one session while a turn runs.")
+    durable: bool = Field(False, description="1: answer a POST only after the append-only file is on disk (WAITAOF).")
+    queue_limit: Count = Field(8, description="Number of messages that may wait in one session while a turn runs.")
 
     # The server
     secret: str | None = Field(
         None,
         min_length=16,
-        description="Signs the owner's cookie. Without it one is made and kept in Redis for all servers.",
+        description="Key of 16 characters or more for the owner's cookie. If unset, one is made and kept in Redis.",
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Origins beside the server's own that may POST, separated by commas."
+        (), description="Origins, separated by commas, that may send POST, PATCH and DELETE besides the server's own."
     )
-    max_body_bytes: Count = Field(1_048_576, description="The largest body of a request.")
-    max_text_chars: Count = Field(100_000, description="The longest message, in characters.")
+    max_body_bytes: Count = Field(1_048_576, description="Largest body of a request, in bytes.")
+    max_text_chars: Count = Field(100_000, description="Longest message, in characters.")
     push: bool = Field(
-        False, description="Serve GET /push. A GET that costs money is a gift to a forger: keep it off in public."
+        False, description="1: serve GET /push. A forged link can trigger a paid model call, so keep it off in public."
     )
-    ping_seconds: Seconds = Field(15, description="How often a silent stream says ping.")
+    ping_seconds: Seconds = Field(15, description="Seconds of silence on a stream after which the server sends `ping`.")
     stuck_reader_seconds: Seconds = Field(
-        30, description="A reader that takes nothing for this long is cut; it can come back."
+        30,
+        description="Seconds without progress after which a reader is disconnected; it can reconnect with its cursor.",
     )
-    drain_seconds: Seconds = Field(
-        20, description="How long a process that was told to stop may take to finish its work."
-    )
+    drain_seconds: Seconds = Field(20, description="Seconds that a process may take to finish its work after SIGTERM.")
 
     # The worker
     openai_api_key: str | None = Field(
-        None, validation_alias=AliasChoices("OPENAI_API_KEY"), description="The key for the model's provider."
+        None, validation_alias=AliasChoices("OPENAI_API_KEY"), description="Key for the model's provider."
     )
     openai_base_url: str | None = Field(
         None,
         validation_alias=AliasChoices("OPENAI_BASE_URL"),
-        description="An OpenAI-compatible server's address, with its /v1.",
+        description="Address of an OpenAI-compatible server, including /v1.",
     )
     model: str | None = Field(
         None,
-        description="The model's name there. Else gpt-5-mini, or `demo` where neither key nor address is set.",
+        description="Name of the model. If unset: gpt-5-mini, or `demo` if neither key nor address is set.",
     )
-    system_prompt: str = Field("", description="Sent before every conversation, and never trimmed away.")
+    system_prompt: str = Field("", description="Text that is sent before every conversation and never trimmed.")
     context_tokens: Count = Field(
-        8000, description="Budget of the conversation sent to the model; the oldest turns go first."
+        8000,
+        description="Budget, in estimated tokens, of what is sent to the model; the oldest turns are left out first.",
     )
-    model_timeout_seconds: Seconds = Field(60, description="How long the model may be silent.")
-    worker_concurrency: Count = Field(64, description="How many turns one worker runs at once.")
-    flush_ms: float = Field(25, ge=0, description="Tokens that come within this many milliseconds travel together.")
-    lease_seconds: Seconds = Field(10, description="A worker that is silent this long has lost its turns to another.")
+    model_timeout_seconds: Seconds = Field(
+        60, description="Seconds without a byte from the model after which the answer fails."
+    )
+    worker_concurrency: Count = Field(64, description="Number of turns that one worker runs at once.")
+    flush_ms: float = Field(
+        25, ge=0, description="Milliseconds during which a worker collects tokens and then appends them together."
+    )
+    lease_seconds: Seconds = Field(
+        10, description="Seconds without a renewal after which a worker loses its turns to another."
+    )
     api: Literal["chat", "responses"] = Field(
-        "chat", description="How the model is asked: chat completions, or OpenAI Responses in background mode."
+        "chat", description="How the model is called: chat completions, or OpenAI Responses in background mode."
     )
     takeover: Literal["auto", "reattach", "continue", "restart", "fail"] = Field(
-        "auto", description="What becomes of an answer whose worker died; auto takes the best that is safe."
+        "auto",
+        description="How a worker takes over from a dead one; auto: reattach for responses, restart for chat.",
     )
-    max_attempts: Count = Field(5, description="How many workers may die of one turn before it ends with an error.")
+    max_attempts: Count = Field(
+        5, description="Number of workers that may die while they run one turn; then it ends with an error."
+    )
 
     # All
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least severe line that is logged."
+        "info", description="Lowest severity that is logged."
     )
 
     @field_validator("redis_url")
