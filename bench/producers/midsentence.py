@@ -16,21 +16,22 @@ from midsentence.jobs import Jobs
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence_worker.turn_writer import Gathering, TurnWriter
+from midsentence_worker.append_batcher import AppendBatcher
+from midsentence_worker.turn_writer import TurnWriter
 
 OWNER = "bench"
 _TEXT = "Go on."
 _AT_ONCE = 500
 
 
-async def writers(log: SessionLog, jobs: Jobs, orders: Orders, gathering: Gathering) -> list[TurnWriter]:
+async def writers(log: SessionLog, jobs: Jobs, orders: Orders, batcher: AppendBatcher) -> list[TurnWriter]:
     for begun in range(0, orders.sessions, _AT_ONCE):
         count = min(_AT_ONCE, orders.sessions - begun)
         await asyncio.gather(*(log.start(OWNER, _TEXT) for _ in range(count)))
     made: list[TurnWriter] = []
     while len(made) < orders.sessions:
         for claim in await jobs.claim("bench", "bench", min(_AT_ONCE, orders.sessions - len(made))):
-            writer = TurnWriter(claim.lease, claim.seq, gathering)
+            writer = TurnWriter(claim.lease, claim.seq, batcher)
             writer.begin(_asked(writer))
             writer.add(Start(claim.lease.turn, claim.attempt, "bench"))
             made.append(writer)
@@ -39,7 +40,7 @@ async def writers(log: SessionLog, jobs: Jobs, orders: Orders, gathering: Gather
 
 async def settled(made: list[TurnWriter]) -> None:
     """All that was added is in the log."""
-    while any(writer.has_more for writer in made):
+    while any(writer.has_unwritten for writer in made):
         await asyncio.sleep(TICK_SECONDS)
         for writer in made:
             if writer.lost.done():
@@ -63,9 +64,9 @@ async def main() -> None:
     settings = Settings.load()
     store = Store(settings)
     log = SessionLog(store)
-    gathering = Gathering(log, settings.flush_ms / 1000)
-    sending = asyncio.create_task(gathering.run())
-    made = await writers(log, Jobs(store), orders, gathering)
+    batcher = AppendBatcher(log, settings.flush_ms / 1000)
+    sending = asyncio.create_task(batcher.run())
+    made = await writers(log, Jobs(store), orders, batcher)
     await settled(made)
     say_ready([writer.lease.session_id for writer in made])
     if await asyncio.to_thread(sys.stdin.readline):

@@ -9,7 +9,8 @@ from midsentence.events import Delta
 from midsentence.log import Lease, SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence_worker.turn_writer import Gathering, TurnWriter
+from midsentence_worker.append_batcher import AppendBatcher
+from midsentence_worker.turn_writer import TurnWriter
 from tests.support.calls import counted
 
 pytestmark = pytest.mark.anyio
@@ -75,11 +76,11 @@ async def added_and_settled(writers: list[TurnWriter]) -> None:
 async def test_an_append_stays_within_its_budget_of_calls() -> None:
     """Seen red with a lease packed anew at every append (82), and with every token scheduled (81)."""
     store = Store(Settings.model_validate({"redis_url": "redis://127.0.0.1:1"}), cast("Any", Client()))
-    gathering = Gathering(SessionLog(store), 0)
-    sending = asyncio.create_task(gathering.run())
-    writers = [TurnWriter(Lease(f"00{number:022d}", 1, 1, "a worker"), 0, gathering) for number in range(TURNS)]
+    batcher = AppendBatcher(SessionLog(store), 0)
+    sending = asyncio.create_task(batcher.run())
+    writers = [TurnWriter(Lease(f"00{number:022d}", 1, 1, "a worker"), 0, batcher) for number in range(TURNS)]
     await added_and_settled(writers)
-    assert [writer.has_more for writer in writers] == [False] * TURNS
+    assert [writer.has_unwritten for writer in writers] == [False] * TURNS
     with counted() as calls:
         for _ in range(ROUNDS):
             await added_and_settled(writers)

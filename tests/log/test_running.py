@@ -11,7 +11,8 @@ from midsentence.fold import Fold
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.store.store import Call, Store
-from midsentence_worker.turn_writer import Gathering, TurnWriter
+from midsentence_worker.append_batcher import AppendBatcher
+from midsentence_worker.turn_writer import TurnWriter
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,7 @@ async def begun(log: SessionLog, jobs: Jobs) -> tuple[str, Claim]:
 async def folded_to(log: SessionLog, session_id: str, claim: Claim, seq: int) -> bool:
     fold = (await log.read(session_id)).fold
     assert fold is not None
-    writer = TurnWriter(claim.lease, 0, Gathering(log, 0))
+    writer = TurnWriter(claim.lease, 0, AppendBatcher(log, 0))
     writer.begin(fold)
     return await log.fold(claim.lease, seq, writer._fold_to(0))  # pyright: ignore[reportPrivateUsage]
 
@@ -119,11 +120,11 @@ async def test_what_was_thought_is_in_the_fold_that_is_kept_and_is_forgotten_wit
 
 async def test_a_finished_turn_leaves_no_fold_of_its_running(log: SessionLog, jobs: Jobs, store: Store) -> None:
     session_id, claim = await begun(log, jobs)
-    writer = TurnWriter(claim.lease, 0, gathering := Gathering(log, 0))
-    sending = asyncio.create_task(gathering.run())
+    writer = TurnWriter(claim.lease, 0, batcher := AppendBatcher(log, 0))
+    sending = asyncio.create_task(batcher.run())
     writer.begin((await log.read(session_id)).fold or Fold())
     writer.add(Delta("all"))
-    await eventually(lambda: not writer.has_more, description="it was written")
+    await eventually(lambda: not writer.has_unwritten, description="it was written")
     assert await folded_to(log, session_id, claim, 1)
     await writer.end(End("stop"))
     sending.cancel()
@@ -139,11 +140,11 @@ async def test_a_finished_turn_leaves_no_fold_of_its_running(log: SessionLog, jo
 async def test_a_writer_folds_as_it_goes_so_that_an_attach_to_a_long_answer_reads_little(
     log: SessionLog, jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen red without the call of `Gathering.fold` in `TurnWriter.settle`."""
+    """Seen red without the call of `AppendBatcher.checkpoint` in `TurnWriter.acknowledge`."""
     session_id, claim = await begun(log, jobs)
-    gathering = Gathering(log, 0)
-    sending = asyncio.create_task(gathering.run())
-    writer = TurnWriter(claim.lease, 0, gathering)
+    batcher = AppendBatcher(log, 0)
+    sending = asyncio.create_task(batcher.run())
+    writer = TurnWriter(claim.lease, 0, batcher)
     writer.begin((await log.read(session_id)).fold or Fold())
     replies = Replies(store)
     monkeypatch.setattr(store, "run", replies.run)
@@ -156,7 +157,7 @@ async def test_a_writer_folds_as_it_goes_so_that_an_attach_to_a_long_answer_read
         assert (await log.read(session_id)).top.seq <= 1000
         return replies.running[-1] < 256
 
-    await eventually(lambda: not writer.has_more, description="all is in the log")
+    await eventually(lambda: not writer.has_unwritten, description="all is in the log")
     await eventually(reads_little, description="the fold was kept")
     assert (await log.read(session_id)).top.seq == 1000
     assert await answer(log, session_id) == text(500)

@@ -60,7 +60,7 @@ def lag(replicated: Replicated) -> None:
 def test_the_worker_sends_the_lost_tail_again_and_every_reader_ends_with_the_text(
     sentinels: Sentinels, watched: Stack
 ) -> None:
-    """Seen red without the case `Written("hole", seq)` in the worker's `TurnWriter.settle`."""
+    """Seen red without the case `Written("hole", seq)` in the worker's `TurnWriter.acknowledge`."""
     replicated = sentinels.replicated
     with Visitor(watched.base_url) as visitor:
         session_id = visitor.start(QUESTION)

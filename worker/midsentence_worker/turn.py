@@ -14,12 +14,13 @@ from midsentence.ids import EPOCHS
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
+from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.models import base as pieces
 from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Model, Takeover
 from midsentence_worker.models.errors import RETRYABLE, ErrorCode, ModelError
 from midsentence_worker.models.tokens import estimated_usage
 from midsentence_worker.prompt import prompt
-from midsentence_worker.turn_writer import Gathering, TurnWriter
+from midsentence_worker.turn_writer import TurnWriter
 
 # Epochs are part of an event's id and have three digits. Nobody hands a turn over that often; if somebody does, it
 # ends while it still can.
@@ -29,21 +30,21 @@ _CANCEL_SECONDS = 5
 _logger = structlog.get_logger()
 
 
-class Means(NamedTuple):
+class TurnServices(NamedTuple):
     """What every turn of a worker works with."""
 
     settings: Settings
     model: Model
     log: SessionLog
     jobs: Jobs
-    gathering: Gathering
+    batcher: AppendBatcher
 
 
 class Turn:
-    def __init__(self, claim: Claim, means: Means) -> None:
+    def __init__(self, claim: Claim, services: TurnServices) -> None:
         self._claim = claim
-        self._settings, self._model, self._log, self._jobs, gathering = means
-        self.writer = TurnWriter(claim.lease, claim.seq, gathering)
+        self._settings, self._model, self._log, self._jobs, batcher = services
+        self.writer = TurnWriter(claim.lease, claim.seq, batcher)
 
     async def run(self) -> None:
         """Take the turn to its end, unless it is taken away. Raises StoreUnavailableError before anything was written.

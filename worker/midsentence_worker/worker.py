@@ -15,9 +15,9 @@ from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Live
+from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.models.base import Model
-from midsentence_worker.turn import Means, Turn
-from midsentence_worker.turn_writer import Gathering
+from midsentence_worker.turn import Turn, TurnServices
 
 # How often a worker looks for work that nobody announced: a lost wake-up, or a lease that ran out.
 _LOOK_SECONDS = 1.0
@@ -35,8 +35,8 @@ class Worker:
         self._log = SessionLog(store)
         self._jobs = Jobs(store)
         self._live = Live(store)
-        self._gathering = Gathering(self._log, settings.flush_ms / 1000)
-        self._means = Means(settings, model, self._log, self._jobs, self._gathering)
+        self._batcher = AppendBatcher(self._log, settings.flush_ms / 1000)
+        self._services = TurnServices(settings, model, self._log, self._jobs, self._batcher)
         self._turns: dict[asyncio.Task[None], Turn] = {}
         self._news = asyncio.Event()
         self._draining = False
@@ -70,7 +70,7 @@ class Worker:
         self._live.listen(self._jobs.wake_channels, self)
         duties = [
             asyncio.create_task(self._live.run()),
-            asyncio.create_task(self._gathering.run()),
+            asyncio.create_task(self._batcher.run()),
             asyncio.create_task(self._every(self._renew, self._settings.lease_seconds / _RENEWALS)),
             asyncio.create_task(self._every(self._trim, _TRIM_SECONDS)),
         ]
@@ -122,7 +122,7 @@ class Worker:
             self._begin(claim)
 
     def _begin(self, claim: Claim) -> None:
-        turn = Turn(claim, self._means)
+        turn = Turn(claim, self._services)
         task = asyncio.create_task(turn.run())
         self._turns[task] = turn
         task.add_done_callback(self._ended)

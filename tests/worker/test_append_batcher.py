@@ -1,4 +1,4 @@
-"""When what a turn says goes to the log: at once where somebody waits for it, else together with the other turns'."""
+"""When a turn's events are flushed: at once after a silence, otherwise together with the other turns' events."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -8,7 +8,8 @@ import pytest
 
 from midsentence.events import Delta, Reasoning
 from midsentence.log import Lease, Write, Written
-from midsentence_worker.turn_writer import Gathering, TurnWriter
+from midsentence_worker.append_batcher import AppendBatcher
+from midsentence_worker.turn_writer import TurnWriter
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +18,7 @@ FLUSH_SECONDS = 0.2
 
 
 class Log:
-    """A log that takes everything, and notes what came together and when."""
+    """A log that accepts every write, and records the writes of each flush and its time."""
 
     def __init__(self) -> None:
         self.flushes: list[tuple[float, Sequence[Write]]] = []
@@ -37,27 +38,29 @@ def log() -> Log:
 
 
 @pytest.fixture
-async def gathering(log: Log) -> AsyncGenerator[Gathering]:
-    gathering = Gathering(cast("Any", log), FLUSH_SECONDS)
-    sending = asyncio.create_task(gathering.run())
-    yield gathering
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
+async def batcher(log: Log) -> AsyncGenerator[AppendBatcher]:
+    batcher = AppendBatcher(cast("Any", log), FLUSH_SECONDS)
+    running = asyncio.create_task(batcher.run())
+    yield batcher
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
-def writer(gathering: Gathering, turn: int) -> TurnWriter:
-    return TurnWriter(Lease("00" + "x" * 22, turn, 1, "a worker"), 0, gathering)
+def writer(batcher: AppendBatcher, turn: int) -> TurnWriter:
+    return TurnWriter(Lease("00" + "x" * 22, turn, 1, "a worker"), 0, batcher)
 
 
-def said(*writes: Write) -> list[tuple[int, list[bytes]]]:
+def texts(*writes: Write) -> list[tuple[int, list[bytes]]]:
     return [(write.lease.turn, [data for _, data in write.events]) for write in writes]
 
 
-async def test_first_pieces_go_at_once_and_the_next_ones_of_all_turns_together(log: Log, gathering: Gathering) -> None:
+async def test_first_pieces_go_at_once_and_the_next_ones_of_all_turns_together(
+    log: Log, batcher: AppendBatcher
+) -> None:
     """Seen red with each turn's next flush one interval after its own last, as two pipelines."""
     # The tick is a whole interval away: none may fall between the two.
-    gathering._phase = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
-    one, two = writer(gathering, 1), writer(gathering, 2)
+    batcher._offset = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
+    one, two = writer(batcher, 1), writer(batcher, 2)
     one.add(Delta("a"))
     await log.has_flushed(1)
     two.add(Delta("b"))
@@ -67,17 +70,17 @@ async def test_first_pieces_go_at_once_and_the_next_ones_of_all_turns_together(l
         two.add(Delta(piece))
     begun = asyncio.get_running_loop().time()
     await log.has_flushed(3)
-    assert [said(*writes) for _, writes in log.flushes[:2]] == [
+    assert [texts(*writes) for _, writes in log.flushes[:2]] == [
         [(1, [b'{"text":"a"}'])],
         [(2, [b'{"text":"b"}'])],
     ]
     flushed, together = log.flushes[2]
-    assert sorted(said(*together)) == [(1, [b'{"text":"cd"}']), (2, [b'{"text":"cd"}'])]
+    assert sorted(texts(*together)) == [(1, [b'{"text":"cd"}']), (2, [b'{"text":"cd"}'])]
     assert flushed - begun < FLUSH_SECONDS * 1.5
 
 
-async def test_a_piece_that_comes_after_a_silence_goes_at_once(log: Log, gathering: Gathering) -> None:
-    one = writer(gathering, 1)
+async def test_a_piece_after_a_silence_is_flushed_at_once(log: Log, batcher: AppendBatcher) -> None:
+    one = writer(batcher, 1)
     one.add(Delta("a"))
     await log.has_flushed(1)
     await asyncio.sleep(FLUSH_SECONDS * 1.2)
@@ -87,8 +90,8 @@ async def test_a_piece_that_comes_after_a_silence_goes_at_once(log: Log, gatheri
     assert log.flushes[1][0] - begun < FLUSH_SECONDS / 4
 
 
-async def test_pieces_are_merged_with_their_kind_alone_and_keep_their_order(log: Log, gathering: Gathering) -> None:
-    one = writer(gathering, 1)
+async def test_only_pieces_of_one_kind_are_merged_and_order_is_kept(log: Log, batcher: AppendBatcher) -> None:
+    one = writer(batcher, 1)
     for piece in (Reasoning("a"), Reasoning("b"), Delta("c"), Delta(""), Delta("d"), Reasoning("e"), Delta("")):
         one.add(piece)
     await log.has_flushed(1)

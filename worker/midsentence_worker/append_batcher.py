@@ -1,0 +1,135 @@
+"""When the events of a worker's turns are sent to the log: for all turns together, in one pipeline."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from midsentence.errors import StoreUnavailableError
+from midsentence.log import Lease, SessionLog, Write, Written
+
+_NEVER = float("inf")
+_AWAKE = -_NEVER
+
+
+class Flush:
+    """When a writer is flushed. Each writer has one; only the batcher changes it. Times are the event loop's."""
+
+    __slots__ = ("at", "is_scheduled", "next_tick")
+
+    def __init__(self) -> None:
+        self.at = _NEVER
+        # The first tick after the writer's last flush. Until then its pieces wait for that tick.
+        self.next_tick = 0.0
+        # True while a flush is scheduled that another piece cannot bring forward: any but a retry.
+        self.is_scheduled = False
+
+
+class Writer(Protocol):
+    """One turn's writer, as the batcher uses it (`turn_writer.TurnWriter`)."""
+
+    @property
+    def flush(self) -> Flush: ...
+
+    @property
+    def has_unwritten(self) -> bool: ...
+
+    def unwritten(self) -> Write:
+        """All that the log does not have yet."""
+        ...
+
+    def acknowledge(self, write: Write, outcome: Written | Exception) -> None:
+        """Take the log's reply to a write that `unwritten` returned."""
+        ...
+
+
+class AppendBatcher:
+    """Flushes the writers of all turns of a worker, in one pipeline: one for each turn would cost several times more.
+
+    A writer that was quiet is flushed at once, so that its reader waits for nothing. From then on its pieces wait for
+    the next tick, which all writers share: one pipeline in each flush interval carries what all turns have to append.
+    """
+
+    def __init__(self, log: SessionLog, flush_seconds: float) -> None:
+        self._log = log
+        self._interval = flush_seconds
+        # Kept, since Python 3.11 makes a system call (getpid) whenever it is asked for the running loop.
+        self._loop = asyncio.get_running_loop()
+        # When the ticks fall within an interval: random, so that workers do not all send at the same moment.
+        self._offset = random.random() * flush_seconds  # noqa: S311
+        self._scheduled: set[Writer] = set()
+        # Until when `run` sleeps; `schedule` wakes it only for an earlier flush. While it is awake it looks at all
+        # writers again before it sleeps, so nothing needs to wake it.
+        self._sleeps_until = _NEVER
+        self._wake = asyncio.Event()
+        self._checkpoints: set[asyncio.Task[None]] = set()
+
+    def schedule(self, writer: Writer, *, now: bool = False, delay: float | None = None) -> None:
+        """Flush a writer: `now`, or after a `delay`, or else at once if it was quiet and at the next tick if not.
+
+        A flush that is scheduled earlier stays.
+        """
+        time = self._loop.time()
+        flush = writer.flush
+        at = time + delay if delay is not None else (time if now else max(time, flush.next_tick))
+        if at < flush.at:
+            flush.at, flush.is_scheduled = at, delay is None
+            self._scheduled.add(writer)
+            if at < self._sleeps_until:
+                self._wake.set()
+
+    def checkpoint(self, lease: Lease, seq: int, folded: bytes) -> None:
+        """Store what a turn folds to so far, in the background.
+
+        Where that fails, attaching to the turn costs more and nothing else changes.
+        """
+        task = self._loop.create_task(self._store(lease, seq, folded))
+        self._checkpoints.add(task)
+        task.add_done_callback(self._checkpoints.discard)
+
+    async def _store(self, lease: Lease, seq: int, folded: bytes) -> None:
+        with contextlib.suppress(StoreUnavailableError):
+            await self._log.fold(lease, seq, folded)
+
+    async def run(self) -> None:
+        """Flush writers when they are due, for ever."""
+        while True:
+            self._wake.clear()
+            now = self._loop.time()
+            if due := [writer for writer in self._scheduled if writer.flush.at <= now]:
+                await self._send(due)
+            else:
+                await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Wait until the earliest flush is due, or an earlier one was scheduled."""
+        self._sleeps_until = min((writer.flush.at for writer in self._scheduled), default=_NEVER)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(None if self._sleeps_until == _NEVER else self._sleeps_until):
+                await self._wake.wait()
+        self._sleeps_until = _AWAKE
+
+    async def _send(self, writers: Sequence[Writer]) -> None:
+        next_tick = self._next_tick(self._loop.time())
+        batch: list[tuple[Writer, Write]] = []
+        for writer in writers:
+            self._scheduled.discard(writer)
+            flush = writer.flush
+            flush.at, flush.next_tick, flush.is_scheduled = _NEVER, next_tick, False
+            if writer.has_unwritten:
+                batch.append((writer, writer.unwritten()))
+        if not batch:
+            return
+        try:
+            outcomes = await self._log.write([write for _, write in batch])
+        except StoreUnavailableError as error:
+            outcomes = [error] * len(batch)
+        for (writer, write), outcome in zip(batch, outcomes, strict=True):
+            writer.acknowledge(write, outcome)
+
+    def _next_tick(self, now: float) -> float:
+        """The first tick after `now`."""
+        if not self._interval:
+            return now
+        return now + self._interval - (now - self._offset) % self._interval
