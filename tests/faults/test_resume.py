@@ -19,7 +19,7 @@ def visitor(house: Stack) -> Generator[Visitor]:
 
 
 @pytest.mark.parametrize("every", [*range(1, 8), 13, 29])
-def test_a_cut_after_every_kth_event_costs_nothing(visitor: Visitor, every: int) -> None:
+def test_a_cut_after_every_kth_event_loses_no_text(visitor: Visitor, every: int) -> None:
     session_id = visitor.start(QUESTION)
     transcript = Transcript(session_id)
     for _ in range(200):

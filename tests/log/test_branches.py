@@ -35,7 +35,7 @@ async def entries(log: SessionLog, session_id: str) -> list[Entry]:
     return (await log.read(session_id)).snapshot(session_id).messages
 
 
-async def test_a_message_follows_the_turn_that_it_names(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_message_follows_its_named_parent(log: SessionLog, jobs: Jobs) -> None:
     """In the log, while it runs, and in what is kept of it."""
     session_id, _ = await log.start("ann", "one")
     await answered(log, jobs)

@@ -14,7 +14,7 @@ class Reply(NamedTuple):
 
 
 def exchange(base_url: str, request: Iterable[bytes], *, method: str = "POST") -> Reply:
-    """Send the pieces until the server has heard enough, and read its reply."""
+    """Send the pieces until the server closes or all are sent, and read its reply."""
     address = urlsplit(base_url)
     assert address.hostname is not None
     with socket.create_connection((address.hostname, address.port or 80), 20) as connection:
@@ -22,7 +22,7 @@ def exchange(base_url: str, request: Iterable[bytes], *, method: str = "POST") -
             for piece in request:
                 connection.sendall(piece)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it refused what it had seen; the reply is read all the same
+            pass  # the server refused what it had read; its reply is there all the same
         response = HTTPResponse(connection, method=method)
         response.begin()
         headers = {name.lower(): value for name, value in response.getheaders()}

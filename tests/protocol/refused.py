@@ -1,4 +1,4 @@
-"""What every refusal looks like (protocol 2.1)."""
+"""The form of every refusal (protocol 2.1)."""
 
 import json
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ def code_of(content: bytes, headers: Mapping[str, str]) -> str:
     body: Any = json.loads(content)
     assert set(body) == {"error"}
     assert set(body["error"]) == {"code", "message"}
-    assert len(body["error"]["message"]) > len("Not so."), "a sentence that says what to do"
+    assert len(body["error"]["message"]) > len("Not so."), "the message must say what to do"
     return body["error"]["code"]
 
 
 def seen(response: httpx.Response) -> tuple[int, bytes, dict[str, str]]:
-    """All that a client can tell two refusals apart by; the clock is no part of it."""
+    """Everything by which a client could distinguish two refusals; the date is no part of it."""
     headers = {name: value for name, value in response.headers.items() if name != "date"}
     return response.status_code, response.content, headers

@@ -1,4 +1,4 @@
-"""Section 4: a message in, a 202 out, and what the 202 is worth."""
+"""Section 4: asking, and what a 202 guarantees."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.protocol.questions import LONG, SHORT
 from tests.protocol.refused import assert_refused
 from tests.support.client import Transcript, Visitor
 
-# What breaks whatever takes text for lines, for C strings, for UTF-16 or for a wire format.
+# Texts that break code which treats text as lines, C strings, UTF-16 or a wire format.
 AWKWARD = {
     "carriage returns": "one\rtwo\r\rthree\r",
     "line feeds": "\n\none\n\ntwo\n",
@@ -26,7 +26,7 @@ AWKWARD = {
 }
 
 
-def test_a_first_message_is_accepted_with_the_address_of_its_events(visitor: Visitor) -> None:
+def test_a_first_message_is_accepted_with_the_url_of_its_events(visitor: Visitor) -> None:
     """4.1: 202 with session_id, turn and events_url, which Location repeats."""
     response = visitor.http.post("/sessions", json={"text": SHORT})
     assert response.status_code == 202
@@ -38,8 +38,8 @@ def test_a_first_message_is_accepted_with_the_address_of_its_events(visitor: Vis
     assert visitor.read(session_id).end() == "stop"
 
 
-def test_a_next_message_is_accepted_alike(visitor: Visitor) -> None:
-    """4.1: the same shape where a session is continued, with the next turn's number."""
+def test_a_later_message_is_accepted_with_the_next_turn_number(visitor: Visitor) -> None:
+    """4.1: the same reply where a session is continued, with the next turn's number."""
     session_id = visitor.start(SHORT)
     response = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": SHORT})
     url = f"/sessions/{session_id}/events"
@@ -48,8 +48,8 @@ def test_a_next_message_is_accepted_alike(visitor: Visitor) -> None:
     assert response.headers["location"] == url
 
 
-def test_a_message_is_there_as_soon_as_it_was_accepted(visitor: Visitor) -> None:
-    """4.2: after the 202 the message is in the log, whether or not a worker has seen it."""
+def test_an_accepted_message_is_in_the_log_at_once(visitor: Visitor) -> None:
+    """4.2: after the 202 the message is in the log, whether or not a worker has claimed it."""
     session_id = visitor.start(LONG)
     first = visitor.http.get(f"/sessions/{session_id}").json()["messages"][0]
     assert first == {"turn": 1, "parent": 0, "role": "user", "text": LONG, "end": None}
@@ -57,13 +57,13 @@ def test_a_message_is_there_as_soon_as_it_was_accepted(visitor: Visitor) -> None
 
 
 @pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD.keys())
-def test_a_message_comes_back_as_it_was_sent(visitor: Visitor, text: str) -> None:
-    """8.15: the user's message is exactly the user's, in the stream and in the snapshot, and forges no event."""
+def test_a_message_is_returned_unchanged(visitor: Visitor, text: str) -> None:
+    """8.15: stream and snapshot hold exactly the user's text, and the text forges no event."""
     session_id = visitor.start(SHORT)
     first = visitor.read(session_id)
     visitor.say(session_id, text)
     second = visitor.read(session_id, first)
-    assert [event.type for event in second.events].count("message") == 1, "the snapshot held the first"
+    assert [event.type for event in second.events].count("message") == 1, "the snapshot holds the first message"
     message = next(event for event in second.events if event.type == "message")
     assert message.json == {"role": "user", "text": text, "turn": 2, "parent": 1}
     assert second.end(2) == "stop"
@@ -71,7 +71,7 @@ def test_a_message_comes_back_as_it_was_sent(visitor: Visitor, text: str) -> Non
     assert [entry["text"] for entry in stored] == [entry.text for entry in second.messages]
 
 
-def test_a_message_in_a_foreign_script_is_answered(visitor: Visitor) -> None:
+def test_a_chinese_message_is_answered(visitor: Visitor) -> None:
     """4.3: any character that is not white space makes a message."""
     transcript = visitor.read(visitor.start("你好，请写 5 字"))
     assert transcript.end() == "stop"
@@ -82,8 +82,8 @@ BLANK = ["", " ", "\n\t\r", "\u00a0\u2003\u3000", "\u2028"]
 
 
 @pytest.mark.parametrize("text", BLANK, ids=map(ascii, BLANK))
-def test_a_message_that_says_nothing_is_refused(visitor: Visitor, text: str) -> None:
-    """4.3: at least one character that is not white space."""
+def test_a_blank_message_is_refused(visitor: Visitor, text: str) -> None:
+    """4.3: a message needs at least one character that is not white space."""
     assert_refused(visitor.http.post("/sessions", json={"text": text}), 422, "invalid_body")
 
 
@@ -108,14 +108,14 @@ def test_a_message_that_says_nothing_is_refused(visitor: Visitor, text: str) -> 
     ids=str,
 )
 def test_a_body_of_another_shape_is_refused(visitor: Visitor, body: object) -> None:
-    """4.3: `text` is a string, and unknown fields are refused."""
+    """4.3: `text` must be a string, and unknown fields are refused."""
     content = json.dumps(body)
     response = visitor.http.post("/sessions", content=content, headers={"Content-Type": "application/json"})
     assert_refused(response, 422, "invalid_body")
 
 
-def test_what_refuses_a_first_message_refuses_a_later_one(visitor: Visitor) -> None:
-    """4.3: both addresses take the same body."""
+def test_a_later_message_is_validated_like_a_first_one(visitor: Visitor) -> None:
+    """4.3: both routes take the same body."""
     session_id = visitor.start(SHORT)
     for body in ({}, {"text": " "}, {"text": "x", "model": "y"}):
         assert_refused(visitor.http.post(f"/sessions/{session_id}/messages", json=body), 422, "invalid_body")
@@ -123,7 +123,7 @@ def test_what_refuses_a_first_message_refuses_a_later_one(visitor: Visitor) -> N
 
 
 def test_a_refused_message_leaves_no_trace(visitor: Visitor) -> None:
-    """2.1: what was refused was not done; a session that never began is not listed."""
+    """2.1: a refused request changes nothing; a refused first message lists no session."""
     visitor.read(visitor.start(SHORT))
     before = visitor.http.get("/sessions").json()
     assert len(before["sessions"]) == 1
@@ -133,7 +133,7 @@ def test_a_refused_message_leaves_no_trace(visitor: Visitor) -> None:
 
 
 def test_an_answer_is_the_same_in_the_stream_and_in_the_snapshot(visitor: Visitor) -> None:
-    """8.15: the deltas that were read make the text that is kept."""
+    """8.15: the concatenated deltas equal the stored text."""
     session_id = visitor.start(SHORT)
     transcript = visitor.read(session_id)
     assert messages(visitor.http.get(f"/sessions/{session_id}")) == [SHORT, transcript.answer()]

@@ -1,4 +1,4 @@
-"""Rule 4.4: the same key, the same answer, and the model is asked once."""
+"""Rule 4.4: the same key gets the same answer, and the model is asked once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -12,7 +12,7 @@ from tests.support.client import Visitor
 OTHER = SHORT + " Otherwise."
 
 
-def test_a_first_message_sent_again_gets_the_same_answer(visitor: Visitor, stranger: Visitor) -> None:
+def test_a_repeated_first_message_gets_the_same_reply(visitor: Visitor, stranger: Visitor) -> None:
     """4.4: the same 202, one session, one turn, one answer."""
     visitor.http.cookies = stranger.http.cookies
     first = visitor.http.post("/sessions", json={"text": SHORT}, headers={"Idempotency-Key": "k"})
@@ -24,12 +24,12 @@ def test_a_first_message_sent_again_gets_the_same_answer(visitor: Visitor, stran
         assert (again.status_code, again.json()) == (202, first.json())
         assert again.headers["location"] == first.headers["location"]
     snapshot = visitor.http.get(f"/sessions/{session_id}").json()
-    assert snapshot["state"] == "idle", "nothing was asked again"
+    assert snapshot["state"] == "idle", "the model must not be asked again"
     assert [(entry["turn"], entry["text"]) for entry in snapshot["messages"]] == [(1, SHORT), (1, transcript.answer())]
     assert [listed["session_id"] for listed in visitor.http.get("/sessions").json()["sessions"]] == [session_id]
 
 
-def test_a_later_message_sent_again_gets_the_same_answer(visitor: Visitor) -> None:
+def test_a_repeated_later_message_gets_the_same_reply(visitor: Visitor) -> None:
     """4.4: the same turn, and the next message gets the number after it."""
     session_id = visitor.start(SHORT)
     url = f"/sessions/{session_id}/messages"
@@ -45,7 +45,7 @@ def test_a_later_message_sent_again_gets_the_same_answer(visitor: Visitor) -> No
 
 
 def test_a_key_with_another_body_is_refused(visitor: Visitor, stranger: Visitor) -> None:
-    """4.4: 422 idempotency_mismatch, for a first and for a later message; the first stays as it was."""
+    """4.4: 422 idempotency_mismatch, for a first and for a later message; the stored message stays."""
     visitor.http.cookies = stranger.http.cookies
     session_id = visitor.start(SHORT, **{"Idempotency-Key": "k"})
     response = visitor.http.post("/sessions", json={"text": OTHER}, headers={"Idempotency-Key": "k"})
@@ -60,22 +60,22 @@ def test_a_key_with_another_body_is_refused(visitor: Visitor, stranger: Visitor)
 
 
 def test_a_key_of_another_owner_is_another_key(visitor: Visitor, stranger: Visitor) -> None:
-    """4.4: keys are scoped to the owner: the same one opens nobody else's session and refuses nobody else's body."""
+    """4.4: keys are scoped to the owner, so another owner's key opens no session and refuses no body."""
     mine = visitor.start(SHORT, **{"Idempotency-Key": "shared"})
     theirs = stranger.start(SHORT, **{"Idempotency-Key": "shared"})
     assert mine != theirs
     assert stranger.http.get(f"/sessions/{mine}").status_code == 404
 
 
-def test_without_a_key_the_same_message_is_another_one(visitor: Visitor) -> None:
-    """4.4: who wants it once says so."""
+def test_a_repeated_message_without_a_key_is_a_new_message(visitor: Visitor) -> None:
+    """4.4: only a key makes a repeated request idempotent."""
     assert visitor.start(SHORT) != visitor.start(SHORT)
     session_id = visitor.start(SHORT)
     assert [visitor.say(session_id, SHORT), visitor.say(session_id, SHORT)] == [2, 3]
 
 
 @pytest.mark.parametrize("key", ["x", "in ner sp ace", "~" * 255, "9f1c{}[]*?:\n".strip(), '"quoted"'], ids=ascii)
-def test_a_printable_key_is_taken(visitor: Visitor, key: str) -> None:
+def test_a_printable_key_is_accepted(visitor: Visitor, key: str) -> None:
     """2.1: 1 to 255 printable ASCII characters, whatever they mean to a database."""
     visitor.http.get("/")
     first = visitor.start(SHORT, **{"Idempotency-Key": key})
@@ -84,8 +84,8 @@ def test_a_printable_key_is_taken(visitor: Visitor, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", [b"", b"~" * 256, b"~" * 5000, "ключ".encode(), b"a\tb", b"\xff"], ids=repr)
-def test_any_other_key_is_refused(visitor: Visitor, key: bytes) -> None:
-    """2.1: 400 invalid_idempotency_key on both addresses, and nothing is started."""
+def test_an_invalid_key_is_refused(visitor: Visitor, key: bytes) -> None:
+    """2.1: 400 invalid_idempotency_key on both routes, and nothing is started."""
     visitor.http.get("/")
     headers = {b"Idempotency-Key": key}
     response = visitor.http.post("/sessions", json={"text": SHORT}, headers=headers)
@@ -97,7 +97,7 @@ def test_any_other_key_is_refused(visitor: Visitor, key: bytes) -> None:
 
 
 def test_a_burst_of_the_same_request_starts_one_session(visitor: Visitor, stranger: Visitor) -> None:
-    """4.4: eight at once, as from a proxy that repeats what it believes lost: one session, one turn."""
+    """4.4: eight at once, as from a proxy that retries: one session, one turn."""
     visitor.http.cookies = stranger.http.cookies
     barrier = Barrier(8)
 
@@ -117,12 +117,12 @@ def test_a_burst_of_the_same_request_starts_one_session(visitor: Visitor, strang
     assert [entry["turn"] for entry in snapshot["messages"] if entry["role"] == "user"] == [1]
     with visitor.events(session_id, until_end=False) as events:
         state = next(event for event in events if event.type == "state")
-    assert state.json["queued"] == [], "none of them waits to be asked again"
+    assert state.json["queued"] == [], "none of the repeats may be queued"
     visitor.http.delete(f"/sessions/{session_id}")
 
 
-def test_a_burst_of_the_same_later_message_becomes_one_turn(visitor: Visitor) -> None:
-    """4.4: the same in a session whose turn runs: one message waits."""
+def test_a_burst_of_the_same_message_adds_one_turn(visitor: Visitor) -> None:
+    """4.4: the same in a session whose turn runs: one message is queued."""
     session_id = visitor.start(LONG)
     barrier = Barrier(8)
 

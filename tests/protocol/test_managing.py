@@ -1,4 +1,4 @@
-"""Section 9: listing, looking at and deleting sessions, and whether the server lives."""
+"""Section 9: listing, reading and deleting sessions, and the server's health."""
 
 import time
 
@@ -9,16 +9,16 @@ from tests.support.client import Visitor
 from tests.support.waiting import wait_until
 
 
-def test_my_sessions_are_listed_newest_first(visitor: Visitor) -> None:
-    """6: a session that is continued comes to the front."""
+def test_sessions_are_listed_newest_first(visitor: Visitor) -> None:
+    """Section 9: a session that is continued moves to the front."""
     first, second, third = (visitor.start(f"{number}. {SHORT}") for number in range(3))
     assert listed(visitor) == [third, second, first]
     visitor.say(first, SHORT)
     assert listed(visitor) == [first, third, second]
 
 
-def test_the_list_says_what_a_person_looks_for(visitor: Visitor) -> None:
-    """6: title, state, the newest turn, and the time of the last message in milliseconds since 1970."""
+def test_a_listed_session_has_title_state_turn_and_time(visitor: Visitor) -> None:
+    """Section 9: title, state, the newest turn, and the time of the last message in milliseconds since 1970."""
     before = int(time.time() * 1000)
     session_id = visitor.start(LONG)
     (session,) = visitor.http.get("/sessions").json()["sessions"]
@@ -35,8 +35,8 @@ def test_the_list_says_what_a_person_looks_for(visitor: Visitor) -> None:
     assert (session["session_id"], session["state"], session["turn"]) == (short, "idle", 1)
 
 
-def test_the_list_tells_the_newest_turn_in_the_log(visitor: Visitor) -> None:
-    """Section 9, rule 8.13: the same as `state.turn`; a message that waits is not in the log yet."""
+def test_a_listed_session_counts_no_queued_turn(visitor: Visitor) -> None:
+    """Section 9, rule 8.13: `turn` is that of `state.turn`; a queued message is not in the log yet."""
     session_id = visitor.start(LONG)
     visitor.say(session_id, SHORT)
     (session,) = visitor.http.get("/sessions").json()["sessions"]
@@ -47,8 +47,8 @@ def test_the_list_tells_the_newest_turn_in_the_log(visitor: Visitor) -> None:
     assert (session["turn"], session["state"]) == (2, "idle")
 
 
-def test_nobody_elses_sessions_are_listed(visitor: Visitor, stranger: Visitor, nobody: Visitor) -> None:
-    """6, 3.2: of the caller alone; to somebody without a cookie, none, and no cookie for looking."""
+def test_only_the_callers_sessions_are_listed(visitor: Visitor, stranger: Visitor, nobody: Visitor) -> None:
+    """Section 9, rule 3.2: without a cookie the list is empty, and GET /sessions sets no cookie."""
     mine, theirs = visitor.start(SHORT), stranger.start(SHORT)
     assert listed(visitor) == [mine]
     assert listed(stranger) == [theirs]
@@ -58,7 +58,7 @@ def test_nobody_elses_sessions_are_listed(visitor: Visitor, stranger: Visitor, n
 
 
 def test_a_deleted_session_is_gone_everywhere(visitor: Visitor, deployment: Deployment) -> None:
-    """6: 204, then 404 on every server, and no longer listed. A second DELETE finds nothing."""
+    """Section 9: 204, then 404 on every server, and no longer listed. A second DELETE gets 404."""
     kept, doomed = visitor.start(SHORT), visitor.start(SHORT)
     response = visitor.http.delete(f"/sessions/{doomed}")
     assert (response.status_code, response.content) == (204, b"")
@@ -69,7 +69,7 @@ def test_a_deleted_session_is_gone_everywhere(visitor: Visitor, deployment: Depl
 
 
 def test_deleting_ends_the_streams_of_a_running_answer(visitor: Visitor, deployment: Deployment) -> None:
-    """6: on every server, without an `end`, since nothing ended well; who reconnects finds nothing."""
+    """Section 9: on every server, without an `end`, since the answer did not finish; a reconnect gets 404."""
     session_id = visitor.start(LONG)
     with (
         visitor.events(session_id, until_end=False) as here,
@@ -87,7 +87,7 @@ def test_deleting_ends_the_streams_of_a_running_answer(visitor: Visitor, deploym
 
 
 def test_deleting_ends_the_stream_of_an_idle_session(visitor: Visitor) -> None:
-    """6: another tab that only waits."""
+    """Section 9: a second tab that only waits is closed too."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     with visitor.events(session_id, until_end=False) as events:
@@ -97,19 +97,19 @@ def test_deleting_ends_the_stream_of_an_idle_session(visitor: Visitor) -> None:
 
 
 def test_a_deleted_answer_does_not_come_back(visitor: Visitor) -> None:
-    """6: the worker that wrote it writes no more; its messages in the queue are gone with it."""
+    """Section 9: its worker writes no more, and its queued messages are deleted with it."""
     session_id = visitor.start(LONG)
     visitor.say(session_id, SHORT)
     with visitor.events(session_id, until_end=False) as events:
         next(event for event in events if event.type == "delta")
     visitor.http.delete(f"/sessions/{session_id}")
-    # Whoever is answered now was claimed by a worker that lives after the deletion.
+    # A later answer proves that the workers ran on after the deletion.
     visitor.read(visitor.start(SHORT))
     assert visitor.http.get(f"/sessions/{session_id}").status_code == 404
 
 
-def test_looking_at_a_session_changes_nothing(visitor: Visitor) -> None:
-    """6: GET and HEAD are safe; HEAD has GET's headers and no body."""
+def test_get_and_head_change_nothing(visitor: Visitor) -> None:
+    """Section 9: GET and HEAD are safe; HEAD has GET's headers and no body."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     url = f"/sessions/{session_id}"
@@ -121,8 +121,8 @@ def test_looking_at_a_session_changes_nothing(visitor: Visitor) -> None:
     assert first.headers["cache-control"] == "no-store"
 
 
-def test_a_session_is_shown_as_its_snapshot(visitor: Visitor) -> None:
-    """6: the data of `snapshot`, and the cursor."""
+def test_get_returns_the_snapshot_and_its_cursor(visitor: Visitor) -> None:
+    """Section 9: the data of `snapshot`, and the cursor."""
     session_id = visitor.start(SHORT)
     transcript = visitor.read(session_id)
     assert visitor.http.get(f"/sessions/{session_id}").json() == {
@@ -136,8 +136,8 @@ def test_a_session_is_shown_as_its_snapshot(visitor: Visitor) -> None:
     }
 
 
-def test_the_server_says_that_it_lives_and_is_ready(nobody: Visitor, deployment: Deployment) -> None:
-    """6: 200 on both, to anybody."""
+def test_a_running_server_is_healthy_and_ready(nobody: Visitor, deployment: Deployment) -> None:
+    """Section 9: 200 on both routes, without a cookie."""
     for server in (deployment.base_url, deployment.elsewhere):
         assert nobody.http.get(f"{server}/healthz").status_code == 200
         wait_until(
@@ -147,7 +147,7 @@ def test_the_server_says_that_it_lives_and_is_ready(nobody: Visitor, deployment:
 
 
 def test_the_page_is_served(nobody: Visitor) -> None:
-    """6: GET / is a page, and says that it is one."""
+    """Section 9: GET / is an HTML page."""
     response = nobody.http.get("/")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")

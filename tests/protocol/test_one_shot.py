@@ -14,7 +14,7 @@ END = "[END]"
 
 @dataclass
 class OneShot:
-    """What an EventSource does with /push: keeps the last id, and comes back with it until it is told 204."""
+    """What an EventSource does with /push: keep the last id, and reconnect with it until a 204."""
 
     visitor: Visitor
     question: str
@@ -55,12 +55,12 @@ class OneShot:
 
 @pytest.fixture
 def owner(visitor: Visitor) -> Visitor:
-    """A visitor who owns what they ask, so that the answer can be looked up by the native interface."""
+    """A visitor with a cookie, so that the native routes can read the answer."""
     visitor.http.get("/")
     return visitor
 
 
-def test_a_question_is_answered_in_bare_pieces_and_an_end(owner: Visitor) -> None:
+def test_an_answer_is_sent_as_unnamed_events_and_an_end(owner: Visitor) -> None:
     """10.1: unnamed events with bare text; the last one is [END]; then the connection closes."""
     shot = OneShot(owner, MEDIUM)
     assert shot.connect() == 200
@@ -69,7 +69,7 @@ def test_a_question_is_answered_in_bare_pieces_and_an_end(owner: Visitor) -> Non
     assert shot.pieces == lines_as_lf(answer(owner, shot.session_id))
 
 
-def test_the_stream_is_an_event_stream_for_every_page(nobody: Visitor) -> None:
+def test_the_stream_allows_every_origin(nobody: Visitor) -> None:
     """8.1, 10.4: the headers of a stream, and the one that lets a page of another origin read it."""
     with nobody.http.stream("GET", "/push", params={"param": SHORT}) as response:
         assert response.status_code == 200
@@ -81,7 +81,7 @@ def test_the_stream_is_an_event_stream_for_every_page(nobody: Visitor) -> None:
         assert next(response.iter_raw()).startswith(b":")
 
 
-def test_an_answer_in_chinese_comes_as_it_was_written(owner: Visitor) -> None:
+def test_a_chinese_answer_arrives_unchanged(owner: Visitor) -> None:
     """10.1: the question of the tutorial."""
     shot = OneShot(owner, "你好，请写 30 字")
     shot.connect()
@@ -90,17 +90,17 @@ def test_an_answer_in_chinese_comes_as_it_was_written(owner: Visitor) -> None:
 
 
 def test_every_event_has_an_id_that_names_the_answer(owner: Visitor) -> None:
-    """10.2: also the first bytes after the headers: whoever is cut before the first token must not ask again."""
+    """10.2: the first bytes too: a reader who is cut before the first token must not ask again."""
     with owner.http.stream("GET", "/push", params={"param": MEDIUM}) as response:
         events = list(parse(lines_of(response.iter_raw())))
     assert all(event.id for event in events)
     assert len({str(event.id).partition("/")[0] for event in events}) == 1
-    assert events[0].type == "", "an id before any text"
-    assert len({event.id for event in events}) == len(events), "an id stands for one event"
+    assert events[0].type == "", "the id must come before any text"
+    assert len({event.id for event in events}) == len(events), "each id must name one event"
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 20])
-def test_a_cut_after_every_kth_event_costs_nothing(owner: Visitor, deployment: Deployment, every: int) -> None:
+def test_a_cut_after_every_kth_event_loses_no_text(owner: Visitor, deployment: Deployment, every: int) -> None:
     """10.2: the same answer goes on, on whichever server, and nothing is asked twice."""
     shot = OneShot(owner, MEDIUM)
     names: set[str] = set()
@@ -117,8 +117,8 @@ def test_a_cut_after_every_kth_event_costs_nothing(owner: Visitor, deployment: D
     assert [entry["role"] for entry in asked] == ["user", "assistant"]
 
 
-def test_a_cut_before_the_first_token_asks_nothing_again(owner: Visitor) -> None:
-    """10.2: with nothing but the id that comes ahead of the text."""
+def test_a_cut_before_the_first_token_starts_no_second_answer(owner: Visitor) -> None:
+    """10.2: the id that precedes the text is enough to resume."""
     shot = OneShot(owner, MEDIUM)
     with owner.http.stream("GET", "/push", params={"param": MEDIUM}) as response:
         first = next(parse(lines_of(response.iter_raw())))
@@ -130,42 +130,42 @@ def test_a_cut_before_the_first_token_asks_nothing_again(owner: Visitor) -> None
     assert shot.pieces == lines_as_lf(answer(owner, before))
 
 
-def test_after_the_end_there_is_nothing_more(owner: Visitor) -> None:
-    """10.2: 204, which tells EventSource not to come back, as often as it is asked, on every route to it."""
+def test_a_reconnect_after_the_end_is_answered_204(owner: Visitor) -> None:
+    """10.2: 204 stops an EventSource, however often it reconnects, with or without the question."""
     shot = OneShot(owner, SHORT)
     shot.connect()
     assert shot.over
     assert [shot.connect() for _ in range(3)] == [204] * 3
     response = owner.http.get("/push", headers={"Last-Event-ID": shot.last_id})
-    assert (response.status_code, response.content) == (204, b""), "and without the question"
+    assert (response.status_code, response.content) == (204, b""), "without the question"
     assert response.headers["access-control-allow-origin"] == "*"
 
 
 UNKNOWN = {
     "a word": b"x",
     "a native id": b"1.1-1",
-    "nobody's": b"00AAAAAAAAAAAAAAAAAAAAAA/1.1-1",
-    "no place": b"00AAAAAAAAAAAAAAAAAAAAAA",
-    "an empty place": b"00AAAAAAAAAAAAAAAAAAAAAA/",
-    "only a place": b"/1.1-1",
+    "of no session": b"00AAAAAAAAAAAAAAAAAAAAAA/1.1-1",
+    "no event id": b"00AAAAAAAAAAAAAAAAAAAAAA",
+    "an empty event id": b"00AAAAAAAAAAAAAAAAAAAAAA/",
+    "only an event id": b"/1.1-1",
     "several": b"00AAAAAAAAAAAAAAAAAAAAAA/1.1-1/2",
     "a partition beyond this deployment": b"ffAAAAAAAAAAAAAAAAAAAAAA/1.1-1",
     "long": b"x" * 30_000,
     "not ASCII": "会话/1.1-1".encode(),
     "not UTF-8": b"\xff/\xfe",
-    "only a half": b"+",
+    "a plus sign": b"+",
 }
 
 
 @pytest.mark.parametrize("name", UNKNOWN.values(), ids=UNKNOWN.keys())
-def test_an_id_that_names_no_answer_is_not_answered_with_another(nobody: Visitor, name: bytes) -> None:
-    """10.2: 204, whatever the question beside it."""
+def test_an_unknown_id_is_answered_204(nobody: Visitor, name: bytes) -> None:
+    """10.2: 204 whatever the question beside it, never another answer."""
     headers = {b"Last-Event-ID": name}
     response = nobody.http.get("/push", params={"param": SHORT}, headers=headers)
     assert (response.status_code, response.content) == (204, b"")
 
 
-def test_an_id_opens_its_answer_to_whoever_has_it(owner: Visitor, nobody: Visitor) -> None:
+def test_an_id_opens_its_answer_without_a_cookie(owner: Visitor, nobody: Visitor) -> None:
     """10.4: a page of another origin sends no cookie; the id is the capability."""
     shot = OneShot(owner, MEDIUM)
     shot.connect(limit=3)
@@ -173,11 +173,11 @@ def test_an_id_opens_its_answer_to_whoever_has_it(owner: Visitor, nobody: Visito
     theirs.connect()
     assert theirs.over
     assert theirs.pieces == lines_as_lf(answer(owner, shot.session_id))
-    assert nobody.http.get(f"/sessions/{shot.session_id}").status_code == 404, "and nothing but that"
+    assert nobody.http.get(f"/sessions/{shot.session_id}").status_code == 404, "the id opens nothing else"
 
 
-def test_an_event_id_of_a_chat_opens_nothing_here(visitor: Visitor, nobody: Visitor) -> None:
-    """10.4: not even to its owner: the route would let every page of the web read it."""
+def test_an_event_id_of_a_chat_opens_nothing(visitor: Visitor, nobody: Visitor) -> None:
+    """10.4: not even to its owner, since this route lets pages of every origin read."""
     session_id = visitor.start(LONG)
     with visitor.events(session_id) as events:
         event_id = next(event for event in events if event.type == "delta").id
@@ -188,14 +188,14 @@ def test_an_event_id_of_a_chat_opens_nothing_here(visitor: Visitor, nobody: Visi
 
 
 @pytest.mark.parametrize("query", ["", "?param=", "?param=%20%0A", "?Param=x", "?q=x"])
-def test_without_a_question_nothing_is_asked(nobody: Visitor, query: str) -> None:
+def test_a_missing_question_is_refused(nobody: Visitor, query: str) -> None:
     """2.1: 400 missing_param, readable by the page that made the mistake."""
     response = nobody.http.get(f"/push{query}")
     assert_refused(response, 400, "missing_param")
     assert response.headers["access-control-allow-origin"] == "*"
 
 
-def test_a_head_is_refused_and_asks_nothing(owner: Visitor) -> None:
+def test_head_is_refused(owner: Visitor) -> None:
     """10.6: a link checker must not cost a model's answer."""
     response = owner.http.head("/push", params={"param": SHORT})
     assert response.status_code == 405
@@ -203,13 +203,13 @@ def test_a_head_is_refused_and_asks_nothing(owner: Visitor) -> None:
 
 
 def test_an_accept_that_excludes_event_streams_is_refused(nobody: Visitor) -> None:
-    """8.10: before anything is asked."""
+    """8.10: before the model is asked."""
     response = nobody.http.get("/push", params={"param": SHORT}, headers={"Accept": "application/json"})
     assert_refused(response, 406, "not_acceptable")
 
 
-def test_nobody_goes_on_talking_in_a_one_shot_answer(owner: Visitor) -> None:
-    """10.4: its ids open that one answer, so nothing else may come to stand behind them."""
+def test_a_one_shot_session_accepts_no_further_message(owner: Visitor) -> None:
+    """10.4: its id opens that one answer, so no other may be added to the session."""
     shot = OneShot(owner, SHORT)
     shot.connect()
     response = owner.http.post(f"/sessions/{shot.session_id}/messages", json={"text": SHORT})
@@ -224,5 +224,5 @@ def answer(visitor: Visitor, session_id: str) -> str:
 
 
 def lines_as_lf(text: str) -> str:
-    """Event streams know lines, not which characters ended them (HTML standard, 9.2.6)."""
+    """An event stream keeps line ends, but not which characters they were (HTML standard, 9.2.6)."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,4 +1,4 @@
-"""Rule 2.3: what a page of another site makes a browser send."""
+"""Rule 2.3: requests that a page of another site makes a browser send."""
 
 import pytest
 
@@ -14,16 +14,16 @@ FOREIGN = {
     "ours as a user of theirs": "http://127.0.0.1@evil.example",
     "nothing": "",
     "no URL": "evil",
-    "a port that is none": "http://127.0.0.1:port",
+    "an invalid port": "http://127.0.0.1:port",
     "a port too large": "http://127.0.0.1:99999999",
     "brackets": "http://[::1",
-    "a file": "file://",
+    "a file URL": "file://",
 }
 
 
 @pytest.mark.parametrize("origin", FOREIGN.values(), ids=FOREIGN.keys())
 def test_a_page_of_another_origin_can_write_nothing(visitor: Visitor, origin: str) -> None:
-    """2.3: 403 on every POST, PATCH and DELETE, with our visitor's own cookie."""
+    """2.3: 403 on every POST, PATCH and DELETE, though the browser sends the visitor's cookie."""
     session_id = visitor.start(SHORT)
     headers = {"Origin": origin}
     start = visitor.http.post("/sessions", json={"text": SHORT}, headers=headers)
@@ -33,13 +33,13 @@ def test_a_page_of_another_origin_can_write_nothing(visitor: Visitor, origin: st
     delete = visitor.http.delete(f"/sessions/{session_id}", headers=headers)
     for response in (start, say, stop, rename, delete):
         assert_refused(response, 403, "foreign_origin")
-    assert visitor.say(session_id, SHORT) == 2, "neither was a message added nor the session deleted"
+    assert visitor.say(session_id, SHORT) == 2, "no message may be added and the session must not be deleted"
     (listed,) = visitor.http.get("/sessions").json()["sessions"]
     assert listed["title"] == SHORT
 
 
-def test_a_browser_that_says_cross_site_can_write_nothing(visitor: Visitor, base_url: str) -> None:
-    """2.3: Sec-Fetch-Site alone, and even beside an origin that looks like ours."""
+def test_a_cross_site_request_can_write_nothing(visitor: Visitor, base_url: str) -> None:
+    """2.3: Sec-Fetch-Site alone, and even beside the server's own origin."""
     session_id = visitor.start(SHORT)
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "cross-site", "Origin": base_url}):
         start = visitor.http.post("/sessions", json={"text": SHORT}, headers=headers)
@@ -52,7 +52,7 @@ def test_a_browser_that_says_cross_site_can_write_nothing(visitor: Visitor, base
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none", None])
-def test_our_own_page_can(visitor: Visitor, base_url: str, site: str | None) -> None:
+def test_the_servers_own_page_can_write(visitor: Visitor, base_url: str, site: str | None) -> None:
     """2.3: the request's own origin."""
     headers = {"Origin": base_url, **({} if site is None else {"Sec-Fetch-Site": site})}
     session_id = visitor.start(SHORT, **headers)
@@ -61,14 +61,14 @@ def test_our_own_page_can(visitor: Visitor, base_url: str, site: str | None) -> 
     assert visitor.http.delete(f"/sessions/{session_id}", headers=headers).status_code == 204
 
 
-def test_a_program_that_names_no_origin_can(visitor: Visitor) -> None:
-    """2.3: Origin is for browsers; curl sends none."""
+def test_a_request_without_an_origin_can_write(visitor: Visitor) -> None:
+    """2.3: browsers send Origin; curl does not."""
     session_id = visitor.start(SHORT)
     assert visitor.http.delete(f"/sessions/{session_id}").status_code == 204
 
 
 def test_a_page_of_another_origin_can_read_nothing(visitor: Visitor) -> None:
-    """10.4: no route but /push allows it; nor does a preflight succeed anywhere."""
+    """10.4: only /push sends CORS headers, and no preflight succeeds."""
     session_id = visitor.start(SHORT)
     headers = {"Origin": "https://evil.example"}
     paths = ("/", "/sessions", f"/sessions/{session_id}", "/healthz", "/readyz", "/nothing")

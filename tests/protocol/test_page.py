@@ -1,11 +1,11 @@
-"""The page as it was built and is served; what it does is in tests/browser."""
+"""The page as it is built and served; tests/browser tests what it does."""
 
 import re
 
 from tests.support.client import Visitor
 
 
-def test_all_that_the_page_names_is_served_under_its_own_address_and_kept(nobody: Visitor) -> None:
+def test_every_file_of_the_page_is_served_and_only_hashed_ones_are_immutable(nobody: Visitor) -> None:
     page = nobody.http.get("/")
     assert (page.status_code, page.headers["cache-control"]) == (200, "no-cache")
     named = re.findall(r'(?:src|href)="([^"]+)"', page.text)
@@ -17,7 +17,7 @@ def test_all_that_the_page_names_is_served_under_its_own_address_and_kept(nobody
         assert ("immutable" in response.headers["cache-control"]) == (path in hashed), path
 
 
-def test_the_page_arrives_compressed(nobody: Visitor) -> None:
+def test_the_script_of_the_page_is_served_gzipped(nobody: Visitor) -> None:
     (script,) = re.findall(r'<script type="module" crossorigin src="([^"]+)"', nobody.http.get("/").text)
     whole, small = (nobody.http.get(script, headers={"Accept-Encoding": taken}) for taken in ("identity", "gzip"))
     assert small.headers["content-encoding"] == "gzip"
@@ -25,5 +25,5 @@ def test_the_page_arrives_compressed(nobody: Visitor) -> None:
     assert small.content == whole.content
 
 
-def test_the_licences_of_what_the_page_is_made_of_are_served_with_it(nobody: Visitor) -> None:
+def test_the_licences_of_the_pages_packages_are_served(nobody: Visitor) -> None:
     assert "preact" in nobody.http.get("/page/licenses.md").text

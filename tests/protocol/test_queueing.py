@@ -1,4 +1,4 @@
-"""Rule 4.5: a message that comes while an answer is written waits for its turn."""
+"""Rule 4.5: a message that arrives during an answer waits for its turn."""
 
 from tests.protocol.questions import LONG, MEDIUM, SHORT, SLOW
 from tests.protocol.refused import assert_refused
@@ -7,8 +7,8 @@ from tests.support.client import Transcript, Visitor
 QUEUE_LIMIT = 8
 
 
-def test_a_second_message_waits_and_is_answered_next(visitor: Visitor) -> None:
-    """4.5: its number at once, its place in `state`, its turn after the first one's end."""
+def test_queued_messages_are_answered_in_order(visitor: Visitor) -> None:
+    """4.5: the number at once, the position in `state`, the turn after the end of the one before."""
     session_id = visitor.start(SLOW)
     assert visitor.say(session_id, "And 5 words more? tokens=5 seed=2", **{"Idempotency-Key": "mine"}) == 2
     assert visitor.say(session_id, "And 6 words more? tokens=6 seed=4") == 3
@@ -20,7 +20,7 @@ def test_a_second_message_waits_and_is_answered_next(visitor: Visitor) -> None:
         {"key": None, "text": "And 6 words more? tokens=6 seed=4"},
     ]
     kinds = [event.type for event in transcript.events if event.type in {"message", "end"}]
-    assert kinds == ["end", "message", "end", "message", "end"], "each turn begins after the end of the one before"
+    assert kinds == ["end", "message", "end", "message", "end"], "each turn must begin after the end of the one before"
     assert [(entry.turn, entry.role) for entry in transcript.messages] == [
         (turn, role) for turn in (1, 2, 3) for role in ("user", "assistant")
     ]
@@ -28,8 +28,8 @@ def test_a_second_message_waits_and_is_answered_next(visitor: Visitor) -> None:
     assert transcript.state["queued"] == []
 
 
-def test_a_reader_hears_at_once_that_a_message_waits(visitor: Visitor) -> None:
-    """8.5: `state` is sent again when the queue changes, in the middle of an answer."""
+def test_state_shows_a_queued_message_at_once(visitor: Visitor) -> None:
+    """8.5: `state` is sent again when the queue changes, in mid-answer too."""
     session_id = visitor.start(LONG)
     with visitor.events(session_id, until_end=False) as events:
         before = next(event for event in events if event.type == "state").json
@@ -37,12 +37,12 @@ def test_a_reader_hears_at_once_that_a_message_waits(visitor: Visitor) -> None:
         visitor.say(session_id, SHORT, **{"Idempotency-Key": "k"})
         after = next(event for event in events if event.type == "state" and event.json["queued"]).json
     assert after["queued"] == [{"key": "k", "text": SHORT}]
-    assert (after["turn"], after["title"]) == (1, before["title"]), "the turn that runs is still the newest"
+    assert (after["turn"], after["title"]) == (1, before["title"]), "the running turn is still the newest"
     visitor.http.delete(f"/sessions/{session_id}")
 
 
-def test_a_waiting_message_is_no_part_of_the_conversation_yet(visitor: Visitor) -> None:
-    """4.5: it enters the log when its place comes; until then the snapshot holds one turn."""
+def test_a_queued_message_is_not_in_the_snapshot(visitor: Visitor) -> None:
+    """4.5: a message enters the log when its turn begins; until then the snapshot holds one turn."""
     session_id = visitor.start(LONG)
     visitor.say(session_id, SHORT)
     snapshot = visitor.http.get(f"/sessions/{session_id}").json()
@@ -50,8 +50,8 @@ def test_a_waiting_message_is_no_part_of_the_conversation_yet(visitor: Visitor) 
     visitor.http.delete(f"/sessions/{session_id}")
 
 
-def test_a_full_queue_says_when_to_come_back(visitor: Visitor) -> None:
-    """2.1: 429 queue_full with Retry-After; a repeated message that waits already is none of one too many."""
+def test_a_full_queue_refuses_with_retry_after(visitor: Visitor) -> None:
+    """2.1: 429 queue_full with Retry-After; a repeat of a queued message is not one too many."""
     session_id = visitor.start(LONG)
     turns = [visitor.say(session_id, SHORT, **{"Idempotency-Key": str(number)}) for number in range(QUEUE_LIMIT)]
     assert turns == list(range(2, QUEUE_LIMIT + 2))
@@ -62,8 +62,8 @@ def test_a_full_queue_says_when_to_come_back(visitor: Visitor) -> None:
     visitor.http.delete(f"/sessions/{session_id}")
 
 
-def test_a_refused_message_takes_no_number(visitor: Visitor) -> None:
-    """4.5: turns are numbered 1, 2, 3… over what was accepted."""
+def test_a_refused_message_uses_no_turn_number(visitor: Visitor) -> None:
+    """4.5: accepted messages are numbered 1, 2, 3… without a gap."""
     session_id = visitor.start(SHORT)
     visitor.say(session_id, SHORT, **{"Idempotency-Key": "k"})
     url = f"/sessions/{session_id}/messages"

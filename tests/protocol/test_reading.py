@@ -15,8 +15,8 @@ from tests.support.client import SentEvent, Transcript, Visitor, lines_of, parse
 LOG_EVENTS = {"message", "start", "delta", "reasoning", "tool", "reset", "end", "snapshot"}
 
 
-def test_a_stream_says_what_it_is(visitor: Visitor) -> None:
-    """8.1: status and headers that no proxy buffers, stores or changes."""
+def test_a_stream_has_the_headers_of_an_event_stream(visitor: Visitor) -> None:
+    """8.1: the status, and headers that keep proxies from buffering, storing or changing it."""
     session_id = visitor.start(SHORT)
     with visitor.http.stream("GET", f"/sessions/{session_id}/events") as response:
         assert response.status_code == 200
@@ -27,8 +27,8 @@ def test_a_stream_says_what_it_is(visitor: Visitor) -> None:
         assert "content-length" not in response.headers
 
 
-def test_the_first_bytes_are_a_comment_and_come_before_any_event(visitor: Visitor) -> None:
-    """8.1: also where nothing will ever happen: an idle session, a reader who has all of it."""
+def test_a_stream_begins_with_a_comment_before_any_event(visitor: Visitor) -> None:
+    """8.1: also where no event will ever follow: an idle session and a reader who is caught up."""
     session_id = visitor.start(SHORT)
     cursor = visitor.read(session_id).cursor
     assert cursor is not None
@@ -54,7 +54,7 @@ def test_a_fresh_reader_gets_the_snapshot_and_then_the_state(visitor: Visitor) -
 
 
 def test_a_replay_is_followed_by_the_state(visitor: Visitor) -> None:
-    """8.5: on attach with a cursor too: first what is missing, then where things stand."""
+    """8.5: an attach with a cursor gets the missing events and then the state."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     with visitor.events(session_id, "1.0-0", until_end=False) as events:
@@ -68,8 +68,8 @@ def test_a_replay_is_followed_by_the_state(visitor: Visitor) -> None:
     assert seen[-1].json["state"] == "idle"
 
 
-def test_state_is_sent_when_it_changes_and_only_then(visitor: Visitor) -> None:
-    """8.5, 8.13: no two alike in a row; the last one says idle, after the end."""
+def test_state_is_sent_only_when_it_changes(visitor: Visitor) -> None:
+    """8.5, 8.13: no two equal states in a row; the last one is idle and follows the end."""
     session_id = visitor.start(MEDIUM)
     visitor.say(session_id, SHORT, **{"Idempotency-Key": "k"})
     transcript = visitor.read(session_id)
@@ -82,16 +82,16 @@ def test_state_is_sent_when_it_changes_and_only_then(visitor: Visitor) -> None:
 
 
 def test_state_names_the_model_that_answers(visitor: Visitor) -> None:
-    """8.13: the same that `start` names."""
+    """8.13: the model that `start` names."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     with visitor.events(session_id, "1.0-0") as events:
-        told = {event.type: event.json for event in events}
-    assert told["state"]["model"] == told["start"]["model"]
+        last = {event.type: event.json for event in events}
+    assert last["state"]["model"] == last["start"]["model"]
 
 
-def test_every_event_of_the_log_has_an_id_and_no_other_event_has_one(visitor: Visitor, deployment: Deployment) -> None:
-    """1.2, 8.5, 8.6: an id is a cursor; a browser must never learn one from `state` or `ping`."""
+def test_only_log_events_have_an_id(visitor: Visitor, deployment: Deployment) -> None:
+    """1.2, 8.5, 8.6: an id is a cursor, so `state` and `ping` must not carry one."""
     session_id = visitor.start(MEDIUM)
     seen = list(visitor.read(session_id).events)
     with visitor.events(session_id, "1.0-0", until_end=False) as events:
@@ -103,7 +103,7 @@ def test_every_event_of_the_log_has_an_id_and_no_other_event_has_one(visitor: Vi
 
 
 def test_ids_are_dense_within_a_turn_and_name_one_content(visitor: Visitor) -> None:
-    """1.1, 1.2: seq goes up by one, and who reads again reads the same under the same ids."""
+    """1.1, 1.2: seq goes up by one, and a second read gives the same events under the same ids."""
     session_id = visitor.start(MEDIUM)
     visitor.say(session_id, SHORT)
     first = visitor.read(session_id)
@@ -119,7 +119,7 @@ def test_ids_are_dense_within_a_turn_and_name_one_content(visitor: Visitor) -> N
     assert {event_id: replayed[event_id] for event_id in live} == live
 
 
-def test_an_answer_begins_and_ends_as_the_table_says(visitor: Visitor) -> None:
+def test_start_delta_and_end_have_the_documented_fields(visitor: Visitor) -> None:
     """8.12: the data of `start`, `delta` and `end`."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
@@ -138,8 +138,8 @@ def test_an_answer_begins_and_ends_as_the_table_says(visitor: Visitor) -> None:
     assert usage["output_tokens"] > 0
 
 
-def test_a_running_answer_stands_in_the_snapshot_without_an_end(visitor: Visitor) -> None:
-    """8.14: `end` is null while it runs, its reason when it is done, and always null for a user's message."""
+def test_a_running_answer_has_no_end_in_the_snapshot(visitor: Visitor) -> None:
+    """8.14: `end` is null during the answer, its reason afterwards, and always null for a user's message."""
     session_id = visitor.start(LONG)
     with visitor.events(session_id) as events:
         next(event for event in events if event.type == "delta")
@@ -156,7 +156,7 @@ def test_a_running_answer_stands_in_the_snapshot_without_an_end(visitor: Visitor
 
 
 def test_a_silent_stream_pings(visitor: Visitor, deployment: Deployment) -> None:
-    """8.6: a named event without an id, so that a page can watch for a stall."""
+    """8.6: a named event without an id, so that a page can detect a stall."""
     session_id = visitor.start(SHORT)
     cursor = visitor.read(session_id).cursor
     with visitor.events(session_id, cursor, until_end=False) as events:
@@ -168,7 +168,7 @@ def test_a_silent_stream_pings(visitor: Visitor, deployment: Deployment) -> None
 
 
 def test_until_end_closes_after_the_end(visitor: Visitor) -> None:
-    """8.8: with an end that has nothing behind it; then the caught-up reader is told 204 and does not come back."""
+    """8.8: when nothing is queued after it; a caught-up reader then gets 204, which stops an EventSource."""
     session_id = visitor.start(SHORT)
     transcript = visitor.read(session_id)
     assert transcript.end() == "stop"
@@ -179,7 +179,7 @@ def test_until_end_closes_after_the_end(visitor: Visitor) -> None:
         assert response.read() == b""
 
 
-def test_until_end_outlasts_an_end_with_a_message_behind_it(visitor: Visitor) -> None:
+def test_until_end_stays_open_while_a_message_is_queued(visitor: Visitor) -> None:
     """8.8: a queued message is answered on the same connection."""
     session_id = visitor.start(MEDIUM)
     visitor.say(session_id, SHORT)
@@ -188,12 +188,12 @@ def test_until_end_outlasts_an_end_with_a_message_behind_it(visitor: Visitor) ->
     assert [str(end).split(".")[0] for end in ends] == ["1", "2"]
 
 
-def test_until_end_misses_no_message_that_was_accepted_before(visitor: Visitor, deployment: Deployment) -> None:
-    """8.8: not on a server that knew the session idle and has not heard of it yet, with whatever cursor one comes."""
+def test_until_end_misses_no_message_accepted_before_the_request(visitor: Visitor, deployment: Deployment) -> None:
+    """8.8: whatever the cursor, also on a server that still holds the session as idle."""
     session_id = visitor.start(SHORT)
     transcript = visitor.read(session_id)
     for turn in range(2, 7):
-        # Both servers have it in memory.
+        # Both servers hold the session in memory.
         for server in (deployment.base_url, deployment.elsewhere):
             visitor.read(session_id, Transcript(session_id), base_url=server)
         visitor.say(session_id, SHORT)
@@ -202,7 +202,7 @@ def test_until_end_misses_no_message_that_was_accepted_before(visitor: Visitor, 
         assert late.end(turn) == "stop"
 
 
-def test_204_is_for_those_who_are_caught_up_and_say_so(visitor: Visitor) -> None:
+def test_204_needs_a_caught_up_cursor_and_until_end(visitor: Visitor) -> None:
     """8.8: not without a cursor, not behind, not without `until=end`, not while a turn runs."""
     session_id = visitor.start(SHORT)
     cursor = str(visitor.read(session_id).cursor)
@@ -218,7 +218,7 @@ def test_204_is_for_those_who_are_caught_up_and_say_so(visitor: Visitor) -> None
 
 
 def test_until_end_on_a_finished_session_gives_the_snapshot_and_closes(visitor: Visitor) -> None:
-    """8.8, 8.3: who comes without a cursor gets all there is, once."""
+    """8.8, 8.3: a reader without a cursor gets the whole conversation once."""
     session_id = visitor.start(SHORT)
     first = visitor.read(session_id)
     late = visitor.read(session_id, Transcript(session_id))
@@ -240,7 +240,7 @@ def test_a_stream_without_until_end_stays_open_for_the_next_turn(visitor: Visito
 
 
 def test_two_readers_read_the_same(visitor: Visitor, deployment: Deployment) -> None:
-    """8.11: two tabs, on two servers where there are two, at once."""
+    """8.11: two tabs at once, on two servers where there are two."""
     session_id = visitor.start(MEDIUM)
     one, two = Transcript(session_id), Transcript(session_id)
     with (
@@ -253,8 +253,8 @@ def test_two_readers_read_the_same(visitor: Visitor, deployment: Deployment) -> 
     assert one.answer()
 
 
-def test_deltas_after_the_snapshot_make_exactly_the_text_that_is_kept(visitor: Visitor) -> None:
-    """8.4, 8.11: a reader who joins in the middle has, in the end, what one has who was there from the beginning."""
+def test_snapshot_and_deltas_make_exactly_the_stored_text(visitor: Visitor) -> None:
+    """8.4, 8.11: a reader who joins in mid-answer ends with the same text as one who read from the beginning."""
     session_id = visitor.start(SLOW)
     with visitor.events(session_id) as events:
         early = Transcript(session_id)
@@ -266,12 +266,12 @@ def test_deltas_after_the_snapshot_make_exactly_the_text_that_is_kept(visitor: V
         for event in events:
             early.take(event)
     assert 0 < len(late.events[0].json["messages"][-1]["text"]) < len(late.answer())
-    assert late.answer() == early.answer() == kept(visitor, session_id)
+    assert late.answer() == early.answer() == stored(visitor, session_id)
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE"])
-def test_a_stream_is_for_get_alone(visitor: Visitor, method: str) -> None:
-    """8.10: 405 with Allow; a HEAD would hold a stream open for nobody."""
+def test_a_stream_accepts_only_get(visitor: Visitor, method: str) -> None:
+    """8.10: 405 with Allow; a HEAD would hold open a stream that nobody reads."""
     session_id = visitor.start(SHORT)
     response = visitor.http.request(method, f"/sessions/{session_id}/events")
     assert response.status_code == 405
@@ -291,7 +291,7 @@ REFUSED = ["application/json", "text/html", "text/event-stream;q=0", "text/event
 
 
 @pytest.mark.parametrize("accept", ACCEPTED)
-def test_an_accept_that_admits_event_streams_gets_one(visitor: Visitor, accept: str) -> None:
+def test_an_accept_that_allows_event_streams_is_served(visitor: Visitor, accept: str) -> None:
     """8.10: ranges and weights as in RFC 9110, 12.5.1."""
     session_id = visitor.start(SHORT)
     with visitor.http.stream("GET", f"/sessions/{session_id}/events", headers={"Accept": accept}) as response:
@@ -307,7 +307,7 @@ def test_an_accept_that_excludes_event_streams_is_refused(visitor: Visitor, acce
 
 
 def test_several_accept_headers_are_one_list(base_url: str, visitor: Visitor) -> None:
-    """8.10: RFC 9110, 5.3: lines of one name are joined."""
+    """8.10: fields of one name are joined (RFC 9110, 5.3)."""
     session_id = visitor.start(SHORT)
     headers = httpx.Headers([("Accept", "application/json"), ("Accept", "text/event-stream")])
     del visitor.http.headers["accept"]
@@ -315,8 +315,8 @@ def test_several_accept_headers_are_one_list(base_url: str, visitor: Visitor) ->
         assert response.status_code == 200
 
 
-def test_text_is_never_broken_at_anything_but_json(visitor: Visitor) -> None:
-    """8.15: a data line is JSON on one line, so no text of anybody forges a field, an event or an id."""
+def test_text_forges_no_field_and_no_event(visitor: Visitor) -> None:
+    """8.15: each data line is JSON on one line, so no text can forge a field, an event or an id."""
     session_id = visitor.start(SHORT)
     visitor.say(session_id, "x\n\nid: 7.1-1\nevent: end\ndata: {}\n\n\r\r\u2028")
     with visitor.http.stream("GET", f"/sessions/{session_id}/events?until=end") as response:
@@ -341,6 +341,6 @@ def take_until_end(transcript: Transcript, events: Iterator[SentEvent], turn: in
             return
 
 
-def kept(visitor: Visitor, session_id: str) -> str:
+def stored(visitor: Visitor, session_id: str) -> str:
     messages = visitor.http.get(f"/sessions/{session_id}").json()["messages"]
     return "".join(entry["text"] for entry in messages if entry["role"] == "assistant")

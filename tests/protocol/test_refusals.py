@@ -1,4 +1,4 @@
-"""Section 2: every refusal that can be provoked from outside."""
+"""Section 2: every refusal that a client can provoke."""
 
 from collections.abc import Iterator
 
@@ -25,15 +25,15 @@ def test_a_body_that_is_not_json_is_refused(visitor: Visitor, body: bytes) -> No
     assert_refused(visitor.http.post("/sessions", content=body, headers=JSON), 400, "invalid_json")
 
 
-def test_half_a_character_is_refused_and_not_stored(visitor: Visitor) -> None:
-    r"""2.1: `"\ud83d"` is JSON's grammar and no text; whoever stored it could never send it."""
+def test_a_lone_surrogate_is_refused(visitor: Visitor) -> None:
+    r"""2.1: `"\ud83d"` is valid JSON and no text; once stored it could not be encoded as UTF-8."""
     response = visitor.http.post("/sessions", content=rb'{"text": "\ud83d"}', headers=JSON)
     assert response.status_code in {400, 422}
     assert code_of(response.content, response.headers) in {"invalid_json", "invalid_body"}
 
 
 def test_a_body_nested_a_hundred_thousand_deep_is_refused(visitor: Visitor) -> None:
-    """2.1: no depth of nesting makes a defect of ours out of a defect of theirs."""
+    """2.1: nesting must not exhaust the parser's stack."""
     deep = b'{"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     response = visitor.http.post("/sessions", content=deep, headers=JSON)
     assert_refused(response, 422, "invalid_body")
@@ -44,7 +44,7 @@ def test_a_body_nested_a_hundred_thousand_deep_is_refused(visitor: Visitor) -> N
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx", ""],
 )
 def test_a_body_of_another_media_type_is_refused(visitor: Visitor, content_type: str) -> None:
-    """2.1: 415: only what no HTML form can send is taken."""
+    """2.1: 415: only a type that no HTML form can send is accepted."""
     headers = {"Content-Type": content_type}
     response = visitor.http.post("/sessions", content=b'{"text": "x"}', headers=headers)
     assert_refused(response, 415, "unsupported_media_type")
@@ -67,8 +67,8 @@ def test_a_media_type_may_have_parameters_and_any_case(visitor: Visitor, content
     assert response.status_code == 202
 
 
-def test_the_longest_text_is_taken_and_a_longer_one_is_not(visitor: Visitor) -> None:
-    """2.1: 413 text_too_long; characters are counted, not bytes."""
+def test_a_text_over_the_limit_is_refused(visitor: Visitor) -> None:
+    """2.1: 413 text_too_long; characters are counted, not bytes, and the limit itself is allowed."""
     longest = SHORT + " " + "🙂" * (MAX_TEXT - len(SHORT) - 1)
     assert len(longest) == MAX_TEXT
     session_id = visitor.start(longest)
@@ -78,7 +78,7 @@ def test_the_longest_text_is_taken_and_a_longer_one_is_not(visitor: Visitor) -> 
     assert_refused(response, 413, "text_too_long")
 
 
-def test_a_body_that_says_it_is_too_large_is_refused(base_url: str) -> None:
+def test_a_body_announced_as_too_large_is_refused(base_url: str) -> None:
     """2.1: 413 body_too_large by Content-Length."""
     size = MAX_BODY + 1
     announced = head("POST", "/sessions", Content_Type="application/json", Content_Length=str(size))
@@ -87,8 +87,8 @@ def test_a_body_that_says_it_is_too_large_is_refused(base_url: str) -> None:
 
 
 @pytest.mark.parametrize("megabytes", [2, 200])
-def test_a_body_that_grows_too_large_is_refused(base_url: str, megabytes: int) -> None:
-    """2.1: 413 body_too_large in chunks, whose sum nobody announced; one that does not end is not read to its end."""
+def test_a_chunked_body_that_grows_too_large_is_refused(base_url: str, megabytes: int) -> None:
+    """2.1: 413 body_too_large where no length is announced; the server stops reading an endless body."""
     sent = 0
 
     def chunks() -> Iterator[bytes]:
@@ -104,7 +104,7 @@ def test_a_body_that_grows_too_large_is_refused(base_url: str, megabytes: int) -
     assert (reply.status, code_of(reply.body, reply.headers)) == (413, "body_too_large")
 
 
-def test_a_body_of_the_largest_size_is_read(visitor: Visitor) -> None:
+def test_a_body_of_the_largest_size_is_accepted(visitor: Visitor) -> None:
     """2.1: the limit itself is allowed: white space around a small message."""
     message = f'{{"text": "{SHORT}"}}'.encode()
     padded = message + b" " * (MAX_BODY - len(message))
@@ -114,7 +114,7 @@ def test_a_body_of_the_largest_size_is_read(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/sessions/x/y", "/sessions/x/events/y", "/v1", "/page/../../secret"])
-def test_an_address_without_anything_is_not_found(nobody: Visitor, path: str) -> None:
+def test_an_unknown_path_is_not_found(nobody: Visitor, path: str) -> None:
     """2.1: 404 in the form of every refusal."""
     assert_refused(nobody.http.get(path), 404, "not_found")
 
@@ -138,19 +138,17 @@ def test_an_address_without_anything_is_not_found(nobody: Visitor, path: str) ->
         ("POST", "/healthz", {"GET"}),
     ],
 )
-def test_a_method_that_is_not_taken_is_told_which_are(
-    visitor: Visitor, method: str, path: str, allowed: set[str]
-) -> None:
-    """2.1: 405, and `Allow` names all that the address takes (RFC 9110, 15.5.6)."""
+def test_a_wrong_method_is_refused_with_allow(visitor: Visitor, method: str, path: str, allowed: set[str]) -> None:
+    """2.1: 405, and `Allow` names every method of the route (RFC 9110, 15.5.6)."""
     session_id = visitor.start(SHORT)
     response = visitor.http.request(method, path.format(id=session_id))
     assert_refused(response, 405, "method_not_allowed")
-    told = {name.strip() for name in response.headers["allow"].split(",")}
-    assert told - {"HEAD"} == allowed
+    named = {name.strip() for name in response.headers["allow"].split(",")}
+    assert named - {"HEAD"} == allowed
 
 
-def test_no_refusal_is_kept_by_a_cache(visitor: Visitor) -> None:
-    """2.1: a 404 that a proxy remembers would outlive its reason."""
+def test_no_refusal_may_be_cached(visitor: Visitor) -> None:
+    """2.1: a 404 in a proxy's cache would outlive its reason."""
     refusals = [
         visitor.http.get("/sessions/00AAAAAAAAAAAAAAAAAAAAAA"),
         visitor.http.post("/sessions", content=b"{", headers=JSON),

@@ -1,4 +1,4 @@
-"""Section 6: a session's title, given by its owner."""
+"""Section 6: the title that an owner gives a session."""
 
 import json
 import time
@@ -20,8 +20,8 @@ def titles(visitor: Visitor) -> list[str]:
     return [session["title"] for session in visitor.http.get("/sessions").json()["sessions"]]
 
 
-def test_a_session_takes_the_title_that_its_owner_gives(visitor: Visitor) -> None:
-    """6.1, 6.2: the answer and the list say it; the conversation stays as it was."""
+def test_the_owner_renames_a_session(visitor: Visitor) -> None:
+    """6.1, 6.2: the reply and the list show the title; the conversation does not change."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     before = visitor.http.get(f"/sessions/{session_id}").json()
@@ -32,8 +32,8 @@ def test_a_session_takes_the_title_that_its_owner_gives(visitor: Visitor) -> Non
     assert visitor.http.get(f"/sessions/{session_id}").json() == before
 
 
-def test_every_reader_is_told_of_a_new_title(visitor: Visitor, deployment: Deployment) -> None:
-    """6.2, 8.5: at once and on every server, in the middle of an answer too."""
+def test_every_reader_receives_a_new_title(visitor: Visitor, deployment: Deployment) -> None:
+    """6.2, 8.5: at once and on every server, in mid-answer too."""
     session_id = visitor.start(LONG)
     with (
         visitor.events(session_id, until_end=False) as here,
@@ -43,13 +43,13 @@ def test_every_reader_is_told_of_a_new_title(visitor: Visitor, deployment: Deplo
             next(event for event in events if event.type == "state")
         rename(visitor, session_id, "另一个标题")
         for events in (here, there):
-            told = next(event for event in events if event.type == "state" and event.json["title"] == "另一个标题")
-            assert set(told.json) == {"state", "turn", "queued", "title", "model"}
+            state = next(event for event in events if event.type == "state" and event.json["title"] == "另一个标题")
+            assert set(state.json) == {"state", "turn", "queued", "title", "model"}
     visitor.http.delete(f"/sessions/{session_id}")
 
 
-def test_a_reader_of_an_idle_session_is_told_too(visitor: Visitor) -> None:
-    """6.2: another tab that only waits, and not when a server happens to look again."""
+def test_a_reader_of_an_idle_session_receives_a_new_title(visitor: Visitor) -> None:
+    """6.2: by a notification, not by the server's next poll."""
     session_id = visitor.start(SHORT)
     cursor = visitor.read(session_id).cursor
     with visitor.events(session_id, cursor, until_end=False) as events:
@@ -61,7 +61,7 @@ def test_a_reader_of_an_idle_session_is_told_too(visitor: Visitor) -> None:
 
 
 def test_a_given_title_outlasts_later_messages(visitor: Visitor) -> None:
-    """6.2: nothing but its owner changes it again."""
+    """6.2: only another rename changes it again."""
     session_id = visitor.start(SHORT)
     rename(visitor, session_id, "Mine")
     visitor.say(session_id, SHORT + " And another title?")
@@ -71,35 +71,35 @@ def test_a_given_title_outlasts_later_messages(visitor: Visitor) -> None:
     assert titles(visitor) == ["Mine still"]
 
 
-KEPT = {
+STORED = {
     "spaces": ("  a \t\n b  ", "a b"),
     "unicode spaces": ("\u3000标题\u2003\u2028二\u00a0", "标题 二"),
     "one character": ("x", "x"),
     "the longest": ("长" * 200, "长" * 200),
     "the longest in white space": (" " * 300 + "x" * 200 + "\n" * 300, "x" * 200),
-    "what others escape": ("<b>&\"'\\\x00\U0001f600", "<b>&\"'\\\x00\U0001f600"),
+    "markup": ("<b>&\"'\\\x00\U0001f600", "<b>&\"'\\\x00\U0001f600"),
 }
 
 
-@pytest.mark.parametrize(("given", "kept"), KEPT.values(), ids=KEPT.keys())
-def test_white_space_in_a_title_is_one_space(visitor: Visitor, given: str, kept: str) -> None:
-    """6.1: and what is left has 1 to 200 characters."""
+@pytest.mark.parametrize(("given", "stored"), STORED.values(), ids=STORED.keys())
+def test_white_space_in_a_title_is_collapsed(visitor: Visitor, given: str, stored: str) -> None:
+    """6.1: each run is one space, and the rest has 1 to 200 characters."""
     session_id = visitor.start(SHORT)
     response = rename(visitor, session_id, given)
-    assert (response.status_code, response.json()["title"]) == (200, kept)
-    assert titles(visitor) == [kept]
+    assert (response.status_code, response.json()["title"]) == (200, stored)
+    assert titles(visitor) == [stored]
 
 
 @pytest.mark.parametrize("title", ["", " \n\t\u3000", "x" * 201, "x " * 101, None, 7, ["x"], {"title": "x"}], ids=ascii)
-def test_a_title_that_is_none_is_refused(visitor: Visitor, title: object) -> None:
+def test_an_invalid_title_is_refused(visitor: Visitor, title: object) -> None:
     """6.1, 2.1: 422, and the title stays."""
     session_id = visitor.start(SHORT)
     assert_refused(rename(visitor, session_id, title), 422, "invalid_body")
     assert titles(visitor) == [SHORT]
 
 
-def test_a_refused_title_says_which_rule_it_breaks(visitor: Visitor) -> None:
-    """2.1: empty and too long are told apart by the message, which a person reads."""
+def test_a_refused_title_names_the_broken_rule(visitor: Visitor) -> None:
+    """2.1: the message distinguishes an empty title from a long one."""
     session_id = visitor.start(SHORT)
     empty, long = (rename(visitor, session_id, title).json()["error"]["message"] for title in (" ", "x" * 201))
     assert "say something" in empty
@@ -108,7 +108,7 @@ def test_a_refused_title_says_which_rule_it_breaks(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"title": "x", "text": "y"}, {"Title": "x"}, [], None], ids=str)
-def test_a_body_of_another_shape_renames_nothing(visitor: Visitor, body: object) -> None:
+def test_a_rename_with_wrong_fields_is_refused(visitor: Visitor, body: object) -> None:
     """6.1: unknown fields are refused."""
     session_id = visitor.start(SHORT)
     headers = {"Content-Type": "application/json"}
@@ -116,7 +116,7 @@ def test_a_body_of_another_shape_renames_nothing(visitor: Visitor, body: object)
     assert_refused(response, 422, "invalid_body")
 
 
-def test_a_title_comes_as_json_or_not_at_all(visitor: Visitor) -> None:
+def test_a_rename_that_is_not_json_is_refused(visitor: Visitor) -> None:
     """2.1: 415 and 400 as for a message."""
     url = f"/sessions/{visitor.start(SHORT)}"
     for headers in ({}, {"Content-Type": "text/plain"}):
@@ -129,8 +129,8 @@ def test_a_title_comes_as_json_or_not_at_all(visitor: Visitor) -> None:
         assert code_of(response.content, response.headers) in {"invalid_json", "invalid_body"}
 
 
-def test_nobody_else_renames_and_nothing_is_revived_by_it(visitor: Visitor, stranger: Visitor) -> None:
-    """Rule 2.2, section 6: a stranger's, and one that was deleted, are not there."""
+def test_a_rename_by_a_stranger_or_of_a_deleted_session_is_refused(visitor: Visitor, stranger: Visitor) -> None:
+    """Rule 2.2, section 6: and a deleted session is not created again."""
     session_id = visitor.start(SHORT)
     assert_refused(rename(stranger, session_id, "Theirs"), 404, "not_found")
     assert titles(visitor) == [SHORT]

@@ -1,4 +1,4 @@
-"""Section 7: whoever was given a session's capability reads along, and does nothing else."""
+"""Section 7: a session's capability lets anybody read it, and nothing else."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def share(visitor: Visitor, session_id: str) -> str:
     return capability
 
 
-def test_whoever_has_the_capability_reads_along_on_any_server(
+def test_a_capability_reads_the_session_on_any_server(
     visitor: Visitor, nobody: Visitor, deployment: Deployment
 ) -> None:
     """7.2: the running answer and the next one, without a cookie."""
@@ -38,12 +38,12 @@ def test_whoever_has_the_capability_reads_along_on_any_server(
     assert "midsentence" not in nobody.http.cookies
 
 
-def test_a_capability_is_the_same_until_it_is_taken_back(visitor: Visitor, nobody: Visitor) -> None:
-    """7.1: links that were passed on stay good; those that were taken back stay bad."""
+def test_a_capability_is_the_same_until_it_is_revoked(visitor: Visitor, nobody: Visitor) -> None:
+    """7.1: a shared link stays good until then, and a revoked one stays bad."""
     session_id = visitor.start(SHORT)
     first = share(visitor, session_id)
     assert share(visitor, session_id) == first
-    assert len(first) >= 22, "fewer than 128 bits"
+    assert len(first) >= 22, "a capability needs 128 bits"
     assert visitor.http.delete(f"/sessions/{session_id}/share").status_code == 204
     second = share(visitor, session_id)
     assert second != first
@@ -52,7 +52,7 @@ def test_a_capability_is_the_same_until_it_is_taken_back(visitor: Visitor, nobod
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "ä", "owner", "other"])
-def test_another_capability_is_a_strangers(visitor: Visitor, nobody: Visitor, stranger: Visitor, wrong: str) -> None:
+def test_a_wrong_capability_opens_nothing(visitor: Visitor, nobody: Visitor, stranger: Visitor, wrong: str) -> None:
     """7.2, 2.2: whether the session is shared or not, and for its owner too."""
     shared, own = visitor.start(SHORT), visitor.start(SHORT)
     share(visitor, shared)
@@ -67,8 +67,8 @@ def test_another_capability_is_a_strangers(visitor: Visitor, nobody: Visitor, st
                 assert seen(answer) == seen(who.http.get(f"/sessions/{NEVER}{path}", params=query))
 
 
-def test_nothing_can_be_done_with_a_capability_but_read(visitor: Visitor, stranger: Visitor) -> None:
-    """7.2: by whoever has it, on every other route."""
+def test_a_capability_grants_nothing_but_reading(visitor: Visitor, stranger: Visitor) -> None:
+    """7.2: no other route accepts it."""
     session_id = visitor.start(LONG)
     query = {"share": share(visitor, session_id)}
     http, path = stranger.http, f"/sessions/{session_id}"
@@ -84,9 +84,9 @@ def test_nothing_can_be_done_with_a_capability_but_read(visitor: Visitor, strang
     assert http.get("/sessions", params=query).json() == {"sessions": []}
 
 
-@pytest.mark.parametrize("how", ["share", ""], ids=["taken back", "deleted"])
-def test_streams_end_when_it_is_taken_back_and_the_owners_goes_on(visitor: Visitor, nobody: Visitor, how: str) -> None:
-    """7.3: in the middle of an answer, within seconds; who comes back finds nothing."""
+@pytest.mark.parametrize("how", ["share", ""], ids=["revoked", "deleted"])
+def test_revoking_or_deleting_ends_shared_streams(visitor: Visitor, nobody: Visitor, how: str) -> None:
+    """7.3: in mid-answer, within seconds; a reconnect gets 404. The owner's stream survives a revocation."""
     session_id = visitor.start(LONG)
     capability = share(visitor, session_id)
     with visitor.events(session_id) as own, nobody.events(session_id, share=capability) as events:
@@ -99,8 +99,8 @@ def test_streams_end_when_it_is_taken_back_and_the_owners_goes_on(visitor: Visit
     assert_refused(nobody.http.get(f"/sessions/{session_id}/events", params={"share": capability}), 404, "not_found")
 
 
-def test_a_body_that_says_more_is_refused(visitor: Visitor) -> None:
-    """4.3: unknown fields; none, and an empty object, are right."""
+def test_a_share_with_unknown_fields_or_a_foreign_origin_is_refused(visitor: Visitor) -> None:
+    """4.3: no body and an empty object are accepted."""
     session_id = visitor.start(SHORT)
     path = f"/sessions/{session_id}/share"
     assert_refused(visitor.http.post(path, json={"with": "bob"}), 422, "invalid_body")
@@ -110,8 +110,8 @@ def test_a_body_that_says_more_is_refused(visitor: Visitor) -> None:
     assert_refused(visitor.http.delete(path, headers=headers), 403, "foreign_origin")
 
 
-def test_a_reader_who_is_caught_up_is_told_so_with_a_capability_too(visitor: Visitor, nobody: Visitor) -> None:
-    """8.8, 7.2: as its owner is."""
+def test_a_caught_up_reader_with_a_capability_gets_204(visitor: Visitor, nobody: Visitor) -> None:
+    """8.8, 7.2: like the owner."""
     session_id = visitor.start(SHORT)
     capability = share(visitor, session_id)
     transcript = nobody.read(session_id, share=capability)

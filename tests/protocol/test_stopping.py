@@ -1,4 +1,4 @@
-"""Stopping, and messages that do not want to wait (rule 4.5 and section 5)."""
+"""Stopping, and what a message does while a turn runs (rule 4.5, section 5)."""
 
 import time
 
@@ -14,7 +14,7 @@ SHORT = "Please write 5 words. tokens=5 rate=100 seed=5"
 
 @pytest.fixture
 def running(visitor: Visitor) -> Transcript:
-    """A session whose turn is being answered, with some of its text already there."""
+    """A session in mid-answer, and what its reader has so far."""
     transcript = Transcript(visitor.start(SLOW))
     with visitor.events(transcript.session_id, until_end=False) as events:
         for event in events:
@@ -28,8 +28,8 @@ def stop(visitor: Visitor, session_id: str, **body: object) -> httpx.Response:
     return visitor.http.post(f"/sessions/{session_id}/stop", json=body)
 
 
-def test_a_stop_answers_with_the_end_that_the_log_holds(visitor: Visitor, running: Transcript) -> None:
-    """5.1, 5.2: and keeps the partial text and its usage."""
+def test_a_stop_returns_the_end_in_the_log(visitor: Visitor, running: Transcript) -> None:
+    """5.1, 5.2: the partial text and its usage are kept."""
     response = stop(visitor, running.session_id)
     assert response.status_code == 200
     assert response.json() == {"session_id": running.session_id, "turn": 1, "reason": "stopped"}
@@ -42,13 +42,13 @@ def test_a_stop_answers_with_the_end_that_the_log_holds(visitor: Visitor, runnin
     assert end["error"] is None
 
 
-def test_a_stop_without_a_body_is_enough(visitor: Visitor, running: Transcript) -> None:
+def test_a_stop_needs_no_body(visitor: Visitor, running: Transcript) -> None:
     """Section 5."""
     response = visitor.http.post(f"/sessions/{running.session_id}/stop")
     assert (response.status_code, response.json()["reason"]) == (200, "stopped")
 
 
-def test_a_stop_that_is_repeated_changes_nothing(visitor: Visitor, running: Transcript) -> None:
+def test_a_repeated_stop_changes_nothing(visitor: Visitor, running: Transcript) -> None:
     """5.4."""
     answers = [stop(visitor, running.session_id, turn=1).json() for _ in range(3)]
     assert answers == [answers[0]] * 3
@@ -56,14 +56,14 @@ def test_a_stop_that_is_repeated_changes_nothing(visitor: Visitor, running: Tran
     assert [event.type for event in running.events].count("end") == 1
 
 
-def test_a_stop_after_the_end_tells_that_end(visitor: Visitor) -> None:
+def test_a_stop_after_the_end_returns_that_end(visitor: Visitor) -> None:
     """5.4."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
     assert stop(visitor, session_id).json()["reason"] == "stop"
 
 
-def test_a_waiting_turn_is_stopped_at_once_and_keeps_its_number(visitor: Visitor, running: Transcript) -> None:
+def test_a_queued_turn_is_stopped_at_once_and_keeps_its_number(visitor: Visitor, running: Transcript) -> None:
     """5.3."""
     session_id = running.session_id
     waiting = visitor.say(session_id, SHORT)
@@ -79,7 +79,7 @@ def test_a_waiting_turn_is_stopped_at_once_and_keeps_its_number(visitor: Visitor
     assert transcript.answer(waiting) == ""
 
 
-def test_a_message_that_will_not_wait_is_refused_and_leaves_no_trace(visitor: Visitor, running: Transcript) -> None:
+def test_on_busy_reject_refuses_a_message_and_leaves_no_trace(visitor: Visitor, running: Transcript) -> None:
     """4.5."""
     response = visitor.http.post(f"/sessions/{running.session_id}/messages", json={"text": SHORT, "on_busy": "reject"})
     assert (response.status_code, response.json()["error"]["code"]) == (409, "busy")
@@ -88,7 +88,7 @@ def test_a_message_that_will_not_wait_is_refused_and_leaves_no_trace(visitor: Vi
 
 
 def test_an_interrupting_message_is_answered_next(visitor: Visitor, running: Transcript) -> None:
-    """4.5: what runs and what waits is stopped."""
+    """4.5: the running turn and all queued ones are stopped."""
     visitor.say(running.session_id, SHORT)
     began = time.monotonic()
     response = visitor.http.post(
@@ -110,7 +110,7 @@ def test_an_interrupting_message_is_answered_next(visitor: Visitor, running: Tra
         ([], 422, "invalid_body"),
     ],
 )
-def test_a_stop_of_what_is_not_is_refused(visitor: Visitor, body: object, status: int, code: str) -> None:
+def test_an_invalid_stop_is_refused(visitor: Visitor, body: object, status: int, code: str) -> None:
     """Rule 2.1, section 5."""
     session_id = visitor.start(SHORT)
     visitor.read(session_id)
@@ -119,7 +119,7 @@ def test_a_stop_of_what_is_not_is_refused(visitor: Visitor, body: object, status
 
 
 def test_a_stranger_stops_nothing(visitor: Visitor, running: Transcript) -> None:
-    """2.2: and learns nothing."""
+    """2.2: and the reply reveals nothing."""
     with Visitor(str(visitor.http.base_url)) as stranger:
         stranger.start(SHORT)
         refused = stop(stranger, running.session_id)
@@ -133,7 +133,7 @@ def test_a_stranger_stops_nothing(visitor: Visitor, running: Transcript) -> None
                 break
 
 
-def test_a_message_says_what_to_do_when_busy_or_is_refused(visitor: Visitor) -> None:
+def test_an_unknown_on_busy_is_refused(visitor: Visitor) -> None:
     """4.3, 4.5."""
     session_id = visitor.start(SHORT)
     response = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": "x", "on_busy": "panic"})
