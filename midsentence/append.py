@@ -7,28 +7,19 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from midsentence import keys
+from midsentence import announcements, keys
 from midsentence.events import encode
-from midsentence.ids import EPOCHS
+from midsentence.lease import Lease
 from midsentence.store.resp import Word, pack
 from midsentence.store.store import Packed, Script
 
-_APPEND = Script("append", behind=("write",))
-_FINISH = Script("finish", behind=("common", "prelude", "write"))
+_APPEND = Script("append", behind=("announcements", "write"))
+_FINISH = Script("finish", behind=("common", "ids", "epochs", "announcements", "session", "write"))
 
 # Turns that one process may write at once before their beginnings are packed anew.
 _LEASES = 4096
 # The session's hash, its log, its channel.
 _APPEND_KEYS = 3
-
-
-class Lease(NamedTuple):
-    """The right to write one turn, for as long as nobody raised its epoch."""
-
-    session_id: str
-    turn: int
-    epoch: int
-    worker: str
 
 
 class Write(NamedTuple):
@@ -64,11 +55,12 @@ class _Beginning(NamedTuple):
 
 @functools.lru_cache(maxsize=_LEASES)
 def _beginning(lease: Lease, script: Script, key_count: int) -> _Beginning:
-    session_id, turn, epoch, worker = lease
-    of_session = keys.session(session_id)[:key_count]
-    holder = f"{worker} {turn}.{epoch}"
-    words = ("EVALSHA", script.digest, key_count, *of_session, holder, turn)
-    return _Beginning(of_session[0], f"{turn}.{epoch}-", f"{turn * EPOCHS + epoch}-", _words(pack(words)), len(words))
+    of_session = keys.session(lease.session_id)[:key_count]
+    words = ("EVALSHA", script.digest, key_count, *of_session, lease.holder, lease.turn)
+    first = lease.event_id(0)
+    return _Beginning(
+        of_session[0], str(first).removesuffix("0"), first.stream_id.removesuffix("0"), _words(pack(words)), len(words)
+    )
 
 
 def packed(write: Write, ttl: int, replay: int) -> Packed:
@@ -86,8 +78,7 @@ def packed(write: Write, ttl: int, replay: int) -> Packed:
         rows += (f"{stream}{number}", event_type, data)
         number += 1
     before, last = f"{wire}{first - 1}", f"{wire}{number - 1}"
-    # As `announce` in lua/prelude.lua.
-    message = f"{before} {last} {'-' if folded is None else 's'}\n".encode() + b"".join(frames)
+    message = announcements.encode(before, last, b"".join(frames), state_changed=folded is not None)
     if folded is None:
         rest = pack((before, last, message, mark, *rows))
         count += 4 + len(rows)

@@ -156,10 +156,7 @@ def decode(wire: bytes) -> Iterator[Event]:
     """The events of what `encode` wrote with ids; not a parser of event streams at large."""
     for block in wire.split(b"\n\n")[:-1]:
         id_line, type_line, data_line = block.split(b"\n")
-        event_id = EventId.parse(id_line[4:].decode())
-        if event_id is None:
-            raise ValueError(f"not an event id: {id_line!r}")
-        yield Event(event_id, type_line[7:].decode(), data_line[6:])
+        yield Event(EventId.of(id_line[4:]), type_line[7:].decode(), data_line[6:])
 
 
 PING = encode(None, "ping", b"{}")

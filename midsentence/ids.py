@@ -38,14 +38,17 @@ class EventId(NamedTuple):
         return cls(*map(int, match.groups())) if match else None
 
     @classmethod
+    def of(cls, written: bytes) -> Self:
+        """The id that a server or a script wrote. Raises ValueError for anything else."""
+        event_id = cls.parse(written.decode())
+        if event_id is None:
+            raise ValueError(f"not an event id: {written!r}")
+        return event_id
+
+    @classmethod
     def from_stream(cls, stream_id: str) -> Self:
         major, _, seq = stream_id.partition("-")
         return cls(*divmod(int(major), EPOCHS), int(seq))
-
-
-# Before the first event of a session. The log never holds it, so as a cursor it means "from the beginning, by
-# snapshot".
-ORIGIN = EventId(0, 0, 0)
 
 
 def new_session_id(partitions: int, *, derived_from: tuple[str, str, str] | None = None) -> str:

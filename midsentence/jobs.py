@@ -6,10 +6,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from midsentence import keys
-from midsentence.log import Lease
+from midsentence.ids import EventId
+from midsentence.lease import Lease
 from midsentence.store.store import Call, Script, Store
 
-_CLAIM = Script("claim", behind=("common",))
+_CLAIM = Script("claim", behind=("common", "ids", "epochs", "announcements"))
 _TRIM = Script("trim", behind=("common",))
 _RENEW = Script("renew")
 _RELEASE = Script("release")
@@ -69,10 +70,12 @@ class Jobs:
     ) -> list[Claim]:
         calls = [Call(_CLAIM, part[:3], (part.prefix, worker, self._lease, share, model)) for part in partitions]
         return [
-            Claim(Lease(session_id.decode(), turn, epoch, worker), seq, attempt, bool(stop), mark.decode())
+            Claim(
+                Lease(session_id.decode(), turn, epoch, worker), EventId.of(top).seq, attempt, bool(stop), mark.decode()
+            )
             for reply in await self._store.run_all(calls)
             if not isinstance(reply, Exception)
-            for session_id, turn, epoch, seq, attempt, stop, mark in reply
+            for session_id, turn, epoch, top, attempt, stop, mark in reply
         ]
 
     async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
@@ -81,7 +84,7 @@ class Jobs:
             Call(
                 _RENEW,
                 keys.session(lease.session_id),
-                (lease.session_id, lease.worker, lease.turn, lease.epoch, self._lease),
+                (lease.session_id, lease.holder, lease.turn, self._lease),
             )
             for lease in leases
         ]
@@ -96,7 +99,7 @@ class Jobs:
 
         A hand-over at a shutdown does not count as an attempt that failed.
         """
-        arguments = (lease.session_id, lease.worker, lease.turn, lease.epoch, int(counts))
+        arguments = (lease.session_id, lease.holder, int(counts))
         await self._store.run(Call(_RELEASE, keys.session(lease.session_id), arguments))
 
     async def trim(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from midsentence import keys
-from midsentence.append import Lease, Write, Written, packed, written
+from midsentence.append import Write, Written, packed, written
 from midsentence.errors import (
     IdempotencyMismatchError,
     QueueFullError,
@@ -21,10 +21,11 @@ from midsentence.errors import (
 )
 from midsentence.events import EndReason, Entry, Event, Queued, Snapshot, State
 from midsentence.fold import Fold
-from midsentence.ids import ORIGIN, EventId, is_session_id, new_session_id
+from midsentence.ids import EventId, is_session_id, new_session_id
+from midsentence.lease import Lease
 from midsentence.store.store import Call, Script, Store
 
-__all__ = ["Access", "Kind", "Lease", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
+__all__ = ["Access", "Kind", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
 
 Kind = Literal["chat", "push"]
 OnBusy = Literal["queue", "reject", "interrupt"]
@@ -107,11 +108,11 @@ class SessionLog:
         session_id = new_session_id(self._settings.partitions, derived_from=derived)
         title = " ".join(text.split())[:_TITLE_CHARS]
         may_return = derived is not None
-        return await self._submit(
+        return await self._run_submit(
             session_id, owner, text, key, create=True, kind=kind, title=title, may_return=may_return
         )
 
-    async def say(
+    async def submit(
         self,
         session_id: str,
         owner: str,
@@ -129,11 +130,11 @@ class SessionLog:
         StoreUnavailableError.
         """
         _check(session_id)
-        return await self._submit(
+        return await self._run_submit(
             session_id, owner, text, key, create=False, kind="chat", title="", on_busy=on_busy, parent=parent
         )
 
-    async def _submit(
+    async def _run_submit(
         self,
         session_id: str,
         owner: str,
@@ -200,9 +201,8 @@ class SessionLog:
         Whoever attaches then reads what follows, and no Redis is held up by the length of an answer. It changes nothing
         that anybody sees. Raises StoreUnavailableError.
         """
-        session_id, turn, epoch, worker = lease
-        holder, at = f"{worker} {turn}.{epoch}", EventId(turn, epoch, seq).stream_id
-        call = Call(_FOLD, keys.session(session_id), (holder, at, messages, self._ttl))
+        arguments = (lease.holder, lease.event_id(seq).stream_id, messages, self._ttl)
+        call = Call(_FOLD, keys.session(lease.session_id), arguments)
         return bool(await self._store.run(call))
 
     async def stop(self, session_id: str, owner: str, turn: int | None = None) -> Stopped:
@@ -268,7 +268,7 @@ def _check(session_id: str) -> None:
 def _view(reply: Any, cursor: EventId | None) -> View:
     owner, kind, share, state, turn, top, title, model, queue, mode, content, *rest = reply
     number = int(turn)
-    after = newest = EventId.parse(top.decode()) or ORIGIN
+    after = newest = EventId.of(top)
     if mode == b"tail":
         assert cursor is not None  # noqa: S101 - it was asked for
         after, events, fold = cursor, _events(content), None

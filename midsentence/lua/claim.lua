@@ -1,28 +1,26 @@
--- Takes turns that wait or whose lease ran out. KEYS: jobs, trims, wake. ARGV: key prefix, worker, lease, how many, model.
--- Replies a list of {session id, turn, epoch, seq, attempt, whether a stop was asked for, mark}. Taking a turn raises its
--- epoch, which fences whoever held it.
+-- Claims turns that wait or whose lease expired. KEYS: jobs, trims, wake. ARGV: key prefix, worker, lease (ms), limit, model.
+-- Replies a list of {session id, turn, epoch, id of the log's last event, attempt, whether a stop was asked for, mark}. The new epoch fences the
+-- former holder. Keys of sessions are built here from the prefix: all are in the slot of KEYS (keys.py, `session`).
+local prefix, worker, lease_ms, limit, model = unpack(ARGV)
+local jobs = KEYS[1]
 local time, claims = now(), {}
-for _, session_id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', whole(time), 'LIMIT', 0, ARGV[4])) do
-  local meta = ARGV[1] .. session_id
-  local held = redis.call('HMGET', meta, 'state', 'turn', 'top', 'stop', 'mark', 'epoch', 'epoch_base')
-  if not held[1] or held[1] == 'idle' then
-    redis.call('ZREM', KEYS[1], session_id) -- deleted or expired meanwhile
+for _, session_id in ipairs(redis.call('ZRANGEBYSCORE', jobs, '-inf', whole(time), 'LIMIT', 0, limit)) do
+  local meta = prefix .. session_id
+  local state, turn, top, stop, mark, epoch, base_then =
+    unpack(redis.call('HMGET', meta, 'state', 'turn', 'top', 'stop', 'mark', 'epoch', 'epoch_base'))
+  if not state or state == 'idle' then
+    redis.call('ZREM', jobs, session_id) -- the session was deleted or expired
   else
-    local base, epoch = epoch_base(meta), tonumber(held[6])
-    if base ~= tonumber(held[7]) then
-      -- Another process gave the last one, and perhaps more that are lost: go on in a ten that it did not touch.
-      epoch = math.max(base, (math.floor(epoch / 10) + 1) * 10)
-    end
-    epoch = math.min(epoch + 1, 999)
+    local base = epoch_base(meta)
+    epoch = next_epoch(tonumber(epoch), tonumber(base_then), base)
     redis.call('HSET', meta, 'epoch', epoch, 'epoch_base', base)
     local attempt = redis.call('HINCRBY', meta, 'attempt', 1)
-    redis.call('HSET', meta, 'lease', lease(ARGV[2], held[2], epoch), 'state', 'streaming', 'model', ARGV[5])
-    redis.call('ZADD', KEYS[1], whole(time + ARGV[3]), session_id)
-    redis.call('SPUBLISH', meta .. ':live', held[3] .. ' ' .. held[3] .. ' s\n')
-    claims[#claims + 1] = {
-      session_id, tonumber(held[2]), epoch, tonumber(string.match(held[3], '%d+$')), attempt,
-      held[4] == held[2] and 1 or 0, held[5] or '',
-    }
+    local holder = lease_holder(worker, turn, epoch)
+    redis.call('HSET', meta, 'lease', holder, 'state', 'streaming', 'model', model)
+    redis.call('ZADD', jobs, whole(time + lease_ms), session_id)
+    redis.call('SPUBLISH', meta .. ':live', announcement(top, top, 's', ''))
+    claims[#claims + 1] =
+      { session_id, tonumber(turn), epoch, top, attempt, stop == turn and 1 or 0, mark or '' }
   end
 end
 return claims

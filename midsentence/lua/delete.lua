@@ -1,14 +1,15 @@
--- Forgets a session. ARGV: session id, owner, ttl. Replies 1, or 0 where there is none of this owner. Its worker is fenced
--- at its next append.
-if redis.call('HGET', META, 'owner') ~= ARGV[2] then
+-- Deletes a session. ARGV: session id, owner, ttl (ms). Replies 1, or 0 where this owner has no such session. The worker of
+-- a running turn is fenced at its next append, since the lease is gone.
+local session_id, owner, ttl = unpack(ARGV)
+if redis.call('HGET', META, 'owner') ~= owner then
   return 0
 end
 local base = epoch_base(META)
 redis.call('DEL', META, LOG, TURNS, QUEUE, SEEN)
--- A key that is sent again makes a session of the same name: its epochs must not begin where those of this one did.
-redis.call('HSET', META, 'run', run_id, 'base', (base + 200) % 410)
-redis.call('PEXPIRE', META, ARGV[3])
-redis.call('ZREM', JOBS, ARGV[1])
-redis.call('ZREM', TRIMS, ARGV[1])
-announce('0.0-0', '0.0-0', 's', '')
+-- A repeated Idempotency-Key makes a session of the same id. Its epochs must differ from those of this one.
+redis.call('HSET', META, 'run', run_id, 'base', base_after_deletion(base))
+redis.call('PEXPIRE', META, ttl)
+redis.call('ZREM', JOBS, session_id)
+redis.call('ZREM', TRIMS, session_id)
+announce_state('0.0-0')
 return 1

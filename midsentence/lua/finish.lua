@@ -1,10 +1,11 @@
--- Appends the turn's last events, stores its folded messages, and lets the next message begin: all of it or nothing.
--- ARGV: lease, turn, before, last, message, session id, folded messages, ttl, replay window, then id, type and data of each event (write.lua).
-local turn, session_id, folded, ttl, replay = ARGV[2], ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+-- Appends the turn's last events, stores its folded messages and begins the next waiting turn, all of it or nothing.
+-- ARGV: holder, turn, before, last, message, session id, folded messages, ttl (ms), replay window (ms), then id, type and
+-- data of each event. See write_events for their meaning and for the reply.
+local holder, turn, before, last, message, session_id, folded, ttl, replay = unpack(ARGV, 1, 9)
 if redis.call('HEXISTS', TURNS, turn) == 1 then
-  return 0 -- the reply to the first try was lost
+  return 0 -- the reply to the first attempt of this request was lost
 end
-local reply = write_events(ARGV[1], turn, ARGV[3], ARGV[4], ARGV[5], '', 10)
+local reply = write_events(holder, turn, before, last, message, '', 10)
 if type(reply) == 'table' and reply[1] ~= 'ok' then
   return reply
 end
@@ -19,12 +20,12 @@ while true do
   if not waiting then
     break
   end
-  local _, number, mark, message = waiting_parts(waiting)
+  local _, next_turn, mark, next_message = queue_item_parts(waiting)
   if mark ~= 'stopped' then
-    begin_turn(session_id, number, message)
+    begin_turn(session_id, next_turn, next_message)
     break
   end
-  pass_over(number, message)
+  pass_over(next_turn, next_message)
 end
 keep(ttl)
 return reply

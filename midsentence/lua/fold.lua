@@ -1,9 +1,11 @@
--- Keeps what the running turn folds to up to one of its events, for whoever reads the session. ARGV: lease, the event's id in the log,
--- folded messages, ttl. Replies 1, or 0 where the lease is another's by now or a failover lost the event.
-if redis.call('HGET', META, 'lease') ~= ARGV[1] or not redis.call('XRANGE', LOG, ARGV[2], ARGV[2])[1] then
+-- Stores a checkpoint: the messages that the running turn folds to up to one of its events. A read starts from it.
+-- ARGV: holder, the event's stream id, folded messages, ttl (ms). Replies 1, or 0 where the lease is another worker's or a
+-- failover lost the event.
+local holder, event, folded, ttl = unpack(ARGV)
+if redis.call('HGET', META, 'lease') ~= holder or not redis.call('XRANGE', LOG, event, event)[1] then
   return 0
 end
-redis.call('HSET', META, 'folded', ARGV[2])
-redis.call('HSET', TURNS, 'running', ARGV[3])
-redis.call('PEXPIRE', TURNS, ARGV[4])
+redis.call('HSET', META, 'folded', event)
+redis.call('HSET', TURNS, 'running', folded)
+redis.call('PEXPIRE', TURNS, ttl)
 return 1

@@ -1,9 +1,10 @@
--- Gives a session another title. ARGV: owner, title. Replies 1, or 0 where there is none of this owner: a name written to what
--- expired would be a key that never goes.
-local held = redis.call('HMGET', META, 'owner', 'top')
-if held[1] ~= ARGV[1] then
+-- Sets a session's title. ARGV: owner, title. Replies 1, or 0 where this owner has no such session: writing to an expired
+-- session would make a key without a time to live.
+local asker, title = unpack(ARGV)
+local owner, top = unpack(redis.call('HMGET', META, 'owner', 'top'))
+if owner ~= asker then
   return 0
 end
-redis.call('HSET', META, 'title', ARGV[2])
-announce(held[2], held[2], 's', '')
+redis.call('HSET', META, 'title', title)
+announce_state(top)
 return 1

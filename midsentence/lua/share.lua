@@ -1,16 +1,17 @@
--- Lets whoever has a capability read along, or, given none, nobody any more. ARGV: owner, capability or ''. Replies the capability that
--- holds, '' for none, or nothing where there is no such session of this owner. Who asks again is given what was made first: links
--- that were passed on stay good.
-local held = redis.call('HMGET', META, 'owner', 'top', 'share')
-if held[1] ~= ARGV[1] then
+-- Sets or removes the capability to read a session. ARGV: owner, a new capability, or '' to remove it. Replies the
+-- capability that now holds, '' for none, or nil where this owner has no such session. An existing capability is kept, so
+-- that links that were passed on stay valid.
+local asker, new = unpack(ARGV)
+local owner, top, share = unpack(redis.call('HMGET', META, 'owner', 'top', 'share'))
+if owner ~= asker then
   return nil
 end
-if held[3] and ARGV[2] ~= '' then
-  return held[3]
-elseif ARGV[2] ~= '' then
-  redis.call('HSET', META, 'share', ARGV[2])
+if share and new ~= '' then
+  return share
+elseif new ~= '' then
+  redis.call('HSET', META, 'share', new)
 else
   redis.call('HDEL', META, 'share')
 end
-announce(held[2], held[2], 's', '')
-return ARGV[2]
+announce_state(top)
+return new

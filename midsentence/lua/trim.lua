@@ -1,11 +1,15 @@
--- Lets go of the deltas of turns whose replay window is over. KEYS: jobs, trims, wake. ARGV: key prefix, how many. Replies how many were trimmed.
--- The newest end stays, so that a reader who is caught up keeps a cursor that the log holds.
-local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', whole(now()), 'LIMIT', 0, ARGV[2])
+-- Trims the deltas of turns whose replay window is over. KEYS: jobs, trims, wake. ARGV: key prefix, limit. Replies the
+-- number of sessions that were due. The newest `end` stays, so that the cursor of a reader who has everything is still in
+-- the log. Keys of sessions are built here from the prefix: all are in the slot of KEYS (keys.py, `session`).
+local prefix, limit = unpack(ARGV)
+local trims = KEYS[2]
+local due = redis.call('ZRANGEBYSCORE', trims, '-inf', whole(now()), 'LIMIT', 0, limit)
 for _, session_id in ipairs(due) do
-  local ended = redis.call('HGET', ARGV[1] .. session_id, 'ended')
+  local meta = prefix .. session_id
+  local ended = redis.call('HGET', meta, 'ended')
   if ended then
-    redis.call('XTRIM', ARGV[1] .. session_id .. ':log', 'MINID', ended)
+    redis.call('XTRIM', meta .. ':log', 'MINID', ended)
   end
-  redis.call('ZREM', KEYS[2], session_id)
+  redis.call('ZREM', trims, session_id)
 end
 return #due

@@ -1,48 +1,51 @@
--- What the two scripts that append share; not more, since Redis builds all of it anew for every append. KEYS begin with the
--- session's hash, its log and its channel (keys.py).
-local META, LOG, LIVE = unpack(KEYS)
+-- What append.lua and finish.lua share, and no more: Redis creates all of a script's functions anew at every call, and an
+-- append is the most frequent one. KEYS begin with the session's hash, its log and its channel (keys.py).
+local META, LOG, LIVE = KEYS[1], KEYS[2], KEYS[3]
 
-local function number_of(id)
+-- The seq of an event's id, that of readers or that of the stream.
+local function seq_of(id)
   return tonumber(string.match(id, '%d+$'))
 end
 
--- Appends the events that stand in ARGV from `at` on as id in the log, type, data. `before` and `last` are the ids, as readers know them, of
--- what stands before the first and of the last; `message` is what readers are told where the log does end at `before`
--- (prelude.lua, announce). `lease` names who may write; `mark` says where the model's own stream stands with these events,
--- '' is no news.
--- Replies 0, or 1 where a stop was asked for; where the worker was wrong about the log, {"fenced"}, the log being another worker's
--- or another turn's, or {"hole" or "ok", the number that the log reaches to, whether a stop was asked for}.
-local function write_events(lease, turn, before, last, message, mark, at)
+-- Appends the events that ARGV holds from index `at` on, as stream id, type, data. `holder` names who may write
+-- (lease.py). `before` and `last` are the ids, as readers know them, of the event before the first and of the last event;
+-- `message` is the announcement for a log that ends at `before`. `mark` is the position in the provider's stream after
+-- these events, '' for no change.
+-- Replies 0, or 1 where a stop was asked for. Where the log did not end at `before`: {'fenced', 0, 0} if another worker
+-- holds the lease or the turn is over, else {'hole' or 'ok', the seq that the log ends at, whether a stop was asked for}.
+local function write_events(holder, turn, before, last, message, mark, at)
   local call = redis.call
   local held = call('HMGET', META, 'lease', 'top', 'stop')
-  if held[1] ~= lease then
+  if held[1] ~= holder then
     return { 'fenced', 0, 0 }
   end
   local top, stop = held[2], held[3] == turn and 1 or 0
   local seq, reply = nil, stop
   if top ~= before then
-    seq = number_of(top)
-    local reached = number_of(before)
+    seq = seq_of(top)
+    local reached = seq_of(before)
     if reached > seq then
       return { 'hole', seq, stop }
     elseif reached == seq then
-      -- Another attempt wrote it, under its own epoch.
-      message = top .. string.sub(message, #before + 1)
+      -- Another attempt wrote that event, under its own epoch.
+      local _, _, flags, frames = announcement_parts(message)
+      message = announcement(top, last, flags, frames)
     else
-      -- What is there already was written by this very attempt: the same request came twice.
-      message = last .. ' ' .. last .. string.match(message, '^%S+ %S+( %S+\n)')
+      -- This attempt wrote some of these events before: the request was repeated. Readers have to read the log.
+      local _, _, flags = announcement_parts(message)
+      message = announcement(last, last, flags, '')
     end
-    reply = { 'ok', math.max(seq, number_of(last)), stop }
+    reply = { 'ok', math.max(seq, seq_of(last)), stop }
   end
   if mark ~= '' then
     call('HSET', META, 'mark', mark)
   end
   for i = at, #ARGV, 3 do
-    if not seq or number_of(ARGV[i]) > seq then
+    if not seq or seq_of(ARGV[i]) > seq then
       call('XADD', LOG, ARGV[i], ARGV[i + 1], ARGV[i + 2])
     end
   end
-  if seq and number_of(last) > seq or not seq and last ~= before then
+  if seq and seq_of(last) > seq or not seq and last ~= before then
     call('HSET', META, 'top', last)
     call('SPUBLISH', LIVE, message)
   end

@@ -48,7 +48,7 @@ _MOVING = (TryAgainError, ClusterDownError)
 _HANDLE_CLOSED = "the handler is closed"
 
 # What every script of a session begins with.
-_OF_SESSION = ("common", "prelude")
+_OF_SESSION = ("common", "ids", "epochs", "announcements", "session")
 
 
 class Script:

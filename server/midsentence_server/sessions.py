@@ -42,7 +42,9 @@ async def say(request: Request) -> Response:
     key = requests.idempotency_key(request)
     asked = await requests.ask(request, at.settings, requests.Say)
     owner = await at.visitors.known(request)
-    submitted = await at.log.say(_id(request), owner, asked.text, key=key, on_busy=asked.on_busy, parent=asked.parent)
+    submitted = await at.log.submit(
+        _id(request), owner, asked.text, key=key, on_busy=asked.on_busy, parent=asked.parent
+    )
     return await _accepted(at, owner, submitted)
 
 

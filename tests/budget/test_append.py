@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 
 from midsentence.events import Delta
-from midsentence.log import Lease, SessionLog
+from midsentence.lease import Lease
+from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence_worker.append_batcher import AppendBatcher

@@ -80,7 +80,7 @@ def test_an_end_that_nobody_announced_is_found_by_the_clock(unmanned: Stack, mon
 
     Seen red without the task `Hub.watch`.
     """
-    silent = append.Script("finish", behind=("common", "prelude", "write"))
+    silent = append.Script("finish", behind=("common", "ids", "epochs", "announcements", "session", "write"))
     silent.body = re.sub(r"(redis\.)?call\('SPUBLISH', LIVE[^\n]*", "", silent.body)
     assert silent.body.count("SPUBLISH', LIVE") == 0
     with Visitor(unmanned.base_url) as visitor:

@@ -39,10 +39,10 @@ async def test_a_message_follows_its_named_parent(log: SessionLog, jobs: Jobs) -
     """In the log, while it runs, and in what is kept of it."""
     session_id, _ = await log.start("ann", "one")
     await answered(log, jobs)
-    await log.say(session_id, "ann", "two")
+    await log.submit(session_id, "ann", "two")
     await answered(log, jobs)
     top = (await log.read(session_id)).top
-    assert (await log.say(session_id, "ann", 'otherwise "parent":9', parent=0)).turn == 3
+    assert (await log.submit(session_id, "ann", 'otherwise "parent":9', parent=0)).turn == 3
     view = await log.read(session_id, top)
     assert [msgspec.json.decode(event.data) for event in view.events] == [
         {"role": "user", "text": 'otherwise "parent":9', "turn": 3, "parent": 0}
@@ -56,8 +56,8 @@ async def test_a_message_follows_its_named_parent(log: SessionLog, jobs: Jobs) -
 
 async def test_by_default_a_message_follows_the_turn_before_it_in_number(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
-    await log.say(session_id, "ann", "anew", parent=0)
-    await log.say(session_id, "ann", "on")
+    await log.submit(session_id, "ann", "anew", parent=0)
+    await log.submit(session_id, "ann", "on")
     assert [await answered(log, jobs) for _ in range(3)] == [1, 2, 3]
     assert [entry.parent for entry in await entries(log, session_id)] == [0, 0, 0, 0, 2, 2]
 
@@ -67,8 +67,8 @@ async def test_a_waiting_message_keeps_its_parent_in_the_queue_and_when_it_is_st
 ) -> None:
     """Its parent may wait, too."""
     session_id, _ = await log.start("ann", "one")
-    await log.say(session_id, "ann", 'two ","parent":7', parent=0)
-    await log.say(session_id, "ann", "three", parent=2)
+    await log.submit(session_id, "ann", 'two ","parent":7', parent=0)
+    await log.submit(session_id, "ann", "three", parent=2)
     await log.stop(session_id, "ann", 2)
     assert [await answered(log, jobs) for _ in range(2)] == [1, 3]
     assert (await entries(log, session_id))[2:] == [
@@ -81,8 +81,8 @@ async def test_a_waiting_message_keeps_its_parent_in_the_queue_and_when_it_is_st
 
 async def test_an_interrupting_message_has_a_parent_as_any_other(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
-    await log.say(session_id, "ann", "two", parent=1)
-    assert (await log.say(session_id, "ann", "three", parent=0, on_busy="interrupt")).turn == 3
+    await log.submit(session_id, "ann", "two", parent=1)
+    assert (await log.submit(session_id, "ann", "three", parent=0, on_busy="interrupt")).turn == 3
     assert [await answered(log, jobs) for _ in range(2)] == [1, 3]
     assert [(entry.turn, entry.parent, entry.end) for entry in (await entries(log, session_id))[1::2]] == [
         (1, 0, "stop"),
@@ -97,20 +97,20 @@ async def test_a_turn_that_was_never_given_is_followed_by_nothing(log: SessionLo
     session_id, _ = await log.start("ann", "one")
     claim = await claimed(jobs)
     with pytest.raises(TurnNotFoundError):
-        await log.say(session_id, "ann", "two", key="k", parent=parent)
+        await log.submit(session_id, "ann", "two", key="k", parent=parent)
     with pytest.raises(TurnNotFoundError):
-        await log.say(session_id, "ann", "two", on_busy="interrupt", parent=parent)
+        await log.submit(session_id, "ann", "two", on_busy="interrupt", parent=parent)
     with pytest.raises(SessionBusyError):
-        await log.say(session_id, "ann", "two", on_busy="reject", parent=1)
+        await log.submit(session_id, "ann", "two", on_busy="reject", parent=1)
     await jobs.release(claim.lease, counts=False)
     assert not (await claimed(jobs)).stop
-    assert await log.say(session_id, "ann", "two", key="k") == Submitted(session_id, 2)
+    assert await log.submit(session_id, "ann", "two", key="k") == Submitted(session_id, 2)
 
 
 async def test_a_key_covers_the_parent(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "one")
-    once = await log.say(session_id, "ann", "two", key="k", parent=0)
-    assert await log.say(session_id, "ann", "two", key="k", parent=0) == once
+    once = await log.submit(session_id, "ann", "two", key="k", parent=0)
+    assert await log.submit(session_id, "ann", "two", key="k", parent=0) == once
     for other in (None, 1, 2):
         with pytest.raises(IdempotencyMismatchError):
-            await log.say(session_id, "ann", "two", key="k", parent=other)
+            await log.submit(session_id, "ann", "two", key="k", parent=other)

@@ -74,8 +74,8 @@ async def test_who_left_hears_nothing(live: Live, log: SessionLog) -> None:
     gone, there = Ear(), Ear()
     await live.subscribe(keys.session(session_id).live, gone)
     live.unsubscribe(keys.session(session_id).live)
-    await log.say(session_id, "ann", "second")
+    await log.submit(session_id, "ann", "second")
     await live.subscribe(keys.session(session_id).live, there)
-    await log.say(session_id, "ann", "third")
+    await log.submit(session_id, "ann", "third")
     await eventually(lambda: there.payloads, description="the one who stayed heard it")
     assert gone.payloads == []

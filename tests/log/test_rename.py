@@ -20,7 +20,7 @@ async def test_a_new_title_is_read_listed_and_outlasts_later_messages(log: Sessi
     session_id, _ = await log.start("ann", "hello")
     await owners.note("ann", session_id)
     await log.rename(session_id, "ann", "标题 \x00\n")
-    await log.say(session_id, "ann", "second")
+    await log.submit(session_id, "ann", "second")
     assert (await log.read(session_id)).title == "标题 \x00\n"
     assert [listed.title for listed in await owners.sessions("ann")] == ["标题 \x00\n"]
 

@@ -57,7 +57,7 @@ async def test_a_stop_that_comes_too_late_tells_the_end_that_was(log: SessionLog
 
 async def test_a_stop_of_one_turn_does_not_touch_the_next(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
-    await log.say(session_id, "ann", "two")
+    await log.submit(session_id, "ann", "two")
     claim = await claimed(jobs)
     await log.stop(session_id, "ann", 1)
     await ended(log, claim, "one")
@@ -69,8 +69,8 @@ async def test_a_waiting_turn_is_stopped_at_once_and_enters_the_log_as_such_in_i
     log: SessionLog, jobs: Jobs
 ) -> None:
     session_id, _ = await log.start("ann", "one")
-    await log.say(session_id, "ann", 'two "quoted" \n', key="k2")
-    await log.say(session_id, "ann", "three")
+    await log.submit(session_id, "ann", 'two "quoted" \n', key="k2")
+    await log.submit(session_id, "ann", "three")
     claim = await claimed(jobs)
     assert await log.stop(session_id, "ann", 2) == Stopped(2, "stopped")
     assert await log.stop(session_id, "ann", 2) == Stopped(2, "stopped")
@@ -91,14 +91,14 @@ async def test_a_waiting_turn_is_stopped_at_once_and_enters_the_log_as_such_in_i
 
 async def test_when_all_that_waits_is_stopped_the_session_falls_idle(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
-    await log.say(session_id, "ann", "two")
+    await log.submit(session_id, "ann", "two")
     claim = await claimed(jobs)
     await log.stop(session_id, "ann", 2)
     await ended(log, claim, "one")
     view = await log.read(session_id)
     assert (view.state, view.turn, str(view.top)) == ("idle", 2, "2.0-1")
     assert await jobs.claim("w1", "demo", 64) == []
-    assert (await log.say(session_id, "ann", "three")).turn == 3
+    assert (await log.submit(session_id, "ann", "three")).turn == 3
 
 
 async def test_only_the_owner_stops_and_only_turns_that_are(log: SessionLog) -> None:
@@ -112,16 +112,16 @@ async def test_only_the_owner_stops_and_only_turns_that_are(log: SessionLog) -> 
 async def test_a_message_may_ask_not_to_wait(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     with pytest.raises(SessionBusyError):
-        await log.say(session_id, "ann", "two", on_busy="reject")
+        await log.submit(session_id, "ann", "two", on_busy="reject")
     await ended(log, await claimed(jobs), "one")
-    assert (await log.say(session_id, "ann", "two", on_busy="reject")).turn == 2
+    assert (await log.submit(session_id, "ann", "two", on_busy="reject")).turn == 2
 
 
 async def test_an_interrupting_message_stops_all_before_it(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
-    await log.say(session_id, "ann", "two")
+    await log.submit(session_id, "ann", "two")
     claim = await claimed(jobs)
-    assert (await log.say(session_id, "ann", "three", on_busy="interrupt")).turn == 3
+    assert (await log.submit(session_id, "ann", "three", on_busy="interrupt")).turn == 3
     assert await jobs.renew([claim.lease]) == [Renewal.STOP]
     await ended(log, claim, "one")
     following = await claimed(jobs)

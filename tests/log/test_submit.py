@@ -25,23 +25,23 @@ async def test_the_first_message_starts_the_first_turn(log: SessionLog) -> None:
 
 async def test_a_message_that_comes_while_a_turn_runs_waits_with_its_number(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "first")
-    assert await log.say(session_id, "ann", AWKWARD, key="k") == Submitted(session_id, 2)
+    assert await log.submit(session_id, "ann", AWKWARD, key="k") == Submitted(session_id, 2)
     view = await log.read(session_id)
     assert (view.turn, view.queued) == (1, [Queued("k", AWKWARD)])
 
 
 async def test_a_message_without_a_key_waits_without_one(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "first")
-    await log.say(session_id, "ann", "second")
+    await log.submit(session_id, "ann", "second")
     assert (await log.read(session_id)).queued == [Queued(None, "second")]
 
 
 async def test_the_queue_has_an_end(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "first")
-    await log.say(session_id, "ann", "second")
-    await log.say(session_id, "ann", "third")
+    await log.submit(session_id, "ann", "second")
+    await log.submit(session_id, "ann", "third")
     with pytest.raises(QueueFullError, match="2 messages wait"):
-        await log.say(session_id, "ann", "fourth")
+        await log.submit(session_id, "ann", "fourth")
     assert (await log.read(session_id)).turn == 1
 
 
@@ -60,23 +60,23 @@ async def test_a_key_with_another_body_is_refused(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello", key="k", secret="s" * 16)
     with pytest.raises(IdempotencyMismatchError):
         await log.start("ann", "bye", key="k", secret="s" * 16)
-    await log.say(session_id, "ann", "more", key="m")
+    await log.submit(session_id, "ann", "more", key="m")
     with pytest.raises(IdempotencyMismatchError):
-        await log.say(session_id, "ann", "else", key="m")
+        await log.submit(session_id, "ann", "else", key="m")
 
 
 async def test_a_stranger_meets_what_a_lost_visitor_meets(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
     for unknown in (session_id, "00" + "A" * 22, "zz", "", "../secret", "00" + "A" * 23):
         with pytest.raises(SessionNotFoundError):
-            await log.say(unknown, "bob", "hello")
+            await log.submit(unknown, "bob", "hello")
         with pytest.raises(SessionNotFoundError):
             await log.delete(unknown, "bob")
 
 
 async def test_a_deleted_session_never_was(log: SessionLog, store: Store) -> None:
     session_id, _ = await log.start("ann", "hello")
-    await log.say(session_id, "ann", "second")
+    await log.submit(session_id, "ann", "second")
     await log.delete(session_id, "ann")
     with pytest.raises(SessionNotFoundError):
         await log.read(session_id)
@@ -99,7 +99,7 @@ async def test_a_name_that_comes_again_numbers_its_events_anew(log: SessionLog) 
 
 async def test_every_key_has_a_time_to_live_from_its_creation(log: SessionLog, owners: Owners, store: Store) -> None:
     session_id, _ = await log.start("ann", "hello")
-    await log.say(session_id, "ann", "second", key="k")
+    await log.submit(session_id, "ann", "second", key="k")
     await owners.note("ann", session_id)
     await owners.secret()
     names = [name.decode() for name in await everywhere(store, "KEYS", "*")]
@@ -125,7 +125,7 @@ async def test_an_owner_lists_their_sessions_newest_first_and_nobody_elses(log: 
 async def test_a_listed_session_says_how_far_it_is(log: SessionLog, jobs: Jobs, owners: Owners) -> None:
     session_id, _ = await log.start("ann", "hello")
     await owners.note("ann", session_id)
-    await log.say(session_id, "ann", "second")
+    await log.submit(session_id, "ann", "second")
     assert [(listed.state, listed.turn) for listed in await owners.sessions("ann")] == [("queued", 1)]
     (claim,) = await jobs.claim("w1", "demo", 64)
     await log.write([Write(claim.lease, 1, [(End.type, End("stop").encoded())], b"[]")])

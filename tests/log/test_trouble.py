@@ -68,7 +68,7 @@ async def test_a_lost_subscription_is_made_again_and_announced(tmp_path: Path) -
         await everywhere(store, "CLIENT KILL", "TYPE", "pubsub")
         await eventually(lambda: ear.subscriptions == 2, description="the subscription was made again")
         assert ear.interruptions == 1
-        await log.say(session_id, "ann", "second")
+        await log.submit(session_id, "ann", "second")
         await eventually(lambda: ear.payloads, description="what comes after is heard")
     finally:
         listening.cancel()

@@ -9,7 +9,8 @@ from midsentence.events import Delta, End, Entry
 from midsentence.fold import stored_turn
 from midsentence.ids import EventId
 from midsentence.jobs import Claim, Jobs, Renewal
-from midsentence.log import Lease, SessionLog, Write, Written
+from midsentence.lease import Lease
+from midsentence.log import SessionLog, Write, Written
 from midsentence.store.store import Store
 from tests.support.redises import everywhere
 from tests.support.waiting import eventually
@@ -135,7 +136,7 @@ async def test_a_turn_outlives_forty_restarts_of_redis_and_never_meets_an_epoch_
 
 async def test_the_end_of_a_turn_begins_the_next_in_one_step(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
-    await log.say(session_id, "ann", "two\nlines")
+    await log.submit(session_id, "ann", "two\nlines")
     claim = await claimed(jobs)
     await written(log, Write(claim.lease, 1, [*deltas("1"), END], folded("one", "1")))
     view = await log.read(session_id, EventId(1, 0, 0))
@@ -148,7 +149,7 @@ async def test_the_end_of_a_turn_begins_the_next_in_one_step(log: SessionLog, jo
 
 async def test_an_end_that_is_repeated_ends_once(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
-    await log.say(session_id, "ann", "two")
+    await log.submit(session_id, "ann", "two")
     claim = await claimed(jobs)
     ending = Write(claim.lease, 1, [END], folded("one", ""))
     assert (await written(log, ending)).status == "ok"

@@ -180,13 +180,13 @@ async def test_a_message_that_was_lost_comes_again_under_another_id(pair: Replic
         await log.write([Write(claim.lease, 1, [("end", b'{"reason":"stop"}')], folded)])
         await in_step(pair)
         await asyncio.to_thread(lag, pair)
-        await log.say(session_id, "ann", "the one that is lost")
+        await log.submit(session_id, "ann", "the one that is lost")
         lost = (await log.read(session_id)).top
         pair.primary.kill()
         pair.replica.resume()
         await asyncio.to_thread(ask, pair.replica, "REPLICAOF", "NO", "ONE")
         log = SessionLog(after)
-        await log.say(session_id, "ann", "another")
+        await log.submit(session_id, "ann", "another")
         again = await log.read(session_id, lost)
         assert again.top != lost
         assert (again.top.turn, again.top.seq) == (lost.turn, lost.seq)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from midsentence.events import Delta, Event, Reset
 from midsentence.fold import Fold, stored_turn
-from midsentence.ids import ORIGIN, EventId
+from midsentence.ids import EventId
 
 TRANSCRIPTS = sorted((Path(__file__).parents[1] / "transcripts").glob("*.json"))
 
 
 def folded(events: list[dict[str, Any]], fold: Fold) -> Fold:
     for event in events:
-        event_id = EventId.parse(event.get("id") or "") or ORIGIN
+        event_id = EventId.parse(event.get("id") or "") or EventId(0, 0, 0)
         fold.apply(Event(event_id, event["event"], json.dumps(event["data"]).encode()))
     return fold
 

@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 
 from midsentence.events import Delta, Reasoning
-from midsentence.log import Lease, Write, Written
+from midsentence.lease import Lease
+from midsentence.log import Write, Written
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.turn_writer import TurnWriter
 from tests.support.waiting import eventually

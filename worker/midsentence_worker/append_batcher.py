@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from midsentence.errors import StoreUnavailableError
-from midsentence.log import Lease, SessionLog, Write, Written
+from midsentence.lease import Lease
+from midsentence.log import SessionLog, Write, Written
 
 _NEVER = float("inf")
 _AWAKE = -_NEVER

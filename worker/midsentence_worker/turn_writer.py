@@ -8,7 +8,8 @@ import structlog
 from midsentence.errors import FencedError, LostTailError, StoreUnavailableError
 from midsentence.events import Delta, End, Payload, Reasoning
 from midsentence.fold import Fold, stored_turn
-from midsentence.log import Lease, Write, Written
+from midsentence.lease import Lease
+from midsentence.log import Write, Written
 from midsentence_worker.append_batcher import AppendBatcher, Flush
 
 _RETRY_SECONDS = 0.2

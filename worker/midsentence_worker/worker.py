@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from midsentence import announcements
 from midsentence.errors import FencedError, StoreUnavailableError
 from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.log import SessionLog
@@ -52,10 +53,10 @@ class Worker:
         pass
 
     def published(self, payload: bytes) -> None:
-        word, _, session_id = payload.decode().rpartition(" ")
-        if word == "stop":
+        wake = announcements.decode_wake(payload)
+        if wake.is_stop:
             for turn in self._turns.values():
-                if turn.writer.lease.session_id == session_id:
+                if turn.writer.lease.session_id == wake.session_id:
                     turn.writer.stop()
         else:
             # Whose turn it is, the claim tells.

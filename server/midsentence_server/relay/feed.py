@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
+from midsentence import announcements
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import Snapshot, StateChange, decode, encode
 from midsentence.ids import EventId
@@ -154,17 +155,16 @@ class Feed:
         if not self.top:
             self._early.append(payload)
             return
-        header, _, wire = payload.partition(b"\n")
-        before, last, flags = header.split(b" ")
+        before, last, state_changed, wire = announcements.decode(payload)
         if wire and before == self.top:
             if not self._burst:
                 self._begins = before
             self._burst.append(wire)
             self._frames.keep(before, last, wire)
             self.top = last
-            if flags == b"s":
+            if state_changed:
                 self.refresh()
-        elif last != self.top or flags == b"s":
+        elif last != self.top or state_changed:
             self.refresh()
 
     def settle(self) -> None:

@@ -1,0 +1,48 @@
+r"""What is published to a session's readers and to workers; the one codec of both formats.
+
+The scripts encode the same formats in lua/announcements.lua. Publishing only wakes processes and happens to carry
+data: a message that is lost is found in the log.
+
+A session's channel (`keys.SessionKeys.live`) carries announcements:
+
+    <id before> <id of the last event> <flags>\n<frames>
+
+The ids are those of readers. The frames are the events between the two ids as `events.encode` writes them; they are
+empty where events were added to the log without frames, or none were added. The flag is `s` where `state` changed,
+else `-`.
+
+A partition's wake channel (`keys.PartitionKeys.wake`) carries the id of a session that has a claimable turn, or
+`stop <session id>` where a running turn is to be stopped.
+"""
+
+from typing import NamedTuple
+
+_STATE_CHANGED = b"s"
+_STOP = b"stop "
+
+
+class Announcement(NamedTuple):
+    before: bytes
+    last: bytes
+    state_changed: bool
+    frames: bytes
+
+
+class Wake(NamedTuple):
+    session_id: str
+    is_stop: bool
+
+
+def encode(before: str, last: str, frames: bytes, *, state_changed: bool) -> bytes:
+    return b"%b %b %b\n%b" % (before.encode(), last.encode(), _STATE_CHANGED if state_changed else b"-", frames)
+
+
+def decode(payload: bytes) -> Announcement:
+    """Raises ValueError for anything that `encode` does not write. A hot path: one call for each message of Redis."""
+    header, _, frames = payload.partition(b"\n")
+    before, last, flags = header.split(b" ")
+    return Announcement(before, last, flags == _STATE_CHANGED, frames)
+
+
+def decode_wake(payload: bytes) -> Wake:
+    return Wake(payload.removeprefix(_STOP).decode(), payload.startswith(_STOP))

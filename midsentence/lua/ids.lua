@@ -1,0 +1,19 @@
+-- The names of ids.py and lease.py.
+
+-- A turn has this many epochs (ids.py, EPOCHS).
+local EPOCHS = 1000
+
+-- The id of an event as readers know it (EventId).
+local function event_id(turn, epoch, seq)
+  return turn .. '.' .. epoch .. '-' .. seq
+end
+
+-- The id of the same event in the stream (EventId.stream_id).
+local function stream_id(turn, epoch, seq)
+  return string.format('%.0f-%s', turn * EPOCHS + epoch, seq)
+end
+
+-- The holder of a lease (Lease.holder). The epoch is part of it, so comparing holders also compares epochs.
+local function lease_holder(worker, turn, epoch)
+  return worker .. ' ' .. turn .. '.' .. epoch
+end

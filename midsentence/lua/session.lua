@@ -1,0 +1,68 @@
+-- What the scripts of one session share. KEYS are SessionKeys in their order (keys.py), all of one slot.
+local META, LOG, LIVE, TURNS, QUEUE, SEEN, JOBS, TRIMS, WAKE = unpack(KEYS)
+
+local function announce(before, last, flags, frames)
+  redis.call('SPUBLISH', LIVE, announcement(before, last, flags, frames))
+end
+
+-- Tells readers that `state` changed, where `top` is the id of the log's last event.
+local function announce_state(top)
+  announce(top, top, 's', '')
+end
+
+local function keep(ttl)
+  for _, key in ipairs({ META, LOG, TURNS, QUEUE, SEEN, JOBS, TRIMS }) do
+    redis.call('PEXPIRE', key, ttl)
+  end
+end
+
+-- Makes the turn claimable now and wakes a worker.
+local function enqueue_job(session_id)
+  redis.call('ZADD', JOBS, whole(now()), session_id)
+  redis.call('SPUBLISH', WAKE, session_id)
+end
+
+-- Writes the turn's message to the log and lets the turn wait for a worker.
+local function begin_turn(session_id, turn, message)
+  local epoch = epoch_base(META)
+  local id = event_id(turn, epoch, 0)
+  redis.call('XADD', LOG, stream_id(turn, epoch, 0), 'message', message)
+  redis.call('HSET', META, 'state', 'queued', 'turn', turn, 'epoch', epoch, 'epoch_base', epoch, 'top', id, 'attempt', 0)
+  redis.call('HDEL', META, 'lease', 'mark')
+  enqueue_job(session_id)
+  announce_state(id)
+end
+
+-- Writes a message that was stopped while it waited to the log, as a turn that has ended.
+local function pass_over(turn, message)
+  local epoch = epoch_base(META)
+  local top = event_id(turn, epoch, 1)
+  redis.call('XADD', LOG, stream_id(turn, epoch, 0), 'message', message)
+  redis.call('XADD', LOG, stream_id(turn, epoch, 1), 'end', '{"reason":"stopped","usage":null,"error":null}')
+  redis.call('HSET', META, 'turn', turn, 'epoch', epoch, 'top', top, 'ended', stream_id(turn, epoch, 1))
+  local question = string.sub(message, 1, -2)
+  local parent = string.match(question, '"parent":(%d+)$')
+  local answer = '{"turn":' .. turn .. ',"parent":' .. parent .. ',"role":"assistant","text":"","end":"stopped"}'
+  redis.call('HSET', TURNS, turn, '[' .. question .. ',"end":null},' .. answer .. ']')
+  announce_state(top)
+end
+
+-- A waiting message in the queue (SessionKeys.queue). The mark is 'stopped' or '-'.
+local function queue_item(key, turn, mark, message)
+  return key .. '\n' .. turn .. '\n' .. mark .. '\n' .. message
+end
+
+local function queue_item_parts(item)
+  return string.match(item, '^([^\n]*)\n(%d+)\n([^\n]*)\n(.*)$')
+end
+
+local function stop_waiting(index, item)
+  local key, turn, _, message = queue_item_parts(item)
+  redis.call('LSET', QUEUE, index, queue_item(key, turn, 'stopped', message))
+end
+
+-- Stores the stop: each append and each renewal of the turn reads it, also after another worker took the turn over.
+local function stop_running(session_id, turn)
+  redis.call('HSET', META, 'stop', turn)
+  redis.call('SPUBLISH', WAKE, STOP .. session_id)
+end
