@@ -1,7 +1,7 @@
-"""Measures what the page costs a browser, and writes docs/page.md, in some four minutes.
+"""Measures what the page costs a browser and writes docs/page.md, in about four minutes.
 
-`scripts/page-figures` runs it. Times belong to the machine, which should do nothing else meanwhile: server, model and
-browser share its processors.
+`scripts/page-figures` runs it. The machine should do nothing else meanwhile, because server, model and browser
+share its processors.
 """
 
 import os
@@ -23,9 +23,9 @@ from tools.page_figures.shapes import SHAPES
 _OUT = Path(__file__).parents[2] / "docs" / "page.md"
 _HEAD = """# What the page costs
 
-`scripts/page-figures` measured this and wrote it, in {browser} on {cores} processors ({machine}), with server, worker,
-model and browser on the same ones. The times belong to that machine. What can be counted (the size of the scripts, how
-much of a text is parsed again, how much a long session holds) is held by tests.
+`scripts/page-figures` measured these figures and wrote this page, in {browser} on {cores} processors ({machine}). \
+Server, worker, model and browser shared those processors, and the times belong to that machine. Tests hold what can \
+be counted: the size of the scripts, how much of a text is parsed again, and how many elements a long session has.
 
 | what | goal | measured | met |
 |---|---:|---:|---|
@@ -63,9 +63,11 @@ def measured(browser: Browser, stack: Stack) -> Iterator[Row]:
     size = measures.initial_scripts() / 1024
     yield Row("JavaScript before anything is shown, gzipped", "≤ 90 KiB", f"{size:.1f} KiB", size <= 90)
     paint = measures.first_paint(browser, stack.base_url)
-    yield Row("first paint, the page being cached", "≤ 300 ms", f"{paint:.0f} ms", paint <= 300)
+    yield Row("first paint of a cached page", "≤ 300 ms", f"{paint:.0f} ms", paint <= 300)
     opened = measures.open_session(browser, stack)
-    yield Row("a session of 200 messages, to its last answer", "≤ 500 ms", f"{opened:.0f} ms", opened <= 500)
+    yield Row(
+        "a session of 200 messages: until its last answer is shown", "≤ 500 ms", f"{opened:.0f} ms", opened <= 500
+    )
     for name, text in SHAPES.items():
         found = measures.stream(browser, stack, text)
         what = f"20,000 tokens at {found.tokens_a_second:.0f} a second, {name}: worst frame"
@@ -73,7 +75,7 @@ def measured(browser: Browser, stack: Stack) -> Iterator[Row]:
         yield Row(what, "≤ 100 ms", shown, found.worst_frame <= 100)
     for turns in (measures.LONG_MESSAGES // 20, measures.LONG_MESSAGES // 2):
         held = measures.long_session(browser, stack.base_url, measures.told(turns), turns)
-        what = f"a tab that was told {turns * 2:,} messages: elements, memory of JavaScript"
+        what = f"a tab that received {turns * 2:,} messages: elements, JavaScript memory"
         yield Row(what, "≤ 5,000", f"{held.elements:,}; {held.heap:.1f} MB", held.elements <= 5000)
 
 
