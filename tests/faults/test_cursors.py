@@ -1,4 +1,4 @@
-"""Cursors that the log no longer holds, and an end that nobody announced."""
+"""Cursors that the log no longer holds, and an `end` whose notification is lost."""
 
 import asyncio
 import re
@@ -26,25 +26,25 @@ def stack_with(tmp_path: Path, upstream: Upstream, workers: int = 1, **settings:
 
 
 @pytest.fixture
-def forgetful(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
-    """Lets finished deltas go at once."""
+def trimming(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
+    """Deltas of finished turns are trimmed at once."""
     yield from stack_with(tmp_path, upstream, MIDSENTENCE_REPLAY_SECONDS="0.05")
 
 
 @pytest.fixture
-def mortal(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
-    """Sessions live for three seconds."""
+def expiring(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
+    """Sessions expire after three seconds."""
     yield from stack_with(tmp_path, upstream, MIDSENTENCE_SESSION_TTL="3")
 
 
 @pytest.fixture
-def unmanned(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
-    """No worker runs: the test is the worker."""
+def without_worker(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
+    """No worker runs: the test claims the turn itself."""
     yield from stack_with(tmp_path, upstream, workers=0)
 
 
-def test_a_cursor_that_was_trimmed_is_answered_with_one_snapshot(forgetful: Stack) -> None:
-    with Visitor(forgetful.base_url) as visitor:
+def test_a_trimmed_cursor_is_answered_with_one_snapshot(trimming: Stack) -> None:
+    with Visitor(trimming.base_url) as visitor:
         session_id = visitor.start(QUESTION)
         behind, caught_up = Transcript(session_id), Transcript(session_id)
         visitor.read(session_id, behind, limit=3)
@@ -58,13 +58,13 @@ def test_a_cursor_that_was_trimmed_is_answered_with_one_snapshot(forgetful: Stac
         assert behind.snapshots == 2
         assert behind.answer() == "".join(text_for(QUESTION))
         with visitor.events(session_id, caught_up.cursor) as events:
-            assert list(events) == [], "who is caught up keeps a cursor that the log holds"
+            assert list(events) == [], "the cursor of a caught-up reader must stay valid"
 
 
-def test_a_name_that_comes_again_after_expiry_refuses_the_old_cursor(mortal: Stack) -> None:
-    """Seen red without the period's ten in lua/submit.lua: the ids begin again where they began."""
+def test_a_session_id_reused_after_expiry_refuses_the_old_cursor(expiring: Stack) -> None:
+    """1.1: no event id of the expired session is given again."""
     key = {"Idempotency-Key": "the same"}
-    with Visitor(mortal.base_url) as visitor:
+    with Visitor(expiring.base_url) as visitor:
         visitor.http.get("/")
         session_id = visitor.start(QUESTION, **key)
         old = visitor.read(session_id)
@@ -75,21 +75,20 @@ def test_a_name_that_comes_again_after_expiry_refuses_the_old_cursor(mortal: Sta
     assert not {event.id for event in old.events if event.id} & {event.id for event in new.events if event.id}
 
 
-def test_an_end_that_nobody_announced_is_found_by_the_clock(unmanned: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The finish is written without its publication; the stream closes within the watchdog's seconds all the same.
-
-    Seen red without the task `Hub.watch`.
-    """
+def test_an_end_without_a_notification_is_found_by_polling(
+    without_worker: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The `end` is written without its SPUBLISH; the server's poll of the log still closes the stream."""
     silent = append.Script("finish", behind=("common", "ids", "epochs", "announcements", "session", "write"))
     silent.body = re.sub(r"(redis\.)?call\('SPUBLISH', LIVE[^\n]*", "", silent.body)
     assert silent.body.count("SPUBLISH', LIVE") == 0
-    with Visitor(unmanned.base_url) as visitor:
+    with Visitor(without_worker.base_url) as visitor:
         session_id = visitor.start("Is anybody there?")
         transcript = Transcript(session_id)
         with visitor.events(session_id) as events:
             transcript.take(next(events))
             monkeypatch.setattr(append, "_FINISH", silent)
-            asyncio.run(finish(unmanned.redis.url))
+            asyncio.run(finish(without_worker.redis.url))
             for event in events:
                 transcript.take(event)
     assert transcript.end() == "stop"

@@ -1,4 +1,4 @@
-"""Every way in which a model fails, from its socket to the reader's end event (the table of `error.code`)."""
+"""Every model failure in the table of `error.code`, from the socket to the reader's `end`."""
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from tests.support.upstream import Answer, Upstream
 
 KEY = "sk-proj-Zb7Qm41fXe9TtVw0"
 SILENCE = 1.0
-# The worker tries again before it gives up; this is how long the scripted model asks it to wait for that.
+# The worker retries before it gives up; the scripted model asks it to wait this long.
 SOON = {"retry-after-ms": "1"}
 
 
@@ -41,7 +41,7 @@ class Fault:
 
 FIVE = [*"ab", "断", "😀", "e"]
 FAULTS = {
-    "nobody answers": Fault("model_unreachable", True, [], hint="OPENAI_BASE_URL", down=True),
+    "connection refused": Fault("model_unreachable", True, [], hint="OPENAI_BASE_URL", down=True),
     "401": Fault("model_refused_key", False, [Answer(status=401)], hint="OPENAI_API_KEY"),
     "401 that repeats the key": Fault(
         "model_refused_key", False, [Answer(status=401, body={"error": {"message": f"Incorrect API key: {KEY}."}})]
@@ -55,7 +55,7 @@ FAULTS = {
     "500 that repeats the key": Fault(
         "model_failed", True, [Answer(status=500, headers=SOON, body={"error": {"message": f"Bearer {KEY} broke"}})] * 3
     ),
-    "a web page": Fault("model_failed", True, [Answer(body="<html>Welcome</html>")], hint="/v1"),
+    "an HTML page": Fault("model_failed", True, [Answer(body="<html>Welcome</html>")], hint="/v1"),
     "no finish reason": Fault("model_truncated", True, [Answer(FIVE, finish=None)], "".join(FIVE)),
     "no finish reason and no [DONE]": Fault(
         "model_truncated", True, [Answer(FIVE, finish=None, done=False)], "".join(FIVE)
@@ -69,14 +69,14 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_a_model_that_fails_ends_the_turn_with_its_reason_and_spoils_nothing(
+def test_a_model_failure_ends_the_turn_with_its_error_code(
     stack: Stack, directory: Path, visitor: Visitor, fault: Fault
 ) -> None:
-    """8.12, 8.14: a typed end; the question and the text so far are kept; the next message is answered."""
+    """8.12, 8.14: the question and the partial text are kept, and the next message is answered."""
     provoke(stack, fault)
     try:
         session_id = visitor.start("Will you fail?")
-        # From the message on: a model that fails at once has failed before a reader comes, who would get a snapshot.
+        # From the message on: a model may fail before the reader attaches, who would then get a snapshot.
         transcript = visitor.read(session_id, Transcript(session_id, cursor="1.0-0"))
     finally:
         recover(stack, fault)
@@ -106,10 +106,10 @@ def test_a_model_that_fails_ends_the_turn_with_its_reason_and_spoils_nothing(
 
 
 @pytest.mark.parametrize("name", ["cut in mid-stream", "500", "silent from the beginning"])
-def test_a_one_shot_that_fails_says_so_before_its_end(
+def test_a_failed_one_shot_sends_failed_before_its_end(
     stack: Stack, directory: Path, visitor: Visitor, name: str
 ) -> None:
-    """10.5: the text so far, `failed` with the error, [END]; then 204 and not another try."""
+    """10.5: the partial text, `failed` with the error, [END]; a reconnect gets 204 and asks nothing."""
     fault = FAULTS[name]
     provoke(stack, fault)
     events = pushed(visitor)
@@ -125,8 +125,8 @@ def test_a_one_shot_that_fails_says_so_before_its_end(
     assert_secret(directory, str(events))
 
 
-def test_a_message_that_waits_behind_a_failure_is_answered(stack: Stack, visitor: Visitor) -> None:
-    """4.5: the queue goes on after an end of any kind."""
+def test_a_message_queued_behind_a_failure_is_answered(stack: Stack, visitor: Visitor) -> None:
+    """4.5: the queue goes on after any kind of end."""
     gate = Answer(FIVE, gate=True, cut_after=2)
     stack.upstream.answers += [gate, Answer(["Yes", "."])]
     session_id = visitor.start("Will you fail?")
@@ -137,8 +137,8 @@ def test_a_message_that_waits_behind_a_failure_is_answered(stack: Stack, visitor
     assert transcript.answer(2) == "Yes."
 
 
-def test_the_provider_gets_the_key_and_nobody_else(stack: Stack, directory: Path, visitor: Visitor) -> None:
-    """The rest of this module would hold of a key that is never used, too."""
+def test_only_the_provider_receives_the_key(stack: Stack, directory: Path, visitor: Visitor) -> None:
+    """Proves that the key is used: the module's other tests would pass without one."""
     visitor.read(visitor.start("x"))
     assert stack.upstream.requests[-1].headers["authorization"] == f"Bearer {KEY}"
     assert_secret(directory, visitor.http.get("/").text)
@@ -154,7 +154,7 @@ def provoke(stack: Stack, fault: Fault) -> None:
 def recover(stack: Stack, fault: Fault) -> None:
     if fault.down:
         stack.upstream.start()
-    assert not stack.upstream.answers, "the model was asked less often than the fault takes"
+    assert not stack.upstream.answers, "the worker made fewer requests than the fault scripts"
 
 
 def pushed(visitor: Visitor) -> list[SentEvent]:
@@ -164,19 +164,19 @@ def pushed(visitor: Visitor) -> list[SentEvent]:
 
 
 def assert_secret(directory: Path, *shown: str) -> None:
-    """Search what was sent and everything that any process wrote: the logs and the append-only file."""
+    """Search everything that was sent and written: streams, logs and the append-only file."""
     files = [path for path in directory.rglob("*") if path.is_file()]
     assert {".log", ".aof"} <= {path.suffix for path in files}
     for text in (*shown, *(path.read_bytes().decode(errors="replace") for path in files)):
         assert KEY not in text
-        assert KEY[8:] not in text, "nor a part of it"
+        assert KEY[8:] not in text, "no part of the key may appear"
 
 
-def test_a_transcript_holds_a_failed_answer_as_the_snapshot_does(stack: Stack, visitor: Visitor) -> None:
-    """8.14, 8.15: folded from the events or read as a whole, a failure is the same."""
+def test_a_failed_answer_is_the_same_in_events_and_snapshot(stack: Stack, visitor: Visitor) -> None:
+    """8.14, 8.15: folded from the events or read as a snapshot."""
     provoke(stack, FAULTS["an error in mid-stream"])
     session_id = visitor.start("Will you fail?")
     live = visitor.read(session_id, Transcript(session_id, cursor="1.0-0"))
     late = visitor.read(session_id, Transcript(session_id))
     assert [event.type for event in late.events] == ["snapshot", "state"]
-    assert late.messages[1:] == live.messages, "but for the message, which live was read from"
+    assert late.messages[1:] == live.messages, "`live` was read from behind the user's message"

@@ -1,4 +1,4 @@
-"""Cuts and reconnects: the text is exactly what the model wrote."""
+"""Cuts and reconnects: the text is exactly the model's."""
 
 import itertools
 from collections.abc import Generator
@@ -29,10 +29,10 @@ def test_a_cut_after_every_kth_event_loses_no_text(visitor: Visitor, every: int)
     uncut = visitor.read(session_id)
     assert transcript.answer() == uncut.answer() == "".join(text_for(QUESTION))
     assert transcript.end() == "stop"
-    assert transcript.snapshots == 1, "a cursor of a session that nothing trimmed was not honoured"
+    assert transcript.snapshots == 1, "every cursor that the log holds must be honoured"
 
 
-def test_reconnecting_to_another_instance_goes_on_where_the_first_was(house: Stack, visitor: Visitor) -> None:
+def test_a_reader_resumes_on_another_server(house: Stack, visitor: Visitor) -> None:
     session_id = visitor.start(QUESTION)
     transcript = Transcript(session_id)
     servers = itertools.cycle(server.base_url for server in house.servers)

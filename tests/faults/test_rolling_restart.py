@@ -1,8 +1,4 @@
-"""Every server and every worker is restarted, one after the other, behind nginx and under load: nobody notices.
-
-Taken out once each, and seen to fail here: the `reset` of a takeover; the job that a worker which stops gives back; the
-exclusion of the cursor's own entry from what follows it; the keys that `submit` has seen.
-"""
+"""A rolling restart of every server and worker, behind nginx and under load, loses and repeats nothing."""
 
 import asyncio
 import random
@@ -31,10 +27,10 @@ LONGEST_WAIT_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack, Address]]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack, Address]]:
     with Upstream() as upstream:
         settings = {"MIDSENTENCE_DRAIN_SECONDS": "1"}
-        stack = Stack(tmp_path_factory.mktemp("house"), upstream, servers=2, workers=2, settings=settings)
+        stack = Stack(tmp_path_factory.mktemp("stack"), upstream, servers=2, workers=2, settings=settings)
         for started in running(stack):
             behind = [("127.0.0.1", server.port) for server in started.servers]
             with nginx(behind, tmp_path_factory.mktemp("nginx")) as url:
@@ -42,7 +38,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack, Ad
 
 
 class Reader:
-    """Asks, reads the answer, coming back with the cursor whenever the stream ends, and asks again."""
+    """Asks, reads the answer, reconnects with the cursor whenever the stream ends, and asks again."""
 
     def __init__(self, number: int, front: Address, counted: Counted) -> None:
         self.questions: list[str] = []
@@ -77,12 +73,12 @@ class Reader:
         return event.type == "end"
 
 
-@pytest.mark.timeout(110)  # half a minute, or more on a machine that is busy
-async def test_a_rolling_restart_of_everything_under_load_loses_and_repeats_nothing(
-    house: tuple[Stack, Address],
+@pytest.mark.timeout(110)  # half a minute, more on a busy machine
+async def test_a_rolling_restart_loses_and_repeats_no_text(
+    deployment: tuple[Stack, Address],
 ) -> None:
-    """Every answer of forty sessions, each of hundreds of tokens, is exactly the model's (8.11)."""
-    stack, front = house
+    """8.11: every answer of forty sessions, hundreds of tokens each, is exactly the model's."""
+    stack, front = deployment
     counted, is_over = Counted(), asyncio.Event()
     readers = [Reader(number, front, counted) for number in range(SESSIONS)]
     async with asyncio.timeout(80), asyncio.TaskGroup() as group:
@@ -100,13 +96,13 @@ async def test_a_rolling_restart_of_everything_under_load_loses_and_repeats_noth
             (("user", asked, None), ("assistant", "".join(text_for(asked)), "stop")) for asked in reader.questions
         ]
         assert entries == [entry for pair in expected for entry in pair]
-        assert reader.transcript.snapshots == 1, "a cursor was not honoured"
-    assert counted.resumed >= SESSIONS, "hardly anybody was sent away"
+        assert reader.transcript.snapshots == 1, "every cursor must be honoured"
+    assert counted.resumed >= SESSIONS, "too few readers had to reconnect"
 
 
-async def test_questions_that_meet_a_stopping_server_are_asked_once(house: tuple[Stack, Address]) -> None:
-    """4.4: a POST that was answered 502, 503 or not at all is repeated with its key, and its session has one turn."""
-    stack, front = house
+async def test_a_question_sent_to_a_stopping_server_is_asked_once(deployment: tuple[Stack, Address]) -> None:
+    """4.4: a POST that got 502, 503 or no reply is repeated with its key, and its session has one turn."""
+    stack, front = deployment
     before = Counter(request.question for request in stack.upstream.requests)
     counted = Counted()
     is_over = asyncio.Event()
@@ -138,9 +134,9 @@ async def test_questions_that_meet_a_stopping_server_are_asked_once(house: tuple
     assert asked == Counter(questions)
 
 
-async def test_a_question_whose_server_died_before_it_could_answer_is_asked_once(house: tuple[Stack, Address]) -> None:
-    """4.4: Redis has taken it, the 202 is lost, and the repeated POST meets what the first one began."""
-    stack, front = house
+async def test_a_question_whose_202_is_lost_is_asked_once(deployment: tuple[Stack, Address]) -> None:
+    """4.4: Redis stored the question, its server died before the 202, and the repeated POST finds the same session."""
+    stack, front = deployment
     visitor = AsyncVisitor(lambda: front, random.Random(1))
     await visitor.arrive()
     question = f"tokens=3 {'so ' * 1000}"
@@ -150,7 +146,7 @@ async def test_a_question_whose_server_died_before_it_could_answer_is_asked_once
     for server in stack.servers:
         server.kill()
     stack.redis.resume()
-    await eventually(lambda: asked(stack, question) == 1, description="a worker asks it, though no server lives")
+    await eventually(lambda: asked(stack, question) == 1, description="a worker asks the model, without any server")
     for server in stack.servers:
         await asyncio.to_thread(server.start)
     reply = await asking
@@ -173,9 +169,9 @@ def asked(stack: Stack, question: str) -> int:
 
 
 def unread(stack: Stack) -> int:
-    """Count the bytes that Redis has not taken from the servers' connections (proc(5), /proc/net/tcp).
+    """Count the bytes that Redis has not read from the servers' connections (proc(5), /proc/net/tcp).
 
-    Theirs alone: what the workers append to other answers meanwhile may be more than a question.
+    The workers' connections do not count: what they append may be longer than a question.
     """
     servers = {inode for server in stack.servers for inode in sockets(server.process.pid)}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

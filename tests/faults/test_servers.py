@@ -1,4 +1,4 @@
-"""Servers that die, leave and come late, and a Redis that goes away: nobody loses a place or a message."""
+"""Servers that die, drain and start late, and a Redis outage: no event and no message is lost."""
 
 import sys
 import time
@@ -23,8 +23,8 @@ TEXT = "".join(TOKENS)
 STREAMS = 50
 
 
-def test_a_reader_goes_on_where_it_was_after_its_server_was_killed(stack: Stack, visitor: Visitor) -> None:
-    """The answer went on meanwhile; the cursor is honoured by a process that has never seen it."""
+def test_a_reader_resumes_after_its_server_was_killed(stack: Stack, visitor: Visitor) -> None:
+    """The answer goes on meanwhile, and a new process honours the cursor."""
     answer = Answer(TOKENS, gate=True)
     stack.upstream.answers.append(answer)
     session_id = visitor.start("Will you stay?")
@@ -43,7 +43,7 @@ def test_a_reader_goes_on_where_it_was_after_its_server_was_killed(stack: Stack,
         for event in events:
             transcript.take(event)
     assert (transcript.answer(), transcript.end(), transcript.snapshots) == (TEXT, "stop", 1)
-    assert len(stack.upstream.requests) == 1, "a server's death is nothing to the worker"
+    assert len(stack.upstream.requests) == 1, "the worker must not notice the death of a server"
 
 
 class Stream:
@@ -72,7 +72,7 @@ class Stream:
 
     @property
     def is_held_by_server(self) -> bool:
-        """Whether a process has the other end open, as the kernel tells: a socket that nobody has is of inode 0."""
+        """Whether a process holds the other end open: the kernel shows inode 0 for a socket without a process."""
         ours = f":{self._port:04X}"
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
         return any(row[2].endswith(ours) and row[9] != "0" for row in rows)
@@ -94,10 +94,8 @@ class TestDrain:
     def stack_settings(self) -> dict[str, str]:
         return {"MIDSENTENCE_DRAIN_SECONDS": str(DRAIN_SECONDS)}
 
-    def test_a_server_that_is_told_to_stop_sends_its_readers_away_politely(
-        self, stack: Stack, visitor: Visitor
-    ) -> None:
-        """8.9: fifty streams of a running and of an idle session: `retry:`, a clean end, no `end`; exit 0 in time."""
+    def test_a_draining_server_sends_retry_and_closes_its_streams(self, stack: Stack, visitor: Visitor) -> None:
+        """8.9: fifty streams of a running and of an idle session: `retry:`, a clean close, no `end`; exit 0 in time."""
         answer = Answer(TOKENS, gate=True)
         idle = visitor.start("tokens=3")
         visitor.read(idle)
@@ -110,12 +108,12 @@ class TestDrain:
             for stream in streams:
                 stream.read_until(b"event: state")
             server.process.terminate()
-            told = time.monotonic()
+            stopped = time.monotonic()
             ends = [stream.rest() for stream in streams]
             assert server.process.wait(DRAIN_SECONDS) == 0
-            assert time.monotonic() - told < DRAIN_SECONDS
+            assert time.monotonic() - stopped < DRAIN_SECONDS
         retries = [int(end.removesuffix(b"\n\n").rpartition(b"retry: ")[2]) for end in ends]
-        assert len(set(retries)) > STREAMS / 2, "they are told to come back at different times"
+        assert len(set(retries)) > STREAMS / 2, "the retry delays must be spread"
         assert not [end for end in ends if b"event: end" in end]
         answer.release_all()
         stack.start_server()
@@ -123,10 +121,10 @@ class TestDrain:
 
 
 class TestWithoutRedis:
-    """A house whose Redis is started by the test."""
+    """A stack whose Redis the test starts later."""
 
     @pytest.fixture
-    def dark(self, tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
+    def without_redis(self, tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
         stack = Stack(tmp_path, upstream)
         try:
             stack.servers[0].spawn()
@@ -135,27 +133,27 @@ class TestWithoutRedis:
         finally:
             stack.stop()
 
-    def test_a_server_lives_is_not_ready_and_becomes_so(self, dark: Stack) -> None:
-        """6: /healthz 200 and /readyz 503 while Redis is down; a message is refused, never lost, and taken later."""
-        with Visitor(dark.base_url) as visitor:
+    def test_a_server_becomes_ready_when_redis_starts(self, without_redis: Stack) -> None:
+        """Section 9: /healthz 200 and /readyz 503 while Redis is down; a message is refused then and accepted later."""
+        with Visitor(without_redis.base_url) as visitor:
             assert visitor.http.get("/healthz").status_code == 200
             assert_unavailable(visitor.http.get("/readyz"))
             assert visitor.http.get("/").status_code in {200, 503}
             assert_unavailable(visitor.http.post("/sessions", json={"text": "x"}))
-            dark.redis.start()
-            dark.workers[0].start()
-            dark.servers[0].wait("/readyz")
+            without_redis.redis.start()
+            without_redis.workers[0].start()
+            without_redis.servers[0].wait("/readyz")
             assert visitor.read(visitor.start("tokens=3")).end() == "stop"
 
 
-class TestRedisAway:
+class TestRedisOutage:
     @pytest.fixture
     def stack_settings(self) -> dict[str, str]:
-        # Longer than Redis is away here: who loses a turn to that is another test's subject.
+        # Longer than the outage, so that no lease expires: takeovers have tests of their own.
         return {"MIDSENTENCE_LEASE_SECONDS": "30"}
 
-    def test_readers_stay_connected_and_get_the_rest(self, stack: Stack, visitor: Visitor) -> None:
-        """FAULT: Redis stopped in mid-stream: POST 503; the open stream waits, and goes on when Redis is back."""
+    def test_readers_stay_connected_through_a_redis_outage(self, stack: Stack, visitor: Visitor) -> None:
+        """POST gets 503 meanwhile; the open stream waits, and goes on when Redis is back."""
         answer = Answer(TOKENS, gate=True)
         stack.upstream.answers.append(answer)
         session_id = visitor.start("Will you stay?")
@@ -186,8 +184,8 @@ class TestRedisAway:
         assert "reset" not in kinds(transcript)
         assert [event.type for event in transcript.events].count("message") == 1
 
-    def test_an_answer_that_ends_while_redis_is_away_is_not_lost(self, stack: Stack, visitor: Visitor) -> None:
-        """The worker keeps the whole end until Redis takes it; a one-shot reader gets [END] then."""
+    def test_an_answer_that_ends_during_an_outage_is_not_lost(self, stack: Stack, visitor: Visitor) -> None:
+        """The worker keeps the end until Redis takes it; a one-shot reader then gets [END]."""
         answer = Answer(TOKENS, gate=True)
         stack.upstream.answers.append(answer)
         answer.release(2)
@@ -197,7 +195,7 @@ class TestRedisAway:
             stack.redis.stop()
             answer.release_all()
             (request,) = stack.upstream.requests
-            wait_until(lambda: request.finished, description="the model has said everything")
+            wait_until(lambda: request.finished, description="the model has written everything")
             stack.redis.start()
             rest = [event.data for event in events if event.type == "message"]
         assert rest[-1] == "[END]"
@@ -209,8 +207,8 @@ class TestStuckReader:
     def stack_settings(self) -> dict[str, str]:
         return {"MIDSENTENCE_STUCK_READER_SECONDS": "1"}
 
-    def test_a_reader_who_takes_nothing_is_cut_and_nobody_waits_for_it(self, stack: Stack, visitor: Visitor) -> None:
-        """FAULT 31: with a socket that is full at both ends: the others get all, and the connection is dropped."""
+    def test_a_stuck_reader_is_cut_and_delays_no_other_reader(self, stack: Stack, visitor: Visitor) -> None:
+        """Its socket is full at both ends: the other readers get everything, and the server drops the connection."""
         pages = [f"{number:5}" * 10_000 for number in range(200)]
         answer = Answer(pages, gate=True)
         stack.upstream.answers.append(answer)
@@ -223,7 +221,7 @@ class TestStuckReader:
             server = stack.servers[0]
             wait_until(lambda: "stuck_reader_cut" in server.log, description="the stuck reader was cut")
             if sys.platform == "linux":
-                # A polite close would hold it, and all that waits to be written, for as long as nobody reads.
+                # A graceful close would keep the connection and its unsent bytes until the client reads.
                 wait_until(lambda: not stuck.is_held_by_server, description="the server let go of the connection")
             with pytest.raises((IncompleteRead, ConnectionResetError)):
                 stuck.rest()
@@ -234,8 +232,8 @@ class TestTrimming:
     def stack_settings(self) -> dict[str, str]:
         return {"MIDSENTENCE_REPLAY_SECONDS": "0.2"}
 
-    def test_a_cursor_that_was_trimmed_gets_the_snapshot_and_the_newest_stays_good(self, visitor: Visitor) -> None:
-        """8.3, 8.8: deltas are let go after their time; who has read to the end is still told 204."""
+    def test_a_trimmed_cursor_gets_the_snapshot_and_the_newest_stays_valid(self, visitor: Visitor) -> None:
+        """8.3, 8.8: deltas are trimmed after the replay time; a caught-up reader still gets 204."""
         session_id = visitor.start("tokens=5")
         transcript = visitor.read(session_id)
         end = str(transcript.cursor)

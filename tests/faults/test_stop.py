@@ -1,4 +1,4 @@
-"""A stop reaches the model, from any instance, and outlives whoever was to obey it."""
+"""A stop reaches the model from any server, and survives the worker that should obey it."""
 
 import time
 from collections.abc import Generator
@@ -20,13 +20,13 @@ def pair(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
 
 
 @pytest.fixture
-def patient(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
-    """The same with leases so long that no renewal tells of a stop in time: the wake-up alone can."""
+def long_leases(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
+    """The same with leases so long that no renewal reports a stop in time: only the wake-up can."""
     yield from running(Stack(tmp_path, upstream, servers=2, settings={"MIDSENTENCE_LEASE_SECONDS": "60"}))
 
 
 def begun(visitor: Visitor, answer: Answer, pieces: int = 3) -> Transcript:
-    """A turn whose first pieces the reader has."""
+    """Start a turn, and return once the reader has its first pieces."""
     transcript = Transcript(visitor.start("Is anybody there?"))
     answer.release(pieces)
     with visitor.events(transcript.session_id, until_end=False) as events:
@@ -37,9 +37,9 @@ def begun(visitor: Visitor, answer: Answer, pieces: int = 3) -> Transcript:
     raise AssertionError("the stream ended before the answer began")
 
 
-def test_a_stop_from_another_instance_cancels_the_upstream_call_within_a_second(patient: Stack) -> None:
-    """Seen red without the wake-up in lua/prelude.lua (`stop_running`)."""
-    pair = patient
+def test_a_stop_on_another_server_cancels_the_model_call_within_a_second(long_leases: Stack) -> None:
+    """5.2: by the wake-up alone, since no lease is renewed in that time."""
+    pair = long_leases
     answer = Answer(["One ", "two ", "three ", "four "], gate=True)
     pair.upstream.answers.append(answer)
     with Visitor(pair.base_url) as visitor:
@@ -48,15 +48,15 @@ def test_a_stop_from_another_instance_cancels_the_upstream_call_within_a_second(
         response = visitor.http.post(f"{pair.servers[1].base_url}/sessions/{transcript.session_id}/stop")
         assert (response.status_code, response.json()["reason"]) == (200, "stopped")
         (request,) = pair.upstream.requests
-        wait_until(lambda: request.disconnected, description="the model's server sees its caller leave", timeout=2)
+        wait_until(lambda: request.disconnected, description="the worker closes its connection to the model", timeout=2)
         assert request.disconnected is not None
         assert request.disconnected - asked < 1
         visitor.read(transcript.session_id, transcript)
     assert (transcript.answer(), transcript.end()) == ("One two three ", "stopped")
 
 
-def test_a_stop_outlives_the_worker_that_was_to_obey_it(pair: Stack) -> None:
-    """Asked while no worker runs: the answer is 202, no hope, and the next worker ends the turn without the model."""
+def test_a_stop_survives_the_worker_that_should_obey_it(pair: Stack) -> None:
+    """5.1, 5.2: without a worker the answer is 202; the next worker ends the turn without calling the model."""
     answer = Answer(["One ", "two ", "three ", "four "], gate=True)
     pair.upstream.answers.append(answer)
     with Visitor(pair.base_url) as visitor:
@@ -69,12 +69,12 @@ def test_a_stop_outlives_the_worker_that_was_to_obey_it(pair: Stack) -> None:
         again = visitor.http.post(f"/sessions/{transcript.session_id}/stop")
     assert (transcript.answer(), transcript.end()) == ("One two three ", "stopped")
     (end,) = [event.json for event in transcript.events if event.type == "end"]
-    assert end["usage"]["output_tokens"] > 0, "what was said is kept, and so is what it cost (5.2)"
+    assert end["usage"]["output_tokens"] > 0, "the partial text and its usage are kept (5.2)"
     assert (again.status_code, again.json()["reason"]) == (200, "stopped")
     assert len(pair.upstream.requests) == 1
 
 
-def test_a_turn_that_is_stopped_before_a_worker_takes_it_never_asks_the_model(pair: Stack) -> None:
+def test_a_turn_stopped_before_its_claim_never_calls_the_model(pair: Stack) -> None:
     pair.workers[0].stop()
     with Visitor(pair.base_url) as visitor:
         session_id = visitor.start("Is anybody there?")
@@ -85,7 +85,7 @@ def test_a_turn_that_is_stopped_before_a_worker_takes_it_never_asks_the_model(pa
     assert pair.upstream.requests == []
 
 
-def test_an_interrupting_message_frees_the_model_at_once(pair: Stack) -> None:
+def test_an_interrupting_message_stops_the_running_answer_and_is_answered(pair: Stack) -> None:
     first, second = Answer(["One ", "two ", "three "], gate=True), Answer(["Something ", "else."])
     pair.upstream.answers += [first, second]
     with Visitor(pair.base_url) as visitor:

@@ -1,4 +1,4 @@
-"""Workers that die, stall, leave and come late: the reader ends with exactly what the attempt that finished wrote."""
+"""Workers that die, stall, drain and start late: the reader ends with exactly the text of the attempt that finished."""
 
 import time
 from collections.abc import Generator
@@ -13,19 +13,19 @@ from tests.support.processes import Stack, WorkerChild
 from tests.support.upstream import Answer, Upstream
 from tests.support.waiting import wait_until
 
-# What the tests' stack sets, and how much later than its end somebody looks, on a busy machine too.
+# The lease of the tests' stack, and the longest time after it until another worker claims, on a busy machine too.
 LEASE_SECONDS = 2
-LOOK_SECONDS = 3
+CLAIM_SECONDS = 3
 DRAIN_SECONDS = 2
-# Within which a worker hangs up on a model that it asks for nothing any more.
-HANG_UP_SECONDS = 5
+# The longest time until a worker closes a model call that it no longer needs.
+CANCEL_SECONDS = 5
 FIRST = ["One ", "mind ", "begins", ", ", "断线", "😀", " and ", "is ", "gone", "."]
 SECOND = ["Another ", "mind ", "says ", "something ", "else", "。"]
 
 
 @pytest.fixture
 def pair(tmp_path: Path, upstream: Upstream, stack_settings: dict[str, str]) -> Generator[Stack]:
-    """A house with two workers, for this test alone."""
+    """A stack with two workers, for this test alone."""
     yield from running(Stack(tmp_path, upstream, workers=2, settings=stack_settings))
 
 
@@ -36,7 +36,7 @@ def visitor_of_pair(pair: Stack) -> Generator[Visitor]:
 
 
 def test_a_killed_workers_turn_is_taken_over_within_its_lease(pair: Stack, visitor_of_pair: Visitor) -> None:
-    """The reader, on one connection all the while, ends with the second attempt's text and nothing of the first's."""
+    """The reader keeps one connection, and ends with the second attempt's text alone."""
     visitor = visitor_of_pair
     first, second = Answer(FIRST, gate=True), Answer(SECOND)
     pair.upstream.answers += [first, second]
@@ -48,7 +48,7 @@ def test_a_killed_workers_turn_is_taken_over_within_its_lease(pair: Stack, visit
         holder(pair, session_id).kill()
         killed = time.monotonic()
         take_until(transcript, events, lambda: transcript.events[-1].type == "reset")
-        assert time.monotonic() - killed < LEASE_SECONDS + LOOK_SECONDS
+        assert time.monotonic() - killed < LEASE_SECONDS + CLAIM_SECONDS
         assert transcript.answer() == ""
         assert transcript.events[-1].json["attempt"] == 2
         for event in events:
@@ -59,8 +59,8 @@ def test_a_killed_workers_turn_is_taken_over_within_its_lease(pair: Stack, visit
     assert len(pair.upstream.requests) == 2
 
 
-def test_a_reader_who_was_away_during_the_takeover_misses_nothing(stack: Stack, visitor: Visitor) -> None:
-    """A cursor into the dead attempt still names its event: reset, start and the new text follow it."""
+def test_a_reader_who_missed_the_takeover_gets_reset_and_new_text(stack: Stack, visitor: Visitor) -> None:
+    """A cursor in the dead attempt is still honoured: reset, start and the new text follow it."""
     first, second = Answer(FIRST, gate=True), Answer(SECOND)
     stack.upstream.answers += [first, second]
     session_id = visitor.start("Is anybody there?")
@@ -78,8 +78,8 @@ def test_a_reader_who_was_away_during_the_takeover_misses_nothing(stack: Stack, 
     assert (transcript.answer(), transcript.end(), transcript.snapshots) == ("".join(SECOND), "stop", 1)
 
 
-def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing_more(pair: Stack, visitor_of_pair: Visitor) -> None:
-    """It wakes with tokens in hand, is fenced, and lets go of its model."""
+def test_a_worker_paused_beyond_its_lease_writes_nothing_more(pair: Stack, visitor_of_pair: Visitor) -> None:
+    """It wakes with unread tokens, is fenced, and closes its model call."""
     visitor = visitor_of_pair
     first, second = Answer(FIRST, gate=True), Answer(SECOND)
     pair.upstream.answers += [first, second]
@@ -91,7 +91,7 @@ def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing_more(pair: Sta
         sleeper = holder(pair, session_id)
         sleeper.pause()
         first.release(3)
-        wait_until(lambda: pair.upstream.requests[0].sent == 6, description="tokens wait in the sleeper's socket")
+        wait_until(lambda: pair.upstream.requests[0].sent == 6, description="tokens wait in the paused worker's socket")
         wait_for_another(pair, session_id, sleeper)
         for event in events:
             transcript.take(event)
@@ -100,19 +100,23 @@ def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing_more(pair: Sta
     sleeper.resume()
     wait_until(
         lambda: pair.upstream.requests[0].disconnected,
-        description="the sleeper hung up on its model",
-        timeout=HANG_UP_SECONDS,
+        description="the paused worker closed its model call",
+        timeout=CANCEL_SECONDS,
     )
-    wait_until(lambda: "turn_lost" in sleeper.log, description="the sleeper knows that it lost the turn")
+    wait_until(lambda: "turn_lost" in sleeper.log, description="the paused worker knows that it lost the turn")
     assert log_of(pair, session_id) == before
     assert sleeper.is_running
     assert visitor.read(session_id).answer() == "".join(SECOND)
 
 
-def test_a_paused_worker_that_wakes_into_the_next_attempt_writes_nothing_into_it(
-    pair: Stack, visitor_of_pair: Visitor
+@pytest.mark.parametrize("unread", ["tokens", "the end"])
+def test_a_paused_worker_writes_nothing_into_the_next_attempt(
+    pair: Stack, visitor_of_pair: Visitor, unread: str
 ) -> None:
-    """The turn still runs, under another epoch: the sleeper's tokens must not appear among the other's."""
+    """It wakes with unread tokens, or with the whole answer, while another worker writes the turn.
+
+    The end is fenced like any write: otherwise it would be kept, and the other attempt's text be lost.
+    """
     visitor = visitor_of_pair
     first, second = Answer(FIRST, gate=True), Answer(SECOND, gate=True)
     pair.upstream.answers += [first, second]
@@ -121,50 +125,31 @@ def test_a_paused_worker_that_wakes_into_the_next_attempt_writes_nothing_into_it
     with visitor.events(session_id) as events:
         first.release(3)
         take_until(transcript, events, lambda: transcript.answer() == "".join(FIRST[:3]))
-        sleeper = holder(pair, session_id)
+        sleeper, request = holder(pair, session_id), pair.upstream.requests[0]
         sleeper.pause()
-        first.release(3)
-        wait_for_another(pair, session_id, sleeper)
-        second.release(2)
-        take_until(transcript, events, lambda: transcript.answer() == "".join(SECOND[:2]))
-        sleeper.resume()
-        wait_until(
-            lambda: pair.upstream.requests[0].disconnected, description="the sleeper hung up", timeout=HANG_UP_SECONDS
-        )
-        second.release_all()
-        for event in events:
-            transcript.take(event)
-    assert kinds(transcript).count("reset") == 1
-    assert (transcript.answer(), transcript.end()) == ("".join(SECOND), "stop")
-
-
-def test_a_paused_worker_that_wakes_with_the_whole_answer_does_not_end_the_others_turn(
-    pair: Stack, visitor_of_pair: Visitor
-) -> None:
-    """The last write of a turn is fenced like any other, or its end would be kept and the other's text be lost."""
-    visitor = visitor_of_pair
-    first, second = Answer(FIRST, gate=True), Answer(SECOND, gate=True)
-    pair.upstream.answers += [first, second]
-    session_id = visitor.start("Is anybody there?")
-    transcript = Transcript(session_id)
-    with visitor.events(session_id) as events:
-        first.release(3)
-        take_until(transcript, events, lambda: transcript.answer() == "".join(FIRST[:3]))
-        sleeper = holder(pair, session_id)
-        sleeper.pause()
-        first.release_all()
-        wait_until(lambda: pair.upstream.requests[0].finished, description="an answer waits in the sleeper's socket")
+        if unread == "tokens":
+            first.release(3)
+        else:
+            first.release_all()
+            wait_until(lambda: request.finished, description="an answer waits in the paused worker's socket")
         wait_for_another(pair, session_id, sleeper)
         second.release(2)
         take_until(transcript, events, lambda: transcript.answer() == "".join(SECOND[:2]))
         before = log_of(pair, session_id)
         sleeper.resume()
-        wait_until(lambda: "turn_lost" in sleeper.log, description="the sleeper knows that it lost the turn")
+        if unread == "tokens":
+            wait_until(
+                lambda: request.disconnected,
+                description="the paused worker closed its model call",
+                timeout=CANCEL_SECONDS,
+            )
+        wait_until(lambda: "turn_lost" in sleeper.log, description="the paused worker knows that it lost the turn")
         assert log_of(pair, session_id) == before
         assert visitor.http.get(f"/sessions/{session_id}").json()["state"] == "streaming"
         second.release_all()
         for event in events:
             transcript.take(event)
+    assert kinds(transcript).count("reset") == 1
     assert (transcript.answer(), transcript.end()) == ("".join(SECOND), "stop")
     assert visitor.read(session_id).answer() == "".join(SECOND)
 
@@ -175,7 +160,7 @@ class TestAttempts:
         return {"MIDSENTENCE_MAX_ATTEMPTS": "2", "MIDSENTENCE_LEASE_SECONDS": "1"}
 
     def test_a_turn_that_kills_its_workers_ends_with_an_error(self, stack: Stack, visitor: Visitor) -> None:
-        """Two attempts are allowed and two workers die of them; the third says so. The next message is answered."""
+        """Both allowed attempts lose their worker; the third claim ends the turn. The next message is answered."""
         gates = [Answer(FIRST, gate=True), Answer(SECOND, gate=True)]
         stack.upstream.answers += gates
         session_id = visitor.start("Is anybody there?")
@@ -197,8 +182,8 @@ class TestAttempts:
         assert transcript.end(2) == "stop"
 
 
-def test_a_worker_that_is_told_to_stop_finishes_what_ends_within_its_grace(stack: Stack, visitor: Visitor) -> None:
-    """SIGTERM: the answer is not cut, nothing is asked twice, the exit is clean, and nothing new is claimed."""
+def test_a_draining_worker_finishes_an_answer_that_ends_in_time(stack: Stack, visitor: Visitor) -> None:
+    """SIGTERM: the answer is not cut, the model is asked once, the worker exits with 0 and claims no new turn."""
     answer = Answer(FIRST, gate=True)
     stack.upstream.answers.append(answer)
     session_id = visitor.start("Is anybody there?")
@@ -208,7 +193,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_ends_within_its_grace(stack
         answer.release(3)
         take_until(transcript, events, lambda: transcript.answer() == "".join(FIRST[:3]))
         worker.process.terminate()
-        wait_until(lambda: '"draining"' in worker.log, description="the worker heard it")
+        wait_until(lambda: '"draining"' in worker.log, description="the worker drains")
         waiting = visitor.start("Too late?")
         answer.release_all()
         for event in events:
@@ -223,13 +208,11 @@ def test_a_worker_that_is_told_to_stop_finishes_what_ends_within_its_grace(stack
 class TestHandOver:
     @pytest.fixture
     def stack_settings(self) -> dict[str, str]:
-        # So long that whoever waited for it would be noticed.
+        # So long that a claim which waited for its end would fail the test.
         return {"MIDSENTENCE_LEASE_SECONDS": "30"}
 
-    def test_a_worker_that_is_told_to_stop_hands_over_what_does_not(
-        self, pair: Stack, visitor_of_pair: Visitor
-    ) -> None:
-        """The other worker begins at once, not after the lease; the attempt counts against nobody."""
+    def test_a_draining_worker_hands_over_a_longer_answer(self, pair: Stack, visitor_of_pair: Visitor) -> None:
+        """The other worker begins at once, not after the lease, and the attempt is not counted."""
         visitor = visitor_of_pair
         first, second = Answer(FIRST, gate=True), Answer(SECOND)
         pair.upstream.answers += [first, second]
@@ -240,28 +223,28 @@ class TestHandOver:
             take_until(transcript, events, lambda: transcript.answer() == "".join(FIRST[:3]))
             leaving = holder(pair, session_id)
             leaving.process.terminate()
-            told = time.monotonic()
+            stopped = time.monotonic()
             take_until(transcript, events, lambda: transcript.events[-1].type == "reset")
-            assert DRAIN_SECONDS - 0.5 < time.monotonic() - told < DRAIN_SECONDS + LOOK_SECONDS
+            assert DRAIN_SECONDS - 0.5 < time.monotonic() - stopped < DRAIN_SECONDS + CLAIM_SECONDS
             for event in events:
                 transcript.take(event)
         assert leaving.process.wait(5) == 0
         assert (transcript.answer(), transcript.end(), transcript.snapshots) == ("".join(SECOND), "stop", 1)
         start = [event.json for event in transcript.events if event.type == "start"][-1]
         assert start["attempt"] == 1
-        assert pair.upstream.requests[0].disconnected, "the first model is paid no longer"
+        assert pair.upstream.requests[0].disconnected, "the first model call must be cancelled"
 
 
 @pytest.fixture
-def unstaffed(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
-    """A house without a worker."""
+def without_worker(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
+    """A stack without a worker."""
     yield from running(Stack(tmp_path, upstream, workers=0))
 
 
-def test_a_viewer_who_comes_before_any_worker_keeps_the_first_token(unstaffed: Stack, tmp_path: Path) -> None:
-    """Subscribe, then nothing for a while, then everything; the headers come at once all the same."""
-    unstaffed.upstream.answers.append(Answer(FIRST))
-    with Visitor(unstaffed.base_url) as visitor:
+def test_a_reader_who_attaches_before_any_worker_gets_every_token(without_worker: Stack, tmp_path: Path) -> None:
+    """The headers come at once; the events come when a worker starts."""
+    without_worker.upstream.answers.append(Answer(FIRST))
+    with Visitor(without_worker.base_url) as visitor:
         session_id = visitor.start("Is anybody there?")
         transcript = Transcript(session_id)
         asked = time.monotonic()
@@ -270,16 +253,16 @@ def test_a_viewer_who_comes_before_any_worker_keeps_the_first_token(unstaffed: S
             assert time.monotonic() - asked < 3
             assert transcript.state["state"] == "queued"
             assert transcript.answer() == ""
-            unstaffed.workers.append(WorkerChild(tmp_path, unstaffed.environment))
-            unstaffed.workers[0].start()
+            without_worker.workers.append(WorkerChild(tmp_path, without_worker.environment))
+            without_worker.workers[0].start()
             for event in events:
                 transcript.take(event)
     assert (transcript.answer(), transcript.end(), transcript.snapshots) == ("".join(FIRST), "stop", 1)
     assert kinds(transcript) == ["snapshot", "start", "delta", "end"]
 
 
-def test_a_worker_that_is_started_while_redis_is_down_waits_and_then_works(tmp_path: Path, upstream: Upstream) -> None:
-    """It says so, does not die of it, and needs nobody when Redis comes."""
+def test_a_worker_started_without_redis_waits_and_then_works(tmp_path: Path, upstream: Upstream) -> None:
+    """It logs what it waits for, stays alive, and needs no restart."""
     stack = Stack(tmp_path, upstream)
     (worker,) = stack.workers
     try:
@@ -294,8 +277,8 @@ def test_a_worker_that_is_started_while_redis_is_down_waits_and_then_works(tmp_p
         stack.stop()
 
 
-def test_a_deleted_sessions_model_is_paid_no_longer(stack: Stack, visitor: Visitor) -> None:
-    """6: the running turn is abandoned: its worker hangs up, though it had nothing to append."""
+def test_deleting_a_session_cancels_its_model_call(stack: Stack, visitor: Visitor) -> None:
+    """Section 9: even where the worker had nothing to append."""
     answer = Answer(FIRST, gate=True)
     stack.upstream.answers.append(answer)
     session_id = visitor.start("Is anybody there?")
@@ -304,5 +287,5 @@ def test_a_deleted_sessions_model_is_paid_no_longer(stack: Stack, visitor: Visit
         next(event for event in events if event.type == "delta")
     assert visitor.http.delete(f"/sessions/{session_id}").status_code == 204
     (request,) = stack.upstream.requests
-    wait_until(lambda: request.disconnected, description="the worker hung up on the model", timeout=HANG_UP_SECONDS)
+    wait_until(lambda: request.disconnected, description="the worker closed its model call", timeout=CANCEL_SECONDS)
     assert log_of(stack, session_id) == []

@@ -1,4 +1,4 @@
-"""Look at a running house: what a reader has so far, who writes a turn, what the log holds."""
+"""Observe a running stack: a reader's events, the worker that holds a turn, the entries of a log."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 
 
 def take_until(transcript: Transcript, events: Iterator[SentEvent], enough: Callable[[], object]) -> None:
-    """Read on until the transcript has enough; a stream that ends before that fails the test."""
+    """Read until `enough` holds; a stream that ends before that fails the test."""
     while not enough():
         event = next(events, None)
         assert event is not None, f"the stream ended after {[event.type for event in transcript.events]}"
@@ -26,7 +26,7 @@ def kinds(transcript: Transcript) -> list[str]:
 
 
 def holder(stack: Stack, session_id: str) -> WorkerChild:
-    """The worker that writes this session's turn."""
+    """The running worker that holds the lease of this session's turn."""
     return next(
         worker for worker in stack.workers if worker.is_running and worker.process.pid == _pid(stack, session_id)
     )
