@@ -1,138 +1,95 @@
-"""What midsentence promised to cost, as ratios within one run, beside what was measured."""
+"""The goals for midsentence's costs, and whether a run met them."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
-from bench.figures import details, interval, label, numeral
-from bench.medians import MIDSENTENCE, NCHAN, SERVER, SERVER_AND_REDIS, TOTAL, Case, Results, Spread
-
-# Nchan is a program of its own; these two are what one puts into an application.
-OTHERS = ("handwritten", "resumable-stream")
-
-# What a scenario costs each contender; the storm's and the replay's are per reader that attaches.
-_COSTS = (
-    SERVER,
-    TOTAL,
-    "connect_us",
-    "storm_us_per_connect",
-    "server_us_per_attach",
-)
+from bench.cases import MIDSENTENCE, NCHAN, SERVER, SERVER_AND_REDIS, TOTAL, Case, Spread, numeral, of, parameter
 
 
-# MIDSENTENCE_FLUSH_MS where nobody sets it.
-_FLUSH_MS = 25
+class Goal(NamedTuple):
+    """At most `bound`, or `bound` times the figure of `than`: a contender, or the case with the least of a parameter.
+
+    It is about midsentence's first case with the parameters `where`, or the one with the most of the parameter `than`.
+    """
+
+    scenario: str
+    figure: str
+    bound: float
+    than: str = ""
+    where: Mapping[str, float] = {}
 
 
 class Verdict(NamedTuple):
-    """`met` is None where the run did not measure it."""
+    """`case` is None for a goal over all scenarios."""
 
-    goal: str
-    measured: str
-    met: bool | None
-
-
-def judge(results: Results) -> list[Verdict]:
-    return [
-        *_against_nchan(results),
-        *_absolute(results),
-        *_across(results),
-        _exactness(results),
-    ]
+    case: Case | None
+    figure: str
+    met: bool
+    text: str
 
 
-def _against_nchan(results: Results) -> Iterator[Verdict]:
-    """Nchan's side is its server alone, for all of these: it has no Redis, and what feeds it is not its own."""
-    for scenario, figure, bound, goal in (
-        ("relay", SERVER, 0.75, "relay 1:1, server alone: at most ¾ of Nchan"),
-        ("relay", SERVER_AND_REDIS, 1, "relay 1:1, Valkey's share included: at most Nchan"),
-        ("fanout", SERVER, 1, "fan-out, server alone: at most Nchan"),
-        ("fast", TOTAL, 0.5, "fast models at the default flush, append and Valkey included: at most ½ of Nchan"),
-    ):
-        mine = _case(results, scenario)
-        theirs = mine and results.beside(mine, NCHAN)
-        yield _compared(goal, mine, theirs, figure, bound)
+_GOALS = (
+    # Nchan's side is its server alone: it has no Redis, and its producer is the benchmark's own.
+    Goal("relay", SERVER, 0.75, NCHAN),
+    Goal("relay", SERVER_AND_REDIS, 1, NCHAN),
+    Goal("fanout", SERVER, 1, NCHAN),
+    Goal("fast", TOTAL, 0.5, NCHAN, {"flush_ms": 25}),  # the default of MIDSENTENCE_FLUSH_MS
+    Goal("relay", "p50_ms", 0.5),
+    Goal("relay", "p99_ms", 2),
+    Goal("idle", "bytes_per_connection", 8192),
+    Goal("storm", "storm_us_per_connect", 180, where={"staying": 1}),  # the replay comes from memory
+    Goal("replay", "last_byte_ms", 2, "tokens", {"finished": False}),
+    Goal("replay", "last_byte_ms", 2, "tokens", {"finished": True}),
+    Goal("growth", SERVER, 1.2, "sessions"),
+)
+# At most a third of what an application would otherwise be built with, wherever both were measured.
+_COSTS = (SERVER, TOTAL, "connect_us", "storm_us_per_connect", "server_us_per_attach")
+_PEERS = ("handwritten", "resumable-stream")
 
 
-def thirds(results: Results) -> Iterator[tuple[str, dict[str, Verdict]]]:
-    """Midsentence beside each of OTHERS, wherever both were measured: what of it is at most a third."""
-    for mine in results.by(MIDSENTENCE):
-        for figure in _COSTS:
-            compared = {
-                peer: _compared("", mine, results.beside(mine, peer), figure, 1 / 3)
-                for peer in OTHERS
-                if mine.spread(figure) is not None
-            }
-            if any(verdict.met is not None for verdict in compared.values()):
-                yield f"{', '.join([mine.scenario, *details(results, mine)])}: {label(figure)}", compared
+def judge(cases: Sequence[Case]) -> tuple[list[Verdict], int]:
+    """The goals that the run measured, and the number of those that it did not."""
+    verdicts = [_judge(cases, goal) for goal in _GOALS]
+    measured = [verdict for verdict in verdicts if verdict]
+    mine = [case for case in cases if case.contender == MIDSENTENCE]
+    for case, figure, peer in product(mine, _COSTS, _PEERS):
+        if third := _judge(cases, Goal(case.scenario, figure, 1 / 3, peer, case.parameters)):
+            measured.append(third)
+    # No reader is refused or lost, every token comes once, and every text is exact.
+    errors = sum(case.errors for case in mine)
+    return [*measured, _verdict(None, "errors", "≤ 0", numeral(errors), met=not errors)], verdicts.count(None)
 
 
-def _absolute(results: Results) -> Iterator[Verdict]:
-    for scenario, figure, bound, goal in (
-        ("relay", "p50_ms", 0.5, "relay 1:1, p50 from producer to reader: at most 0.5 ms"),
-        ("relay", "p99_ms", 2, "relay 1:1, p99: at most 2 ms"),
-        ("idle", "bytes_per_connection", 8192, "memory of an idle connection: at most 8 KB (8,192 bytes)"),
-        ("storm", "storm_us_per_connect", 180, "CPU of a reconnect with its replay from memory: at most 180 µs"),
-    ):
-        case = _case(results, scenario)
-        spread = case and case.spread(figure)
-        if case is None or spread is None:
-            yield Verdict(goal, "", None)
-        else:
-            yield _verdict(goal, interval(spread), case, met=spread.middle <= bound)
+def _judge(cases: Sequence[Case], goal: Goal) -> Verdict | None:
+    scenario, figure, bound, than, where = goal
+    found = [case for case in of(cases, scenario, figure, MIDSENTENCE) if where.items() <= case.parameters.items()]
+    if not found:
+        return None
+    if not than:
+        spread = found[0].spread(figure)
+        return _verdict(found[0], figure, f"≤ {numeral(bound)}", str(spread), met=spread.middle <= bound)
+    if than in found[0].parameters:
+        least, most = (pick(found, key=lambda case: case.parameters[than]) for pick in (min, max))
+        than = f"that with {parameter(than, least.parameters[than])}"
+        return None if least is most else _compare(most, least, figure, bound, than)
+    # Some parameters, such as the flush, are midsentence's own: the peer's case with the most in common.
+    peers = of(cases, scenario, figure, than)
+    common = [len(peer.parameters.items() & found[0].parameters.items()) for peer in peers]
+    return _compare(found[0], peers[common.index(max(common))], figure, bound, than) if peers else None
 
 
-def _across(results: Results) -> Iterator[Verdict]:
-    """Goals of midsentence against itself: a longer answer, more sessions."""
-    attaches = results.of("replay", MIDSENTENCE)
-    for finished in (False, True):
-        yield _largest(
-            f"attach to a long answer that {'has ended' if finished else 'runs'}: at most 2 × the time of a short one",
-            [case for case in attaches if bool(case.parameters.get("finished")) is finished],
-            ("tokens", "last_byte_ms", 2),
-        )
-    goal = "growth, server's CPU for a token with the most sessions: at most 1.2 × that with the fewest"
-    yield _largest(goal, results.of("growth", MIDSENTENCE), ("sessions", SERVER, 1.2))
+def _compare(case: Case, other: Case, figure: str, bound: float, name: str) -> Verdict:
+    """The ratio of the medians decides; the ratios within the rounds show how much it varied."""
+    mine, theirs = case.spread(figure).middle, other.spread(figure).middle
+    rounds = other.rounds[figure]
+    ratios = [mine / theirs, *(value / rounds[n] for n, value in case.rounds[figure].items() if n in rounds)]
+    measured = f"{Spread(ratios[0], min(ratios), max(ratios))} = {numeral(mine)} / {numeral(theirs)}"
+    return _verdict(case, figure, f"≤ {bound:.2g} × {name}", measured, met=ratios[0] <= bound)
 
 
-def _exactness(results: Results) -> Verdict:
-    goal = "nobody refused or lost, every token once, every text exact, in all scenarios"
-    counts = [case.amiss for case in results.by(MIDSENTENCE) if case.amiss is not None]
-    return Verdict(goal, f"{numeral(sum(counts))} amiss", sum(counts) == 0) if counts else Verdict(goal, "", None)
-
-
-def _verdict(goal: str, measured: str, mine: Case, *, met: bool) -> Verdict:
-    """No speed counts that was bought with a token, or by sending readers away."""
-    amiss = mine.amiss or 0
-    return Verdict(goal, f"{measured}, with {numeral(amiss)} amiss" if amiss else measured, met and not amiss)
-
-
-def _largest(goal: str, cases: list[Case], terms: tuple[str, str, float]) -> Verdict:
-    """The case with the most of a parameter beside the one with the least."""
-    size, figure, bound = terms
-    ordered = sorted((case for case in cases if case.spread(figure)), key=lambda case: case.parameters[size])
-    if len(ordered) < 2:
-        return Verdict(goal, "", None)
-    return _compared(goal, ordered[-1], ordered[0], figure, bound)
-
-
-def _compared(goal: str, mine: Case | None, theirs: Case | None, figure: str, bound: float) -> Verdict:
-    """The ratio of the medians decides; what the ratio was within each round shows how much that is worth."""
-    ours, other = mine and mine.spread(figure), theirs and theirs.spread(figure)
-    if mine is None or theirs is None or ours is None or other is None or not other.middle:
-        return Verdict(goal, "", None)
-    ratio = ours.middle / other.middle
-    rounds = [
-        value / theirs.rounds[figure][number]
-        for number, value in mine.rounds[figure].items()
-        if theirs.rounds[figure].get(number)
-    ]
-    spread = Spread(ratio, min([ratio, *rounds]), max([ratio, *rounds]))
-    measured = f"{interval(spread)} = {numeral(ours.middle)} / {numeral(other.middle)}"
-    return _verdict(goal, measured, mine, met=ratio <= bound)
-
-
-def _case(results: Results, scenario: str) -> Case | None:
-    """The case that a goal means: that with no flush but for fast models, and a storm in which somebody stayed."""
-    meant = {"fast": {"flush_ms": _FLUSH_MS}, "storm": {"staying": 1}}.get(scenario, {"flush_ms": 0})
-    cases = results.of(scenario, MIDSENTENCE)
-    return next((case for case in cases if case.parameters.items() >= meant.items()), cases[0] if cases else None)
+def _verdict(case: Case | None, figure: str, bound: str, measured: str, *, met: bool) -> Verdict:
+    """A case with errors meets no goal."""
+    if case and case.errors:
+        measured, met = f"{measured} with {numeral(case.errors)} errors", False
+    return Verdict(case, figure, met, f"{bound}: {measured}, {'met' if met else '**missed**'}")

@@ -16,7 +16,7 @@ class Measurement(msgspec.Struct, frozen=True):
     scenario: str
     contender: str
     round: int
-    parameters: dict[str, float]
+    parameters: dict[str, float | bool]
     figures: dict[str, float]
 
     def __str__(self) -> str:
