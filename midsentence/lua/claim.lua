@@ -1,6 +1,8 @@
--- Claims turns that wait or whose lease expired. KEYS: jobs, trims, wake. ARGV: key prefix, worker, lease (ms), limit, model.
--- Replies a list of {session id, turn, epoch, id of the log's last event, attempt, whether a stop was asked for, mark}. The new epoch fences the
--- former holder. Keys of sessions are built here from the prefix: all are in the slot of KEYS (keys.py, `session`).
+-- Claims turns that wait or whose lease expired. KEYS: jobs, trims, wake. ARGV: key prefix, worker, lease (ms),
+-- limit, model.
+-- Replies a list of {session id, turn, epoch, id of the log's last event, attempt, whether a stop was asked for,
+-- mark}. The new epoch fences the former holder. Keys of sessions are built here from the prefix: all are in the slot
+-- of KEYS (keys.py, `session`).
 local prefix, worker, lease_ms, limit, model = unpack(ARGV)
 local jobs = KEYS[1]
 local time, claims = now(), {}
@@ -19,8 +21,7 @@ for _, session_id in ipairs(redis.call('ZRANGEBYSCORE', jobs, '-inf', whole(time
     redis.call('HSET', meta, 'lease', holder, 'state', 'streaming', 'model', model)
     redis.call('ZADD', jobs, whole(time + lease_ms), session_id)
     redis.call('SPUBLISH', meta .. ':live', announcement(top, top, 's', ''))
-    claims[#claims + 1] =
-      { session_id, tonumber(turn), epoch, top, attempt, stop == turn and 1 or 0, mark or '' }
+    claims[#claims + 1] = { session_id, tonumber(turn), epoch, top, attempt, stop == turn and 1 or 0, mark or '' }
   end
 end
 return claims

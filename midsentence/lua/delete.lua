@@ -1,5 +1,5 @@
--- Deletes a session. ARGV: session id, owner, ttl (ms). Replies 1, or 0 where this owner has no such session. The worker of
--- a running turn is fenced at its next append, since the lease is gone.
+-- Deletes a session. ARGV: session id, owner, ttl (ms). Replies 1, or 0 where this owner has no such session. The
+-- worker of a running turn is fenced at its next append, since the lease is gone.
 local session_id, owner, ttl = unpack(ARGV)
 if redis.call('HGET', META, 'owner') ~= owner then
   return 0

@@ -1,12 +1,13 @@
 -- All arithmetic of epochs.
 --
--- An event id names one content for ever (docs/protocol.md, 1.1), so no epoch of a turn may be given twice. A claim takes
--- the next epoch, but that alone is not enough: a failover, or a restart that lost the last second, can lose a claim and
--- with it the fact that its epoch was given. So a turn's epochs are divided into blocks of ten, and each Redis process
--- that a session meets gives epochs from a block of its own. The first process begins at block 0; each later one at a
--- block from 1 to 40 that its run id selects and that differs from the block before. A turn is rarely claimed ten times
--- under one process; if it is, its epochs run on into the next block. An id derived from an Idempotency-Key can name a
--- new session after the former one expired or was deleted. The new one begins at another block for the same reason.
+-- An event id names one content for ever (docs/protocol.md, 1.1), so no epoch of a turn may be given twice. A claim
+-- takes the next epoch, but that alone is not enough: a failover, or a restart that lost the last second, can lose a
+-- claim and with it the fact that its epoch was given. So a turn's epochs are divided into blocks of ten, and each
+-- Redis process that a session meets gives epochs from a block of its own. The first process begins at block 0; each
+-- later one at a block from 1 to 40 that its run id selects and that differs from the block before. A turn is rarely
+-- claimed ten times under one process; if it is, its epochs run on into the next block. An id derived from an
+-- Idempotency-Key can name a new session after the former one expired or was deleted. The new one begins at another
+-- block for the same reason.
 local BLOCK = 10
 local PROCESS_BLOCKS = 40
 local BLOCKS = 1 + PROCESS_BLOCKS
@@ -53,8 +54,8 @@ local function next_epoch(epoch, base_then, base_now)
   return math.min(epoch + 1, LAST_EPOCH)
 end
 
--- Where a session begins whose id may have named an expired one. An expired session was last written at least one time
--- to live (ms) ago, so it began in another period of that length.
+-- Where a session begins whose id may have named an expired one. An expired session was last written at least one
+-- time to live (ms) ago, so it began in another period of that length.
 local function base_of_period(ttl)
   return BLOCK * (math.floor(now() / ttl) % BLOCKS)
 end

@@ -1,6 +1,6 @@
 -- Appends the turn's last events, stores its folded messages and begins the next waiting turn, all of it or nothing.
--- ARGV: holder, turn, before, last, message, session id, folded messages, ttl (ms), replay window (ms), then id, type and
--- data of each event. See write_events for their meaning and for the reply.
+-- ARGV: holder, turn, before, last, message, session id, folded messages, ttl (ms), replay window (ms), then id, type
+-- and data of each event. See write_events for their meaning and for the reply.
 local holder, turn, before, last, message, session_id, folded, ttl, replay = unpack(ARGV, 1, 9)
 if redis.call('HEXISTS', TURNS, turn) == 1 then
   return 0 -- the reply to the first attempt of this request was lost

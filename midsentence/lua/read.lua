@@ -1,5 +1,5 @@
--- Reads a session at one moment. ARGV: the cursor as a stream id, or 'window', or ''; and by how many events a reader may
--- be behind. Replies nil, or {owner, kind, share, state, turn, top, title, model, queue} followed by either
+-- Reads a session at one moment. ARGV: the cursor as a stream id, or 'window', or ''; and by how many events a reader
+-- may be behind. Replies nil, or {owner, kind, share, state, turn, top, title, model, queue} followed by either
 --   'tail', the events after the cursor                                    where the log holds exactly that cursor; or
 --   'snapshot', the stored turns and, under 'running', the checkpoint of the running turn (fold.lua), the events of the
 --   running turn after the checkpoint, and for the cursor 'window' the newest events, newest first, else {}.

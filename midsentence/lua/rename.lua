@@ -1,5 +1,5 @@
--- Sets a session's title. ARGV: owner, title. Replies 1, or 0 where this owner has no such session: writing to an expired
--- session would make a key without a time to live.
+-- Sets a session's title. ARGV: owner, title. Replies 1, or 0 where this owner has no such session: writing to an
+-- expired session would make a key without a time to live.
 local asker, title = unpack(ARGV)
 local owner, top = unpack(redis.call('HMGET', META, 'owner', 'top'))
 if owner ~= asker then

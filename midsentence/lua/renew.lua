@@ -1,5 +1,5 @@
--- Prolongs a lease on the clock of Redis. ARGV: session id, holder, turn, lease (ms). Replies 1, 2 where a stop was asked
--- for, or 0 where the lease is another worker's.
+-- Prolongs a lease on the clock of Redis. ARGV: session id, holder, turn, lease (ms). Replies 1, 2 where a stop was
+-- asked for, or 0 where the lease is another worker's.
 local session_id, holder, turn, lease_ms = unpack(ARGV)
 local lease, stop = unpack(redis.call('HMGET', META, 'lease', 'stop'))
 if lease ~= holder then

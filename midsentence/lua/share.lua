@@ -1,6 +1,6 @@
 -- Sets or removes the capability to read a session. ARGV: owner, a new capability, or '' to remove it. Replies the
--- capability that now holds, '' for none, or nil where this owner has no such session. An existing capability is kept, so
--- that links that were passed on stay valid.
+-- capability that now holds, '' for none, or nil where this owner has no such session. An existing capability is
+-- kept, so that links that were passed on stay valid.
 local asker, new = unpack(ARGV)
 local owner, top, share = unpack(redis.call('HMGET', META, 'owner', 'top', 'share'))
 if owner ~= asker then

@@ -1,5 +1,6 @@
--- Accepts a user's message: creates the session where asked to, then begins the turn, or queues the message behind the
--- running turn. ARGV as below; replies {'ok', turn} or {why not, turn}: 'missing', 'mismatch', 'unknown', 'busy', 'full'.
+-- Accepts a user's message: creates the session where asked to, then begins the turn, or queues the message behind
+-- the running turn. ARGV as below; replies {'ok', turn} or {why not, turn}: 'missing', 'mismatch', 'unknown', 'busy',
+-- 'full'.
 local session_id, asker, create, kind, title, key, digest, message, queue_limit, ttl, on_busy, may_return, parent =
   unpack(ARGV)
 -- `message` is JSON without its closing brace: the turn's number is only known here.
@@ -15,7 +16,8 @@ if not owner and create == '1' then
     redis.call('HSET', META, 'base', base)
   end
   state, top = 'idle', '0.0-0'
-  redis.call('HSET', META, 'owner', asker, 'kind', kind, 'title', title, 'state', state, 'last', 0, 'turn', 0, 'top', top)
+  redis.call('HSET', META, 'owner', asker, 'kind', kind, 'title', title)
+  redis.call('HSET', META, 'state', state, 'last', 0, 'turn', 0, 'top', top)
 elseif owner ~= asker or known_kind ~= kind then
   -- A one-shot answer must not be continued as a conversation: its event ids are a capability that others may have.
   return { 'missing', 0 }

@@ -1,5 +1,5 @@
--- What append.lua and finish.lua share, and no more: Redis creates all of a script's functions anew at every call, and an
--- append is the most frequent one. KEYS begin with the session's hash, its log and its channel (keys.py).
+-- What append.lua and finish.lua share, and no more: Redis creates all of a script's functions anew at every call,
+-- and an append is the most frequent one. KEYS begin with the session's hash, its log and its channel (keys.py).
 local META, LOG, LIVE = KEYS[1], KEYS[2], KEYS[3]
 
 -- The seq of an event's id, that of readers or that of the stream.
@@ -8,11 +8,12 @@ local function seq_of(id)
 end
 
 -- Appends the events that ARGV holds from index `at` on, as stream id, type, data. `holder` names who may write
--- (lease.py). `before` and `last` are the ids, as readers know them, of the event before the first and of the last event;
--- `message` is the announcement for a log that ends at `before`. `mark` is the position in the provider's stream after
--- these events, '' for no change.
--- Replies 0, or 1 where a stop was asked for. Where the log did not end at `before`: {'fenced', 0, 0} if another worker
--- holds the lease or the turn is over, else {'hole' or 'ok', the seq that the log ends at, whether a stop was asked for}.
+-- (lease.py). `before` and `last` are the ids, as readers know them, of the event before the first and of the last
+-- event; `message` is the announcement for a log that ends at `before`. `mark` is the position in the provider's
+-- stream after these events, '' for no change.
+-- Replies 0, or 1 where a stop was asked for. Where the log did not end at `before`: {'fenced', 0, 0} if another
+-- worker holds the lease or the turn is over, else {'hole' or 'ok', the seq that the log ends at, whether a stop was
+-- asked for}.
 local function write_events(holder, turn, before, last, message, mark, at)
   local call = redis.call
   local held = call('HMGET', META, 'lease', 'top', 'stop')
