@@ -7,7 +7,7 @@ import type { SessionEvent } from './log/events';
 import { tab } from './keeping/storage';
 import type { Outbox, Receipt } from './keeping/outbox';
 import { placeOf } from './transport/address';
-import { Line } from './transport/line';
+import { SharedStream } from './transport/sharedStream';
 import type { Connection } from './transport/stream';
 
 // A message can be moving from the queue into the log while a reader attaches; only one still missing then is lost.
@@ -31,7 +31,7 @@ export class Chat {
   readonly #tab: string;
   readonly #outbox: Outbox;
   readonly #listener: ChatListener;
-  #line: Line | null = null;
+  #stream: SharedStream | null = null;
   #isBroken = false;
   #isAttached = false;
   #lookForLost: ReturnType<typeof setTimeout> | undefined;
@@ -56,18 +56,18 @@ export class Chat {
   }
 
   close(): void {
-    this.#line?.close();
-    this.#line = null;
+    this.#stream?.close();
+    this.#stream = null;
     this.connection = null;
     clearTimeout(this.#lookForLost);
   }
 
   wake(): void {
-    this.#line?.wake();
+    this.#stream?.wake();
   }
 
   seen(): void {
-    this.#line?.seen();
+    this.#stream?.seen();
   }
 
   get steps(): Step[] {
@@ -105,7 +105,7 @@ export class Chat {
     }
     if (session !== this.session) return;
     // What is shown of a session that was gone is no log that could hold the message.
-    if (this.connection?.kind === 'gone') this.#line?.again();
+    if (this.connection?.kind === 'gone') this.#stream?.again();
     else this.#outbox.settle(session, this.conversation);
   }
 
@@ -121,17 +121,17 @@ export class Chat {
   }
 
   #attach(session: string): void {
-    this.#line?.close();
-    const line: Line = new Line(session, this.#tab, {
+    this.#stream?.close();
+    const stream: SharedStream = new SharedStream(session, this.#tab, {
       cursor: () => this.conversation.cursor,
-      heard: (event) => line === this.#line && this.#heard(session, event),
-      said: (connection) => line === this.#line && this.#connected(session, connection),
+      heard: (event) => stream === this.#stream && this.#heard(session, event),
+      said: (connection) => stream === this.#stream && this.#connected(session, connection),
       known: () => this.conversation,
-      adopt: (conversation) => line === this.#line && this.#adopt(session, conversation),
+      adopt: (conversation) => stream === this.#stream && this.#adopt(session, conversation),
       isIdle: () => phase(this.conversation) === 'idle' && this.#outbox.of(session).length === 0,
     });
-    this.#line = line;
-    line.open();
+    this.#stream = stream;
+    stream.open();
   }
 
   #connected(session: string, connection: Connection): void {
@@ -191,7 +191,7 @@ export class Chat {
   /** Without a cursor the server answers with the whole conversation. */
   #startOver(): void {
     this.conversation = { ...this.conversation, cursor: null };
-    this.#line?.startOver();
+    this.#stream?.startOver();
   }
 
   #after(session: string, { event }: SessionEvent, before: Conversation): void {

@@ -15,7 +15,7 @@ const LOOK_EVERY_MS = 5_000;
 // A session that nobody looks at and where nothing runs needs no connection; another one may.
 const REST_AFTER_MS = 20_000;
 
-export interface LineListener {
+export interface SharedStreamListener {
   cursor(): string | null;
   heard(event: SessionEvent): void;
   said(connection: Connection): void;
@@ -34,10 +34,10 @@ type Note =
   | { kind: 'wake' | 'again' }
   | { kind: 'seen'; from: string; visible: boolean };
 
-export class Line {
+export class SharedStream {
   readonly #tab: string;
   readonly #lock: string;
-  readonly #listener: LineListener;
+  readonly #listener: SharedStreamListener;
   readonly #stream: Stream;
   readonly #channel: BroadcastChannel | null;
   readonly #watching = new Set<string>();
@@ -51,7 +51,7 @@ export class Line {
   #look: number | undefined;
   #rest: number | undefined;
 
-  constructor(session: string, tab: string, listener: LineListener) {
+  constructor(session: string, tab: string, listener: SharedStreamListener) {
     this.#tab = tab;
     this.#lock = `midsentence.stream.${session}`;
     this.#listener = listener;
