@@ -9,7 +9,7 @@ import { Spoken } from '../words/words';
 import { Announcer } from './Announcer';
 import { Composer, type ComposerHandle } from './Composer';
 import { IconButton } from './controls';
-import { Follower } from './follower';
+import { AutoScroll } from './autoScroll';
 import { Icon } from './icons';
 import { command } from './keys';
 import { ShareDialog } from './ShareDialog';
@@ -22,7 +22,7 @@ import { Wordmark } from './Wordmark';
 
 export function App({ page }: { page: Page }) {
   const paint = usePaint(page);
-  const follower = useMemo(() => new Follower(paint), [paint]);
+  const autoScroll = useMemo(() => new AutoScroll(paint), [paint]);
   const composer = useRef<ComposerHandle>(null);
   const [edited, setEdited] = useState<number | null>(null);
   const [isListShown, setListShown] = useState(false);
@@ -36,9 +36,9 @@ export function App({ page }: { page: Page }) {
   const send = useCallback(
     (text: string) => {
       page.chat.ask(text);
-      follower.toBottom();
+      autoScroll.toBottom();
     },
-    [page, follower],
+    [page, autoScroll],
   );
   const isFromBox = useRef(false);
   const edit = useCallback((turn: number | null) => {
@@ -51,7 +51,7 @@ export function App({ page }: { page: Page }) {
   useEffect(() => {
     setEdited(null);
     setSharing(false);
-    follower.toBottom();
+    autoScroll.toBottom();
   }, [chat]);
   const isNarrow = useNarrow();
   const isListOver = isNarrow && isListShown;
@@ -120,7 +120,7 @@ export function App({ page }: { page: Page }) {
           )}
           {steps.length > 0 && <IconButton icon="download" label={words.exportMarkdown} onClick={save} />}
         </header>
-        <main ref={follower.attach} id="scroller" tabIndex={-1}>
+        <main ref={autoScroll.attach} id="scroller" tabIndex={-1}>
           <div class="column">
             {conversation.model === 'demo' && <DemoNote page={page} />}
             {isEmpty && session === null ? (
@@ -128,7 +128,7 @@ export function App({ page }: { page: Page }) {
             ) : (
               <Transcript
                 page={page}
-                follower={follower}
+                autoScroll={autoScroll}
                 steps={steps}
                 edited={edited}
                 onEdit={edit}
@@ -139,8 +139,8 @@ export function App({ page }: { page: Page }) {
         </main>
         <footer>
           <div class="column">
-            {follower.isFar && (
-              <button type="button" class="newest" onClick={follower.toBottom}>
+            {autoScroll.isFar && (
+              <button type="button" class="newest" onClick={autoScroll.toBottom}>
                 <Icon name="down" />
                 {words.newest}
               </button>

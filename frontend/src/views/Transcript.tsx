@@ -10,7 +10,7 @@ import type { Page } from '../page';
 import { reason } from '../words/status';
 import { useWords } from '../words/words';
 import { focusBox } from './Composer';
-import type { Follower } from './follower';
+import type { AutoScroll } from './autoScroll';
 import { Turn, type TurnActions } from './Turn';
 
 // What is out of sight costs as much as what is seen; a session may have thousands of turns.
@@ -18,20 +18,20 @@ const SHOWN = 40;
 
 interface TranscriptProps {
   page: Page;
-  follower: Follower;
+  autoScroll: AutoScroll;
   steps: readonly Step[];
   edited: number | null;
   onEdit: (turn: number | null) => void;
   onTakeBack: (text: string) => void;
 }
 
-export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }: TranscriptProps) {
+export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack }: TranscriptProps) {
   const words = useWords();
   const { chat, outbox } = page;
   const { conversation, session } = chat;
   const now = phase(conversation);
   const newest = conversation.messages.at(-1)?.turn;
-  const [first, showEarlier] = useWindow(steps.length, follower, chat);
+  const [first, showEarlier] = useWindow(steps.length, autoScroll, chat);
   const chosen = useRef<{ row: string; way: string } | null>(null);
   useLayoutEffect(() => {
     if (chosen.current !== null && goOnAt(chosen.current)) chosen.current = null;
@@ -43,7 +43,7 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
       askInstead: (step, text) => {
         onEdit(null);
         chat.askInstead(step, text);
-        follower.toBottom();
+        autoScroll.toBottom();
         // What was pressed goes with its row.
         focusBox();
       },
@@ -51,12 +51,12 @@ export function Transcript({ page, follower, steps, edited, onEdit, onTakeBack }
         chat.choose(step.parent, turn);
         chosen.current = { row: `${who}-${turn}`, way: turn < step.turn ? 'previous' : 'next' };
       },
-      painted: follower.keep,
+      painted: autoScroll.keep,
     }),
-    [chat, follower, onEdit],
+    [chat, autoScroll, onEdit],
   );
   const unsent = outbox.of(session).filter((entry) => !known(entry, conversation));
-  useLayoutEffect(() => follower.keep());
+  useLayoutEffect(() => autoScroll.keep());
   return (
     <>
       {first > 0 && (
@@ -103,15 +103,15 @@ function goOnAt({ row, way }: { row: string; way: string }): boolean {
 }
 
 /** From which step on the conversation is drawn. It moves along with a reader who follows, and stays with one who reads. */
-function useWindow(length: number, follower: Follower, chat: object): [number, () => void] {
+function useWindow(length: number, autoScroll: AutoScroll, chat: object): [number, () => void] {
   const newest = Math.max(0, length - SHOWN);
   const [from, setFrom] = useState(newest);
   const of = useRef(chat);
   const wanted =
-    of.current !== chat || from > newest ? newest : follower.isFollowing && newest - from > SHOWN ? newest : from;
+    of.current !== chat || from > newest ? newest : autoScroll.isFollowing && newest - from > SHOWN ? newest : from;
   of.current = chat;
   useLayoutEffect(() => setFrom(wanted));
-  return [wanted, () => follower.holding(() => setFrom(Math.max(0, wanted - SHOWN)))];
+  return [wanted, () => autoScroll.holding(() => setFrom(Math.max(0, wanted - SHOWN)))];
 }
 
 function QueuedRow({ waiting }: { waiting: Queued }) {

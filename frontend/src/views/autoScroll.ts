@@ -2,7 +2,7 @@
 
 const NEAR_PX = 40;
 
-export class Follower {
+export class AutoScroll {
   readonly #changed: () => void;
   #scroller: HTMLElement | null = null;
   #isFollowing = true;
