@@ -10,8 +10,8 @@ const NAME = 'midsentence';
 /** What became of an answer while nobody looked. */
 type News = 'done' | 'failed' | null;
 
-/** Keep the surroundings as the page is, hidden or not. */
-export function surround(page: Page): void {
+/** Keeps the tab title, the icon, the language and the theme in step with the page, whether it is visible or hidden. */
+export function syncDocument(page: Page): void {
   let before: Phase = 'idle';
   let news: News = null;
   const update = () => {
