@@ -4,8 +4,8 @@ import { type Choices, type Step, path, tip } from './log/branches';
 import { type Conversation, begun, fresh, phase, take } from './log/conversation';
 import { place } from './log/cursor';
 import type { SessionEvent } from './log/events';
-import { tab } from './keeping/storage';
-import type { Outbox, Receipt } from './keeping/outbox';
+import { tabStore } from './storage/webStorage';
+import type { Outbox, Receipt } from './storage/outbox';
 import { placeOf } from './transport/address';
 import { SharedStream } from './transport/sharedStream';
 import type { Connection } from './transport/stream';
@@ -46,7 +46,7 @@ export class Chat {
   open(): void {
     if (!this.isShared) void this.#outbox.adopt(this.session);
     if (this.session === null) return;
-    this.choices = (tab.recall(branchOf(this.session)) as Choices | null) ?? {};
+    this.choices = (tabStore.get(branchOf(this.session)) as Choices | null) ?? {};
     this.#attach(this.session);
   }
 
@@ -93,7 +93,7 @@ export class Chat {
   choose(parent: number, turn: number | null): void {
     const { [parent]: _, ...others } = this.choices;
     this.choices = turn === null ? others : { ...others, [parent]: turn };
-    if (this.session !== null) tab.remember(branchOf(this.session), this.choices);
+    if (this.session !== null) tabStore.set(branchOf(this.session), this.choices);
     this.#listener.changed();
   }
 

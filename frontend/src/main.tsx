@@ -1,6 +1,6 @@
 import { render } from 'preact';
 
-import { identity } from './keeping/identity';
+import { identity } from './storage/identity';
 import { Page } from './page';
 import { App } from './views/App';
 import { syncDocument } from './views/documentState';

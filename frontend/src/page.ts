@@ -1,11 +1,11 @@
 // The page behind what is drawn: the address names the session, one chat is open, and whoever draws is told of changes.
 
 import { Chat } from './chat';
-import { type Identity } from './keeping/identity';
-import { Outbox, type Receipt } from './keeping/outbox';
-import { PREFERENCES, type Preferences, prefer, preferences, spoken } from './keeping/preferences';
-import { SEEN } from './keeping/seen';
-import { onShared } from './keeping/storage';
+import { type Identity } from './storage/identity';
+import { Outbox, type Receipt } from './storage/outbox';
+import { PREFERENCES, type Preferences, prefer, preferences, spoken } from './storage/preferences';
+import { SEEN } from './storage/seen';
+import { onShared } from './storage/webStorage';
 import { lastTurn, phase } from './log/conversation';
 import { Sessions } from './sessions';
 import { Refusal, stop } from './transport/api';

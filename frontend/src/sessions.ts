@@ -1,6 +1,6 @@
 // The list of the reader's own conversations. A convenience: that it fails must not disturb the one that is open.
 
-import { markSeen, unread } from './keeping/seen';
+import { markSeen, unread } from './storage/seen';
 import { type Listed, Refusal, mine, remove, rename } from './transport/api';
 
 const GATHER_MS = 200;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { Chat } from '../src/chat';
-import { Outbox } from '../src/keeping/outbox';
+import { Outbox } from '../src/storage/outbox';
 import type { Entry, Queued, SessionEvent } from '../src/log/events';
 import { Browser } from './support/browser';
 import { answer, linear, question, turn } from './support/entries';
@@ -38,9 +38,9 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function opened(session: string | null, keeper = new Memory()): Chat {
+function opened(session: string | null, store = new Memory()): Chat {
   const identity = { name: 'me', gone: async () => [] };
-  outbox = new Outbox(identity, { changed: () => {}, accepted: (receipt) => chat.accepted(receipt) }, keeper);
+  outbox = new Outbox(identity, { changed: () => {}, accepted: (receipt) => chat.accepted(receipt) }, store);
   chat = new Chat(session, 'me', outbox, {
     changed: () => {},
     listed: () => {
@@ -159,14 +159,14 @@ describe('a new chat', () => {
     opened(null, memory);
     chat.ask('Well?');
     await posts.accept(1);
-    expect(memory.names()).toHaveLength(1);
+    expect(memory.keys()).toHaveLength(1);
     FakeEventSource.last.opens();
     FakeEventSource.last.says({
       event: 'state',
       id: null,
       data: { state: 'queued', turn: 1, queued: [], title: null, model: null },
     });
-    expect(memory.names()).toHaveLength(0);
+    expect(memory.keys()).toHaveLength(0);
   });
 });
 
@@ -354,7 +354,7 @@ describe('a session that is gone', () => {
       after: 0,
       why: null,
     };
-    memory.remember('outbox.me', [entry]);
+    memory.set('outbox.me', [entry]);
     const follower = following.do(() => opened('s', memory));
     await vi.advanceTimersByTimeAsync(100);
     posts.isGone = server.isGone = true;

@@ -4,7 +4,7 @@ import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } fro
 import type { Ref } from 'preact';
 
 import type { Chat } from '../chat';
-import { drafts } from '../keeping/drafts';
+import { drafts } from '../storage/drafts';
 import { useWords } from '../words/words';
 import { IconButton } from './controls';
 import { isSending } from './keys';

@@ -3,7 +3,7 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { withoutBidi } from '../answer/bidi';
-import type { Theme } from '../keeping/preferences';
+import type { Theme } from '../storage/preferences';
 import type { Page } from '../page';
 import type { Listed } from '../transport/api';
 import { reason } from '../words/status';

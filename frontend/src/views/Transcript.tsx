@@ -2,7 +2,7 @@
 
 import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 
-import { known, type Unsent } from '../keeping/outbox';
+import { known, type Unsent } from '../storage/outbox';
 import { phase } from '../log/conversation';
 import type { Step } from '../log/branches';
 import type { Queued } from '../log/events';

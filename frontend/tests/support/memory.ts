@@ -1,7 +1,7 @@
-import type { Keeper } from '../../src/keeping/storage';
+import type { Store } from '../../src/storage/webStorage';
 
 /** What a browser keeps, as long as the test runs. `isFull` forbids writing, as a quota does. */
-export class Memory implements Keeper {
+export class Memory implements Store {
   readonly kept: Map<string, string>;
   isFull = false;
 
@@ -9,21 +9,21 @@ export class Memory implements Keeper {
     this.kept = kept;
   }
 
-  recall(name: string): unknown {
+  get(name: string): unknown {
     return JSON.parse(this.kept.get(name) ?? 'null');
   }
 
-  remember(name: string, value: unknown): boolean {
+  set(name: string, value: unknown): boolean {
     if (this.isFull) return false;
     this.kept.set(name, JSON.stringify(value));
     return true;
   }
 
-  forget(name: string): void {
+  remove(name: string): void {
     this.kept.delete(name);
   }
 
-  names(): string[] {
+  keys(): string[] {
     return [...this.kept.keys()];
   }
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { Chat } from '../../src/chat';
-import { Outbox } from '../../src/keeping/outbox';
+import { Outbox } from '../../src/storage/outbox';
 import { Browser, type Tab } from '../support/browser';
 import { Chance, SEED } from '../support/chance';
 import { Memory } from '../support/memory';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { type Identity, identity } from '../../src/keeping/identity';
+import { type Identity, identity } from '../../src/storage/identity';
 import { Browser, type Tab } from '../support/browser';
 
 let browser: Browser;

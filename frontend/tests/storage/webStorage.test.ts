@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { onShared, shared, tab } from '../../src/keeping/storage';
+import { onShared, sharedStore, tabStore } from '../../src/storage/webStorage';
 import { fill, forbid } from '../support/storages';
 
 beforeEach(() => {
@@ -9,59 +9,59 @@ beforeEach(() => {
 });
 
 describe.each([
-  ['tab', tab],
-  ['shared', shared],
-] as const)('what is kept for %s', (_, keeper) => {
+  ['tab', tabStore],
+  ['shared', sharedStore],
+] as const)('what is kept for %s', (_, store) => {
   test('comes back as it was', () => {
-    expect(keeper.remember('one', { text: '溪流', turns: [1, null] })).toBe(true);
-    expect(keeper.recall('one')).toStrictEqual({ text: '溪流', turns: [1, null] });
-    expect(keeper.names()).toStrictEqual(['one']);
+    expect(store.set('one', { text: '溪流', turns: [1, null] })).toBe(true);
+    expect(store.get('one')).toStrictEqual({ text: '溪流', turns: [1, null] });
+    expect(store.keys()).toStrictEqual(['one']);
   });
 
   test('is null where nothing was kept, or was forgotten', () => {
-    keeper.remember('one', 1);
-    keeper.forget('one');
-    expect(keeper.recall('one')).toBeNull();
-    expect(keeper.recall('other')).toBeNull();
-    expect(keeper.names()).toStrictEqual([]);
+    store.set('one', 1);
+    store.remove('one');
+    expect(store.get('one')).toBeNull();
+    expect(store.get('other')).toBeNull();
+    expect(store.keys()).toStrictEqual([]);
   });
 
   test('is its own page’s: another one of this origin is left alone', () => {
     for (const storage of [localStorage, sessionStorage]) storage.setItem('one', '"theirs"');
-    expect(keeper.recall('one')).toBeNull();
-    expect(keeper.names()).toStrictEqual([]);
+    expect(store.get('one')).toBeNull();
+    expect(store.keys()).toStrictEqual([]);
   });
 
   test('is nothing where somebody wrote what is no JSON', () => {
     for (const storage of [localStorage, sessionStorage]) storage.setItem('midsentence.one', '{"half');
-    expect(keeper.recall('one')).toBeNull();
+    expect(store.get('one')).toBeNull();
   });
 });
 
 test('a tab shares nothing with the others but what is shared', () => {
-  tab.remember('one', 1);
-  expect(shared.recall('one')).toBeNull();
+  tabStore.set('one', 1);
+  expect(sharedStore.get('one')).toBeNull();
 });
 
 describe('a storage that is full', () => {
   test('is said, and what it has stays readable', () => {
-    shared.remember('one', 1);
+    sharedStore.set('one', 1);
     fill('localStorage');
-    expect(shared.remember('one', 2)).toBe(false);
-    expect(shared.recall('one')).toBe(1);
+    expect(sharedStore.set('one', 2)).toBe(false);
+    expect(sharedStore.get('one')).toBe(1);
   });
 });
 
 describe('a storage that is forbidden', () => {
   test.each([
-    ['tab', tab, 'sessionStorage'],
-    ['shared', shared, 'localStorage'],
-  ] as const)('breaks nothing (%s)', (_, keeper, name) => {
+    ['tab', tabStore, 'sessionStorage'],
+    ['shared', sharedStore, 'localStorage'],
+  ] as const)('breaks nothing (%s)', (_, store, name) => {
     forbid(name);
-    expect(keeper.remember('one', 1)).toBe(false);
-    expect(keeper.recall('one')).toBeNull();
-    expect(keeper.names()).toStrictEqual([]);
-    expect(() => keeper.forget('one')).not.toThrow();
+    expect(store.set('one', 1)).toBe(false);
+    expect(store.get('one')).toBeNull();
+    expect(store.keys()).toStrictEqual([]);
+    expect(() => store.remove('one')).not.toThrow();
   });
 });
 

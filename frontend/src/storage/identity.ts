@@ -1,7 +1,7 @@
 // A name for this tab that lives as long as the tab, reloads included, and a way to tell which tabs are alive.
 
 import { newKey } from '../transport/api';
-import { tab } from './storage';
+import { tabStore } from './webStorage';
 
 const NAME = 'tab';
 const LOCK = 'midsentence.tab.';
@@ -13,10 +13,10 @@ export interface Identity {
 }
 
 export async function identity(): Promise<Identity> {
-  const kept = tab.recall(NAME);
+  const kept = tabStore.get(NAME);
   // A tab that was duplicated begins with a copy of what the first one kept, its name included.
   const name = typeof kept === 'string' && (await hold(kept)) ? kept : await anew();
-  tab.remember(NAME, name);
+  tabStore.set(NAME, name);
   return { name, gone };
 }
 

@@ -3,24 +3,24 @@
 
 const PREFIX = 'midsentence.';
 
-export interface Keeper {
-  recall(name: string): unknown;
+export interface Store {
+  get(name: string): unknown;
   /** False where nothing could be kept. */
-  remember(name: string, value: unknown): boolean;
-  forget(name: string): void;
-  names(): string[];
+  set(name: string, value: unknown): boolean;
+  remove(name: string): void;
+  keys(): string[];
 }
 
-function keeper(storage: () => Storage): Keeper {
+function storeIn(storage: () => Storage): Store {
   return {
-    recall(name) {
+    get(name) {
       try {
         return JSON.parse(storage().getItem(PREFIX + name) ?? 'null') as unknown;
       } catch {
         return null;
       }
     },
-    remember(name, value) {
+    set(name, value) {
       try {
         storage().setItem(PREFIX + name, JSON.stringify(value));
         return true;
@@ -28,14 +28,14 @@ function keeper(storage: () => Storage): Keeper {
         return false;
       }
     },
-    forget(name) {
+    remove(name) {
       try {
         storage().removeItem(PREFIX + name);
       } catch {
         // Nothing was kept there either.
       }
     },
-    names() {
+    keys() {
       try {
         return Object.keys(storage())
           .filter((name) => name.startsWith(PREFIX))
@@ -48,8 +48,8 @@ function keeper(storage: () => Storage): Keeper {
 }
 
 // Merely to name the storage throws where it is forbidden.
-export const tab = keeper(() => sessionStorage);
-export const shared = keeper(() => localStorage);
+export const tabStore = storeIn(() => sessionStorage);
+export const sharedStore = storeIn(() => localStorage);
 
 /** Call when another tab changed what is shared under this name. Returns how to stop listening. */
 export function onShared(name: string, changed: () => void): () => void {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { Outbox, type Receipt, type Unsent, known } from '../../src/keeping/outbox';
+import { Outbox, type Receipt, type Unsent, known } from '../../src/storage/outbox';
 import { type Conversation, fresh } from '../../src/log/conversation';
 import { linear, question } from '../support/entries';
 import { Memory } from '../support/memory';
@@ -26,7 +26,7 @@ afterEach(() => {
 });
 
 /** The outbox of a tab that has just begun, of whatever it kept. */
-function outbox(name = 'me', keeper = memory): Outbox {
+function outbox(name = 'me', store = memory): Outbox {
   const identity = { name, gone: async (names: readonly string[]) => names.filter((other) => !living.has(other)) };
   const listener = {
     changed: () => {
@@ -36,7 +36,7 @@ function outbox(name = 'me', keeper = memory): Outbox {
       receipts.push(receipt);
     },
   };
-  return new Outbox(identity, listener, keeper);
+  return new Outbox(identity, listener, store);
 }
 
 function conversation(messages = linear(1), queued: Conversation['queued'] = []): Conversation {
@@ -44,7 +44,7 @@ function conversation(messages = linear(1), queued: Conversation['queued'] = [])
 }
 
 const states = (box: Outbox, session: string | null = 's') => box.of(session).map(({ text, state }) => [text, state]);
-const stored = (tab: string) => (memory.recall(`outbox.${tab}`) ?? []) as Unsent[];
+const stored = (tab: string) => (memory.get(`outbox.${tab}`) ?? []) as Unsent[];
 
 describe('messages of one session', () => {
   test('are sent in the order in which they were typed, one at a time', async () => {
@@ -401,7 +401,7 @@ describe('a page that begins', () => {
   });
 
   test('reads nothing out of what is no outbox', () => {
-    memory.remember('outbox.me', { not: 'a list' });
+    memory.set('outbox.me', { not: 'a list' });
     expect(outbox().of('s')).toStrictEqual([]);
   });
 });
@@ -466,7 +466,7 @@ describe('what another tab left', () => {
     const box = outbox();
     box.add('One', 's', conversation());
     await posts.lose();
-    memory.remember('outbox.gone', stored('me'));
+    memory.set('outbox.gone', stored('me'));
     await box.adopt('s');
     expect(states(box)).toStrictEqual([['One', 'failed']]);
   });

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 
-import { drafts } from '../../src/keeping/drafts';
+import { drafts } from '../../src/storage/drafts';
 import { forbid } from '../support/storages';
 
 beforeEach(() => {

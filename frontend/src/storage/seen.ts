@@ -1,14 +1,14 @@
 // Up to which turn this browser has seen each session's answers, so that the list can mark what came since.
 
 import type { Listed } from '../transport/api';
-import { shared } from './storage';
+import { sharedStore } from './webStorage';
 
 export const SEEN = 'seen';
 
 type Seen = Record<string, number>;
 
 function all(): Seen {
-  const kept = shared.recall(SEEN);
+  const kept = sharedStore.get(SEEN);
   return typeof kept === 'object' && kept !== null ? (kept as Seen) : {};
 }
 
@@ -20,7 +20,7 @@ function ended({ state, turn }: Pick<Listed, 'state' | 'turn'>): number {
 export function markSeen(session: string, state: Listed['state'], turn: number): void {
   const seen = all();
   const upTo = ended({ state, turn });
-  if ((seen[session] ?? -1) < upTo) shared.remember(SEEN, { ...seen, [session]: upTo });
+  if ((seen[session] ?? -1) < upTo) sharedStore.set(SEEN, { ...seen, [session]: upTo });
 }
 
 /** The sessions with an answer that nobody here has seen. One that this browser meets for the first time is not news. */
@@ -29,7 +29,7 @@ export function unread(listed: readonly Listed[]): ReadonlySet<string> {
   const known: Seen = {};
   for (const session of listed) known[session.session_id] = seen[session.session_id] ?? ended(session);
   // Only what is listed is kept: sessions expire, and storage is small.
-  if (listed.some(({ session_id: id }) => !(id in seen))) shared.remember(SEEN, known);
+  if (listed.some(({ session_id: id }) => !(id in seen))) sharedStore.set(SEEN, known);
   return new Set(
     listed.filter((session) => ended(session) > (known[session.session_id] ?? 0)).map(({ session_id: id }) => id),
   );

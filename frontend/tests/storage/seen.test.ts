@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 
-import { markSeen, unread } from '../../src/keeping/seen';
-import { shared } from '../../src/keeping/storage';
+import { markSeen, unread } from '../../src/storage/seen';
+import { sharedStore } from '../../src/storage/webStorage';
 import type { Listed } from '../../src/transport/api';
 
 beforeEach(() => {
@@ -53,11 +53,11 @@ describe('an answer that nobody here has seen', () => {
 test('sessions that are listed no more are forgotten, since storage is small', () => {
   markSeen('old', 'idle', 1);
   news(listed('new', 1));
-  expect(shared.recall('seen')).toStrictEqual({ new: 1 });
+  expect(sharedStore.get('seen')).toStrictEqual({ new: 1 });
 });
 
 test('what is no record of this page is as nothing', () => {
-  shared.remember('seen', 'nonsense');
+  sharedStore.set('seen', 'nonsense');
   expect(news(listed('s', 1))).toStrictEqual([]);
   markSeen('s', 'idle', 2);
   expect(news(listed('s', 3))).toStrictEqual(['s']);

@@ -8,7 +8,7 @@ import type { Conversation } from '../log/conversation';
 import { lastTurn } from '../log/conversation';
 import { type Ask, type OnBusy, type Reason, Refusal, ask, newKey } from '../transport/api';
 import { type Identity } from './identity';
-import { type Keeper, shared } from './storage';
+import { type Store, sharedStore } from './webStorage';
 
 const PREFIX = 'outbox.';
 
@@ -56,17 +56,17 @@ export interface Wish {
 export class Outbox {
   readonly #identity: Identity;
   readonly #listener: OutboxListener;
-  readonly #keeper: Keeper;
+  readonly #store: Store;
   #entries: readonly Unsent[];
   #isBusy = false;
   #isKept = true;
 
-  constructor(identity: Identity, listener: OutboxListener, keeper: Keeper = shared) {
+  constructor(identity: Identity, listener: OutboxListener, store: Store = sharedStore) {
     this.#identity = identity;
     this.#listener = listener;
-    this.#keeper = keeper;
+    this.#store = store;
     // Nothing is sent yet, for the listener that would be told is not built either; `adopt` begins.
-    this.#entries = recalled(keeper, identity.name).map(interrupted);
+    this.#entries = recalled(store, identity.name).map(interrupted);
   }
 
   of(session: string | null): Unsent[] {
@@ -106,18 +106,18 @@ export class Outbox {
 
   /** Take over what tabs that are gone did not bring to the server: for this session, or for one that was to begin. */
   async adopt(session: string | null): Promise<void> {
-    const others = this.#keeper
-      .names()
+    const others = this.#store
+      .keys()
       .filter((name) => name.startsWith(PREFIX) && name !== PREFIX + this.#identity.name);
     for (const other of await this.#identity.gone(others.map((name) => name.slice(PREFIX.length)))) {
-      const left = recalled(this.#keeper, other);
+      const left = recalled(this.#store, other);
       const [theirs, rest] = [
         left.filter((entry) => entry.session === session),
         left.filter((entry) => entry.session !== session),
       ];
       if (theirs.length === 0 && rest.length > 0) continue;
-      if (rest.length === 0) this.#keeper.forget(PREFIX + other);
-      else this.#keeper.remember(PREFIX + other, rest);
+      if (rest.length === 0) this.#store.remove(PREFIX + other);
+      else this.#store.set(PREFIX + other, rest);
       const mine = new Set(this.#entries.map(({ key }) => key));
       this.#save([...this.#entries, ...theirs.filter(({ key }) => !mine.has(key)).map(interrupted)]);
     }
@@ -246,14 +246,14 @@ export class Outbox {
   #save(entries: readonly Unsent[]): void {
     this.#entries = entries;
     const name = PREFIX + this.#identity.name;
-    if (entries.length === 0) this.#keeper.forget(name);
-    else this.#isKept = this.#keeper.remember(name, entries);
+    if (entries.length === 0) this.#store.remove(name);
+    else this.#isKept = this.#store.set(name, entries);
     this.#listener.changed();
   }
 }
 
-function recalled(keeper: Keeper, tab: string): Unsent[] {
-  const kept = keeper.recall(PREFIX + tab);
+function recalled(store: Store, tab: string): Unsent[] {
+  const kept = store.get(PREFIX + tab);
   return Array.isArray(kept) ? (kept as Unsent[]) : [];
 }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { prefer, preferences, spoken } from '../../src/keeping/preferences';
-import { shared } from '../../src/keeping/storage';
+import { prefer, preferences, spoken } from '../../src/storage/preferences';
+import { sharedStore } from '../../src/storage/webStorage';
 import { fill } from '../support/storages';
 
 const ORDINARY = { theme: 'auto', language: 'auto', sidebar: true };
@@ -32,13 +32,13 @@ describe('what another version kept', () => {
   test.each<unknown>([null, 'dark', 7, [], ['dark'], { theme: 'sepia', language: 'xx', sidebar: 'no' }])(
     'breaks nothing: %j',
     (kept) => {
-      shared.remember('preferences', kept);
+      sharedStore.set('preferences', kept);
       expect(preferences()).toStrictEqual(ORDINARY);
     },
   );
 
   test('is followed as far as it is known', () => {
-    shared.remember('preferences', { theme: 'light', language: 'xx', more: 1 });
+    sharedStore.set('preferences', { theme: 'light', language: 'xx', more: 1 });
     expect(preferences()).toStrictEqual({ ...ORDINARY, theme: 'light' });
   });
 });

@@ -1,7 +1,7 @@
 // What is being typed, kept per session until it is sent. This tab's own words come first; a tab that has none, since it is
 // new or the browser was closed, is given what was typed last in any.
 
-import { shared, tab } from './storage';
+import { sharedStore, tabStore } from './webStorage';
 
 export interface Drafts {
   of(session: string | null): string;
@@ -12,19 +12,19 @@ export interface Drafts {
 export const drafts: Drafts = {
   of(session) {
     const name = nameOf(session);
-    const kept = tab.recall(name) ?? shared.recall(name);
+    const kept = tabStore.get(name) ?? sharedStore.get(name);
     return typeof kept === 'string' ? kept : '';
   },
   keep(session, text) {
     const name = nameOf(session);
     if (text === '') {
       // An emptied box is this tab's word too: another tab's draft must not come back into it.
-      shared.forget(name);
-      tab.remember(name, '');
+      sharedStore.remove(name);
+      tabStore.set(name, '');
       return true;
     }
-    tab.remember(name, text);
-    return shared.remember(name, text);
+    tabStore.set(name, text);
+    return sharedStore.set(name, text);
   },
 };
 

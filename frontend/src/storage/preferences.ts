@@ -1,7 +1,7 @@
 // What a person chose for all tabs of this browser.
 
 import { type Language, languageOf, WORDS } from '../words/words';
-import { shared } from './storage';
+import { sharedStore } from './webStorage';
 
 const THEMES = ['auto', 'light', 'dark'] as const;
 export type Theme = (typeof THEMES)[number];
@@ -20,7 +20,7 @@ const ORDINARY: Preferences = { theme: 'auto', language: 'auto', sidebar: true }
 
 export function preferences(): Preferences {
   // Another version of the page may have kept other things, and a language that is not here has no words.
-  const kept = { ...(shared.recall(PREFERENCES) as Partial<Record<keyof Preferences, unknown>> | null) };
+  const kept = { ...(sharedStore.get(PREFERENCES) as Partial<Record<keyof Preferences, unknown>> | null) };
   return {
     theme: THEMES.find((theme) => theme === kept.theme) ?? ORDINARY.theme,
     language: LANGUAGES.find((language) => language === kept.language) ?? ORDINARY.language,
@@ -30,7 +30,7 @@ export function preferences(): Preferences {
 
 export function prefer(change: Partial<Preferences>): Preferences {
   const all = { ...preferences(), ...change };
-  shared.remember(PREFERENCES, all);
+  sharedStore.set(PREFERENCES, all);
   return all;
 }
 
