@@ -164,3 +164,5 @@ export const en = {
     list: 'This list',
   },
 };
+
+export type Words = typeof en;

@@ -4,7 +4,7 @@ import type { Conversation, Phase } from '../log/conversation';
 import { phase } from '../log/conversation';
 import type { Entry } from '../log/events';
 import type { Connection } from '../transport/stream';
-import type { Words } from './words';
+import type { Words } from './en';
 
 export interface Situation {
   connection: Connection | null;

@@ -4,11 +4,11 @@
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
 
-import { en } from './en';
+import { en, type Words } from './en';
 import { zh } from './zh';
 
 export type Language = 'en' | 'zh';
-export type Words = typeof en;
+export type { Words };
 
 export const WORDS: Record<Language, Words> = { en, zh };
 
