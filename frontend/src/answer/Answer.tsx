@@ -1,8 +1,8 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { Groups } from './blocks';
-import { Painter } from './painter';
-import type { Node } from './tree';
+import { Painter } from './paintScheduler';
+import type { Node } from './markdown/syntaxTree';
 import './answer.css';
 
 interface Props {

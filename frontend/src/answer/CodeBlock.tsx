@@ -5,8 +5,8 @@ import { CopyButton } from './CopyButton';
 import { GrowingText } from './GrowingText';
 import { withBidiMarked, withoutBidi } from './bidi';
 import { Colouring, type Run } from './colouring';
-import { whenIdle } from './slices';
-import type { Fence } from './tree';
+import { whenIdle } from './idleTasks';
+import type { Fence } from './markdown/syntaxTree';
 
 interface ChunkProps {
   text: string;

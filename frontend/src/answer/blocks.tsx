@@ -7,7 +7,7 @@ import { CodeBlock } from './CodeBlock';
 import { Formula } from './Formula';
 import { GrowingText } from './GrowingText';
 import { withBidiMarked, withoutBidi } from './bidi';
-import type { Element, Node } from './tree';
+import type { Element, Node } from './markdown/syntaxTree';
 
 // Siblings that are compared, and laid out, as one.
 const GROUP = 32;

@@ -1,4 +1,4 @@
-import { whenIdle } from './slices';
+import { whenIdle } from './idleTasks';
 
 type Engine = typeof import('./katex');
 

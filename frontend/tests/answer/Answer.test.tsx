@@ -2,7 +2,7 @@ import { options, render } from 'preact';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { Answer } from '../../src/answer/Answer';
-import { CORPUS, cuts, list, mixed, paragraph, table } from './corpus';
+import { CORPUS, cuts, list, mixed, paragraph, table } from './markdown/corpus';
 import { Chance, SEED } from '../support/chance';
 
 vi.mock('../../src/answer/katex', () => ({

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 
-import { chunksOf } from '../../src/answer/chunks';
+import { chunksOf } from '../../src/answer/markdown/codeChunks';
 import { Colouring } from '../../src/answer/colouring';
 import { highlight } from '../../src/answer/highlighter';
-import { fence } from './corpus';
+import { fence } from './markdown/corpus';
 
 function coloured(language: string, code: string): Colouring {
   const chunks = chunksOf(code);

@@ -3,11 +3,11 @@
 import MarkdownIt, { type Env, type StateBlock, type Token } from 'markdown-it';
 import cjkFriendly from 'markdown-it-cjk-friendly';
 
-import { chunksOf } from './chunks';
+import { chunksOf } from './codeChunks';
 import { inlineNodes } from './inline';
 import { mathRules } from './mathRules';
-import { measure } from './measure';
-import type { Element, Node, Tag } from './tree';
+import { measure } from './costCounters';
+import type { Element, Node, Tag } from './syntaxTree';
 
 /** What one parse tells the next: link definitions, and whether more text will come. */
 export interface Context extends Env {

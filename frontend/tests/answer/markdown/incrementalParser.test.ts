@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 
-import { measure } from '../../src/answer/measure';
-import { normalise } from '../../src/answer/normalise';
-import { Settling } from '../../src/answer/settling';
-import type { Node } from '../../src/answer/tree';
+import { measure } from '../../../src/answer/markdown/costCounters';
+import { normalise } from '../../../src/answer/markdown/normalise';
+import { Settling } from '../../../src/answer/markdown/incrementalParser';
+import type { Node } from '../../../src/answer/markdown/syntaxTree';
 import { CORPUS, cuts, fence, list, mixed, paragraph, table } from './corpus';
-import { Chance, SEED } from '../support/chance';
+import { Chance, SEED } from '../../support/chance';
 
 /** The tree with neighbouring texts as one: how text is cut into nodes is nobody's business. */
 function plain(nodes: readonly Node[]): unknown[] {

@@ -1,6 +1,6 @@
 // What an answer is made of once it is parsed: plain data, so that two parses can be compared and the equal parts kept.
 
-import { measure } from './measure';
+import { measure } from './costCounters';
 
 export type Tag =
   | 'p'

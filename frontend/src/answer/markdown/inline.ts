@@ -2,9 +2,9 @@
 
 import type { Token } from 'markdown-it';
 
-import { safeHref } from './links';
-import { segments } from './segments';
-import type { Node, Tag } from './tree';
+import { safeHref } from './safeHref';
+import { segments } from './textSegments';
+import type { Node, Tag } from './syntaxTree';
 
 function textNodes(text: string): Node[] {
   return segments(text).map((part) => ({ kind: 'text', text: part }));

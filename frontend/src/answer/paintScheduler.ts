@@ -1,11 +1,11 @@
 // When an answer is painted, and how much of it: once a frame at most, at the typewriter's pace, and never so often that the
 // page has no time for anything else.
 
-import { cutAt, withoutHalf } from './graphemes';
-import { normalise } from './normalise';
-import { Pace } from './pace';
-import { Settling } from './settling';
-import type { Node } from './tree';
+import { cutAt, withoutHalf } from './markdown/textSplitting';
+import { normalise } from './markdown/normalise';
+import { Pace } from './typewriter';
+import { Settling } from './markdown/incrementalParser';
+import type { Node } from './markdown/syntaxTree';
 
 const FRAME = 16;
 // A paint is followed by a rest of three times its cost, so that a slow device stays usable; never by one that a reader sees.

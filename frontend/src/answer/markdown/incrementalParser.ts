@@ -7,10 +7,10 @@
 import type { Token } from 'markdown-it';
 
 import { OpenFence } from './openFence';
-import { cutAt } from './graphemes';
-import { heal } from './heal';
-import { fill, isClosed, outline, parse, treeOf, type Context } from './markdown';
-import { reuseAll, type Element, type Node } from './tree';
+import { cutAt } from './textSplitting';
+import { heal } from './unclosedMarks';
+import { fill, isClosed, outline, parse, treeOf, type Context } from './parser';
+import { reuseAll, type Element, type Node } from './syntaxTree';
 
 // A tail shorter than this is not worth a parse that asks what of it is settled.
 const WORTH = 400;

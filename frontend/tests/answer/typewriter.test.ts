@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
-import { cutAt, withoutHalf } from '../../src/answer/graphemes';
-import { Pace } from '../../src/answer/pace';
+import { cutAt, withoutHalf } from '../../src/answer/markdown/textSplitting';
+import { Pace } from '../../src/answer/typewriter';
 import { Chance, SEED } from '../support/chance';
 
 describe('the typewriter', () => {

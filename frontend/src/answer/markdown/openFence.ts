@@ -2,8 +2,8 @@
 
 import type { Token } from 'markdown-it';
 
-import { GrowingChunks } from './chunks';
-import type { Fence } from './tree';
+import { GrowingChunks } from './codeChunks';
+import type { Fence } from './syntaxTree';
 
 export class OpenFence {
   private readonly code = new GrowingChunks();

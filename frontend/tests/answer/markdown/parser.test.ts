@@ -1,12 +1,12 @@
 import { describe, expect, test, vi } from 'vitest';
 
-import { withBidiMarked, withoutBidi } from '../../src/answer/bidi';
-import { chunksOf, GrowingChunks } from '../../src/answer/chunks';
-import { safeHref } from '../../src/answer/links';
-import { normalise } from '../../src/answer/normalise';
-import { segments } from '../../src/answer/segments';
-import { Settling } from '../../src/answer/settling';
-import type { Node } from '../../src/answer/tree';
+import { withBidiMarked, withoutBidi } from '../../../src/answer/bidi';
+import { chunksOf, GrowingChunks } from '../../../src/answer/markdown/codeChunks';
+import { safeHref } from '../../../src/answer/markdown/safeHref';
+import { normalise } from '../../../src/answer/markdown/normalise';
+import { segments } from '../../../src/answer/markdown/textSegments';
+import { Settling } from '../../../src/answer/markdown/incrementalParser';
+import type { Node } from '../../../src/answer/markdown/syntaxTree';
 import { fence } from './corpus';
 
 const treeOf = (text: string): readonly Node[] => new Settling().finish(text);

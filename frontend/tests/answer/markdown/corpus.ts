@@ -1,6 +1,6 @@
 // Texts as models write them, and as nobody should, and how they come in pieces.
 
-import type { Chance } from '../support/chance';
+import type { Chance } from '../../support/chance';
 
 /** The lengths at which `text` is seen as it grows. */
 export function* cuts(text: string, chance: Chance, longest: number): Generator<number> {
