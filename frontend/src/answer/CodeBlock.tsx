@@ -45,14 +45,14 @@ class Chunk extends Component<ChunkProps> {
 
 type Done = readonly (readonly Run[] | null)[];
 
-/** The colours of the fence's chunks, as far as they are known. */
+/** The coloured runs of the fence's chunks, as far as they are done. */
 function useColours(fence: Fence, shown: { readonly current: HTMLElement | null }): Done {
   const [done, setDone] = useState<Done>([]);
   const colouring = useRef<Promise<Colouring> | null>(null);
   const { language, chunks, open } = fence;
-  const settled = open ? chunks.length - 1 : chunks.length;
+  const complete = open ? chunks.length - 1 : chunks.length;
   useEffect(() => {
-    if (language === '' || settled < 1) return undefined;
+    if (language === '' || complete < 1) return undefined;
     let cancel = (): void => undefined;
     let wanted = true;
     colouring.current ??= import('./highlighter').then(({ highlight }) => new Colouring(language, highlight));
@@ -60,12 +60,12 @@ function useColours(fence: Fence, shown: { readonly current: HTMLElement | null 
       (work) => {
         const next = (): void => {
           if (!wanted) return;
-          if (work.behind(settled)) work.step(chunks, !open && settled === chunks.length);
+          if (work.behind(complete)) work.step(chunks, !open && complete === chunks.length);
           publish(work);
-          if (work.behind(settled)) cancel = whenIdle(next);
+          if (work.behind(complete)) cancel = whenIdle(next);
         };
         const publish = (from: Colouring): void => {
-          // Colouring replaces text nodes; under a selection that waits until the reader lets go.
+          // Colouring replaces text nodes, which would collapse a selection in them: it waits until the selection changes.
           if (isSelected(shown.current)) document.addEventListener('selectionchange', later, { once: true });
           else setDone(from.done.slice());
         };
@@ -77,7 +77,7 @@ function useColours(fence: Fence, shown: { readonly current: HTMLElement | null 
           document.removeEventListener('selectionchange', later);
         };
       },
-      // The chunk did not load: the code stays without colours, and the next fence asks again.
+      // The highlighter did not load: the code stays plain, and the next chunk tries again.
       () => {
         colouring.current = null;
       },
@@ -86,7 +86,7 @@ function useColours(fence: Fence, shown: { readonly current: HTMLElement | null 
       wanted = false;
       cancel();
     };
-  }, [language, settled, open]);
+  }, [language, complete, open]);
   return done;
 }
 
@@ -95,7 +95,7 @@ function isSelected(node: globalThis.Node | null): boolean {
   return node !== null && selection !== null && !selection.isCollapsed && selection.containsNode(node, true);
 }
 
-/** A fence: its language, a button that copies exactly the source, and the source. */
+/** A fence: its language, a button that copies exactly its code, and the code. */
 export function CodeBlock({ fence }: { fence: Fence }) {
   const code = useRef<HTMLElement>(null);
   const done = useColours(fence, code);

@@ -4,11 +4,12 @@ import { useEffect, useState } from 'preact/hooks';
 import { useWords } from '../words/words';
 import { copy, select } from './clipboard';
 
-const SAID_FOR = 2_000;
+// How many milliseconds the outcome is shown.
+const SHOWN_FOR = 2_000;
 
 interface Props {
   source: () => string;
-  /** What is selected where the clipboard is out of reach. */
+  /** What is selected if the clipboard cannot be written. */
   shown: RefObject<HTMLElement | null>;
 }
 
@@ -17,7 +18,7 @@ export function CopyButton({ source, shown }: Props) {
   const [outcome, setOutcome] = useState<'copied' | 'failed' | null>(null);
   useEffect(() => {
     if (outcome === null) return undefined;
-    const timer = setTimeout(() => setOutcome(null), SAID_FOR);
+    const timer = setTimeout(() => setOutcome(null), SHOWN_FOR);
     return () => clearTimeout(timer);
   }, [outcome]);
 

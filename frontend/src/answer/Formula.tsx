@@ -1,15 +1,45 @@
 import { useLayoutEffect, useRef } from 'preact/hooks';
 
-import { typeset } from './typesetter';
+import { whenIdle } from './idleTasks';
+
+type Katex = typeof import('./katex');
+
+let loading: Promise<Katex> | null = null;
+
+function loaded(): Promise<Katex> {
+  // A load that failed, for example offline, is tried again for the next formula.
+  loading ??= import('./katex').catch((error: unknown) => {
+    loading = null;
+    throw error;
+  });
+  return loading;
+}
+
+/** Renders `source` into `node` when KaTeX is loaded and the page is idle. Returns a function that cancels it. */
+function typeset(source: string, node: HTMLElement, display: boolean): () => void {
+  let cancel = (): void => undefined;
+  let wanted = true;
+  loaded().then(
+    ({ render }) => {
+      if (wanted) cancel = whenIdle(() => render(source, node, display));
+    },
+    // Without KaTeX the source stays, which can be read.
+    () => undefined,
+  );
+  return () => {
+    wanted = false;
+    cancel();
+  };
+}
 
 interface Props {
   source: string;
   display: boolean;
-  /** Half a formula is shown as it is written. */
+  /** False shows the source: half a formula cannot be rendered. */
   whole: boolean;
 }
 
-/** A formula; its source until the typesetter is there, and for good where it cannot be set. */
+/** A formula. It shows its source until KaTeX is loaded, and for good if KaTeX cannot render it. */
 export function Formula({ source, display, whole }: Props) {
   const host = useRef<HTMLSpanElement>(null);
   useLayoutEffect(() => {

@@ -1,4 +1,4 @@
-// A tree into elements. What is identical to the last paint's is not looked into again (tree.ts says when it is).
+// Draws a syntax tree. A node that is the same object as in the last paint is not drawn again (`reuse` in syntaxTree.ts).
 
 import { Component, type ComponentChildren } from 'preact';
 
@@ -9,10 +9,10 @@ import { GrowingText } from './GrowingText';
 import { withBidiMarked, withoutBidi } from './bidi';
 import type { Element, Node } from './markdown/syntaxTree';
 
-// Siblings that are compared, and laid out, as one.
+// How many siblings are compared and laid out as one group.
 const GROUP = 32;
-// A paragraph is laid out as a whole at every letter that is added to it. So one that is longer than this goes on in a box of
-// its own, which costs a line's end that nobody wrote.
+// The browser lays a paragraph out as a whole for each letter that is added. So a paragraph longer than this is split into
+// parts, each a box of its own. The price is a line break between two parts, which nobody wrote.
 const PART = 8_000;
 
 interface GroupProps {
@@ -35,7 +35,7 @@ class Group extends Component<GroupProps> {
   }
 }
 
-/** Siblings in groups that are there from the first one on: to move a node into a group later would draw it anew. */
+/** Siblings in groups. The groups exist from the first node on: to move a node into a group later would draw it again. */
 export function Groups({ nodes, wrap }: GroupProps) {
   const groups: ComponentChildren[] = [];
   for (let from = 0; from < nodes.length; from += GROUP) {
@@ -81,7 +81,7 @@ function draw(node: Node): ComponentChildren {
   }
 }
 
-/** Of a list of tasks. Without a name a screen reader says “check box” and no more. */
+/** The check box of a task list. It has a name, since a screen reader would say only “check box” without one. */
 function Box({ checked }: { checked: boolean }) {
   const words = useWords();
   return <input type="checkbox" disabled checked={checked} aria-label={checked ? words.taskDone : words.taskOpen} />;
@@ -141,7 +141,7 @@ function Paragraph({ nodes }: { nodes: readonly Node[] }) {
   );
 }
 
-/** Where the parts of a paragraph end, but for the last. */
+/** The index behind each part of a paragraph, without the last part. */
 function partEnds(nodes: readonly Node[]): number[] {
   const ends: number[] = [];
   let length = 0;

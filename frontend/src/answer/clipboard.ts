@@ -1,7 +1,7 @@
-/** Puts `text` into the clipboard. False where neither way is allowed. */
+/** Copies `text` to the clipboard. False if the browser allows neither way. */
 export async function copy(text: string): Promise<boolean> {
   try {
-    // Absent on plain HTTP, refused where the permission is.
+    // `navigator.clipboard` is undefined over plain HTTP, and throws without the permission.
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
@@ -9,7 +9,7 @@ export async function copy(text: string): Promise<boolean> {
   }
 }
 
-/** The old way, which needs a selected field that can be seen. */
+/** Copies by `execCommand`, which needs a selected field that is rendered. */
 function copyBySelection(text: string): boolean {
   const field = document.createElement('textarea');
   field.value = text;
@@ -28,7 +28,7 @@ function copyBySelection(text: string): boolean {
   }
 }
 
-/** Selects what `node` shows, so that the reader's own keys can copy it. */
+/** Selects the content of `node`, so that the reader can copy it by keyboard. */
 export function select(node: globalThis.Node): void {
   document.getSelection()?.selectAllChildren(node);
 }

@@ -1,4 +1,4 @@
-// The colours of a long fence, a piece at a time: a grammar takes 100 ms and more for the whole of it.
+// Colours the code of a fence chunk by chunk: a grammar takes 100 ms and more for all of a long fence.
 
 export interface Run {
   text: string;
@@ -7,36 +7,37 @@ export interface Run {
 
 export type Highlight = (language: string, code: string) => Run[] | null;
 
-// What begins in one piece may end in another (a comment, a docstring), so the last run of a piece waits for the next; not for ever.
+// A comment or a docstring may begin in one chunk and end in another. So the last run of a chunk is coloured again with the next
+// chunk, up to this many characters.
 const CARRIED = 12_000;
-// Longer pieces are minified lines or data, whose colours nobody reads.
+// A longer chunk is minified code or data, which nobody reads: it stays plain.
 const READABLE = 20_000;
 
 export class Colouring {
-  /** The runs of the chunks that are done; null for one that stays plain. */
+  /** The coloured runs of each chunk that is done; null for a chunk that stays plain. */
   readonly done: (readonly Run[] | null)[] = [];
   private readonly language: string;
   private readonly highlight: Highlight;
   private carry = '';
   private pending: Run[] = [];
-  /** How many chunks have been looked at. */
+  /** How many chunks have been processed. */
   taken = 0;
   private readonly ends: number[] = [];
   private coloured = 0;
   private total = 0;
-  private hopeless = false;
+  private failed = false;
 
   constructor(language: string, highlight: Highlight) {
     this.language = language;
     this.highlight = highlight;
   }
 
-  /** Whether there is something to colour in the first `settled` chunks. */
-  behind(settled: number): boolean {
-    return !this.hopeless && this.taken < settled;
+  /** Whether any of the first `complete` chunks is not coloured yet. */
+  behind(complete: number): boolean {
+    return !this.failed && this.taken < complete;
   }
 
-  /** Colours one more chunk; `last` says that no other follows it. */
+  /** Colours the next chunk. `last` is true if no other follows it. */
   step(chunks: readonly string[], last: boolean): void {
     const chunk = chunks[this.taken] ?? '';
     this.taken += 1;
@@ -46,7 +47,7 @@ export class Colouring {
     const runs =
       code.length > READABLE + CARRIED ? [{ text: code, colour: 'plain' }] : this.highlight(this.language, code);
     if (runs === null) {
-      this.hopeless = true;
+      this.failed = true;
       return;
     }
     const open = runs.at(-1);

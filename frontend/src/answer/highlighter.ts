@@ -1,5 +1,4 @@
-// The highlighter and its languages: one chunk that is loaded when the first code is shown.
-
+// The highlighter and its languages: one bundle that is loaded with the first fence.
 import { createLowlight } from 'lowlight';
 import bash from 'highlight.js/lib/languages/bash';
 import c from 'highlight.js/lib/languages/c';
@@ -65,7 +64,7 @@ const lowlight = createLowlight({
   yaml,
 });
 
-// The scopes of the highlighter, by the few colours that the page has. A scope that is not here looks as what it stands in.
+// The page's colour for each scope of the highlighter. A scope that is not listed has the colour of the scope around it.
 const COLOURS: Record<string, string> = {
   keyword: 'keyword',
   'selector-tag': 'keyword',
@@ -117,7 +116,7 @@ function flatten(nodes: Root['children'], colour: string, runs: Run[]): void {
   }
 }
 
-/** The runs of `code`, or null where the language is unknown or its grammar fails. */
+/** The coloured runs of `code`, or null if the language is unknown or its grammar fails. */
 export function highlight(language: string, code: string): Run[] | null {
   const name = language.toLowerCase();
   if (!lowlight.registered(name)) return null;

@@ -1,4 +1,4 @@
-// Work that may wait, done in slices that no frame is late for.
+// Runs tasks when the browser is idle, in slices so short that no frame is late.
 
 const SLICE = 8;
 
@@ -20,12 +20,12 @@ function run(): void {
 function schedule(): void {
   if (scheduled) return;
   scheduled = true;
-  // Not every browser tells when it is idle; behind the next frame is good enough there.
+  // A browser without `requestIdleCallback` runs the slice after the next frame.
   if (typeof requestIdleCallback === 'function') requestIdleCallback(run, { timeout: 500 });
   else setTimeout(run, 32);
 }
 
-/** Runs `task` when there is time; the function returned takes it back. */
+/** Runs `task` when the browser is idle. Returns a function that cancels it. */
 export function whenIdle(task: Task): () => void {
   waiting.push(task);
   schedule();

@@ -1,9 +1,8 @@
-// KaTeX and its style: one chunk that is loaded when the first formula is shown.
-
+// KaTeX and its style sheet: one bundle that is loaded with the first formula.
 import katex from 'katex';
 import 'katex/dist/katex.min.css';
 
-/** Sets `source` into `node`; what cannot be set stays as the model wrote it. */
+/** Renders the formula `source` into `node`. A formula that KaTeX cannot render stays as the model wrote it. */
 export function render(source: string, node: HTMLElement, display: boolean): void {
   const set = document.createElement('span');
   try {
@@ -25,11 +24,11 @@ export function render(source: string, node: HTMLElement, display: boolean): voi
 }
 
 /**
- * Runs `work` with every style attribute that it sets made a style object's. A few of KaTeX's signs (`\overbrace`, `\boxed`)
- * set the attribute, which the page's policy forbids, and would be drawn without their width.
+ * Runs `work` with every `style` attribute set through the style object instead. A few of KaTeX's commands (`\overbrace`,
+ * `\boxed`) set the attribute. The page's content security policy forbids that, so these would be drawn without their width.
  */
 function withStylesByObject(work: () => void): void {
-  // oxlint-disable-next-line typescript/unbound-method -- it is called with its element, and put back
+  // oxlint-disable-next-line typescript/unbound-method -- it is called with its element, and restored
   const { setAttribute } = Element.prototype;
   Element.prototype.setAttribute = function (
     this: Element & Partial<ElementCSSInlineStyle>,

@@ -1,28 +1,29 @@
-// When an answer is painted, and how much of it: once a frame at most, at the typewriter's pace, and never so often that the
-// page has no time for anything else.
+// Decides when an answer is painted, and how much of it: once a frame at most, as fast as the typewriter types, and never so
+// often that the page has no time for anything else.
 
 import { cutAt, withoutHalf } from './markdown/textSplitting';
-import { normalise } from './markdown/normalise';
-import { Pace } from './typewriter';
-import { Settling } from './markdown/incrementalParser';
+import { normalise } from './markdown/parser';
+import { Typewriter } from './typewriter';
+import { IncrementalParser } from './markdown/incrementalParser';
 import type { Node } from './markdown/syntaxTree';
 
 const FRAME = 16;
-// A paint is followed by a rest of three times its cost, so that a slow device stays usable; never by one that a reader sees.
+// After a paint, the scheduler rests for three times its duration, so that a slow device stays usable. A rest has an upper
+// bound, so that no reader notices it.
 const REST = 3;
 const LONGEST_REST = 150;
-// How many characters one paint adds at most. More is there at once only when a long answer is opened, or come back to, and would
-// hold the page up; the next paints add the rest.
+// How many characters one paint adds at most. More arrive at once only if a reader opens a long answer or comes back to it. One
+// paint of all would block the page, so the next paints add the rest.
 const PORTION = 12_000;
-// How much of a frame the last parse takes.
+// How many milliseconds of a frame the final parse takes.
 const SLICE = 12;
 
-export class Painter {
-  /** What is to be seen. */
+export class PaintScheduler {
+  /** The tree to show. */
   nodes: readonly Node[] = [];
-  private settling = new Settling();
-  private pace = new Pace(0);
-  private ending: ReturnType<Settling['finishing']> | null = null;
+  private parser = new IncrementalParser();
+  private typewriter = new Typewriter(0);
+  private ending: ReturnType<IncrementalParser['finishing']> | null = null;
   private finished = false;
   private text: string;
   private open: boolean;
@@ -38,25 +39,25 @@ export class Painter {
     this.begin();
   }
 
-  /** The text is now this; `smooth` says whether it may take its time to appear. */
+  /** Sets the text. If `smooth` is true, new text appears over several frames. */
   update(text: string, open: boolean, smooth: boolean): void {
     const next = normalise(text);
     const goesOn = next.startsWith(this.text) && !(open && !this.open);
     this.text = next;
     this.open = open;
     if (goesOn) {
-      this.pace.arrive(next.length, performance.now(), smooth);
+      this.typewriter.arrive(next.length, performance.now(), smooth);
     } else {
-      // A takeover began anew, or a snapshot told otherwise: nothing of what was parsed holds.
+      // The answer began again after a takeover, or a snapshot has another text: nothing parsed so far is valid.
       this.begin();
       this.onNodes(this.nodes);
     }
     this.paintSoon();
   }
 
-  /** All that has arrived at once: what a reader comes back to must not be typed for them. */
+  /** Shows all text that has arrived: a reader who comes back to the tab must not wait for the typewriter. */
   catchUp(): void {
-    this.pace.arrive(this.text.length, performance.now(), false);
+    this.typewriter.arrive(this.text.length, performance.now(), false);
     this.paintSoon();
   }
 
@@ -65,30 +66,30 @@ export class Painter {
     this.frame = 0;
   }
 
-  /** What is there at the start is not typed. */
+  /** Begins with the text at hand, which is shown without the typewriter. */
   private begin(): void {
-    this.settling = new Settling();
-    this.pace = new Pace(0);
+    this.parser = new IncrementalParser();
+    this.typewriter = new Typewriter(0);
     this.ending = null;
     this.finished = !this.open && this.text.length <= PORTION;
     if (this.finished) {
-      this.pace.show(this.text.length);
-      this.nodes = this.settling.finish(this.text);
+      this.typewriter.show(this.text.length);
+      this.nodes = this.parser.finish(this.text);
     } else {
       this.compute(cutAt(this.text, 0, PORTION));
-      this.pace.arrive(this.text.length, performance.now(), false);
+      this.typewriter.arrive(this.text.length, performance.now(), false);
     }
   }
 
-  /** False while the last parse is under way. */
+  /** False while the final parse is not done. */
   private compute(length: number): boolean {
-    this.pace.show(length);
+    this.typewriter.show(length);
     if (length < this.text.length || this.open) {
-      this.nodes = this.settling.grow(withoutHalf(this.text.slice(0, length)));
+      this.nodes = this.parser.grow(withoutHalf(this.text.slice(0, length)));
       return true;
     }
     const until = performance.now() + SLICE;
-    this.ending ??= this.settling.finishing(this.text);
+    this.ending ??= this.parser.finishing(this.text);
     for (let step = this.ending.next(); ; step = this.ending.next()) {
       if (step.done === true) {
         this.nodes = step.value;
@@ -100,7 +101,7 @@ export class Painter {
   }
 
   private paintSoon(): void {
-    const behind = this.pace.shown < this.text.length || (!this.open && !this.finished);
+    const behind = this.typewriter.shown < this.text.length || (!this.open && !this.finished);
     if (behind && this.frame === 0) this.frame = requestAnimationFrame((now) => this.paint(now));
   }
 
@@ -109,15 +110,15 @@ export class Painter {
     if (now - this.last >= this.rest) {
       this.last = now;
       const began = performance.now();
-      const { shown } = this.pace;
-      const goal = Math.min(this.pace.next(now, Math.max(FRAME, this.rest) + FRAME), shown + PORTION);
+      const { shown } = this.typewriter;
+      const goal = Math.min(this.typewriter.next(now, Math.max(FRAME, this.rest) + FRAME), shown + PORTION);
       if (this.compute(cutAt(this.text, shown, goal))) this.onNodes(this.nodes);
       this.restAfter(began);
     }
     this.paintSoon();
   }
 
-  // What a paint costs is known when the browser has laid it out and drawn it: a message is delivered after that.
+  // The cost of a paint includes layout and drawing. A message is delivered after these.
   private restAfter(began: number): void {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {

@@ -1,6 +1,6 @@
-// How much of what has arrived is shown at a time: bursts become an even flow that is never far behind.
+// Decides how much of the text that has arrived is shown: bursts become an even flow that is never far behind.
 
-// Whatever arrived is on the screen within 250 ms. The flow aims at less, since a paint can come late.
+// All text is on the screen within 250 ms of its arrival. The typewriter aims at less, since a paint can be late.
 const AIM = 180;
 
 interface Arrival {
@@ -8,7 +8,7 @@ interface Arrival {
   readonly due: number;
 }
 
-export class Pace {
+export class Typewriter {
   /** How many characters are shown. */
   shown: number;
   private arrivals: Arrival[] = [];
@@ -17,7 +17,7 @@ export class Pace {
     this.shown = shown;
   }
 
-  /** `length` characters are there now, `now` in ms; with `smooth` they may take their time to appear. */
+  /** `length` characters have arrived by `now`, in milliseconds. If `smooth` is true, they appear over several frames. */
   arrive(length: number, now: number, smooth: boolean): void {
     const last = this.arrivals.at(-1)?.length ?? this.shown;
     if (length > last || (!smooth && length > this.shown)) {
@@ -25,11 +25,7 @@ export class Pace {
     }
   }
 
-  get idle(): boolean {
-    return this.arrivals.length === 0;
-  }
-
-  /** How many characters a paint at `now` should show, if the next comes `interval` ms later. */
+  /** How many characters a paint at `now` shows if the next paint is `interval` ms later. */
   next(now: number, interval: number): number {
     let goal = this.shown;
     for (const { length, due } of this.arrivals) {

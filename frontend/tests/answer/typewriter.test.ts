@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
 import { cutAt, withoutHalf } from '../../src/answer/markdown/textSplitting';
-import { Pace } from '../../src/answer/typewriter';
+import { Typewriter } from '../../src/answer/typewriter';
 import { Chance, SEED } from '../support/chance';
 
 describe('the typewriter', () => {
@@ -9,7 +9,7 @@ describe('the typewriter', () => {
     const chance = new Chance(SEED);
     const late: string[] = [];
     for (let round = 0; round < 200; round += 1) {
-      const pace = new Pace(0);
+      const typewriter = new Typewriter(0);
       const arrivals: { length: number; at: number }[] = [];
       let length = 0;
       let now = 0;
@@ -18,11 +18,11 @@ describe('the typewriter', () => {
         if (chance.next() < 0.3) {
           length += chance.below(chance.next() < 0.1 ? 2_000 : 40);
           const at = now - chance.next() * frame;
-          pace.arrive(length, at, true);
+          typewriter.arrive(length, at, true);
           arrivals.push({ length, at });
         }
-        pace.show(pace.next(now, frame));
-        const first = arrivals.find((arrival) => now - arrival.at > 250 && arrival.length > pace.shown);
+        typewriter.show(typewriter.next(now, frame));
+        const first = arrivals.find((arrival) => now - arrival.at > 250 && arrival.length > typewriter.shown);
         if (first !== undefined) late.push(`${first.length} of ${first.at} ms is not shown at ${now} ms`);
         frame = 16 + chance.below(30);
         now += frame;
@@ -32,24 +32,24 @@ describe('the typewriter', () => {
   });
 
   test('spreads a burst over several frames', () => {
-    const pace = new Pace(0);
-    pace.arrive(1_000, 0, true);
+    const typewriter = new Typewriter(0);
+    typewriter.arrive(1_000, 0, true);
     const steps: number[] = [];
     for (let now = 0; now <= 250; now += 16) {
-      const before = pace.shown;
-      pace.show(pace.next(now, 16));
-      if (pace.shown > before) steps.push(pace.shown - before);
+      const before = typewriter.shown;
+      typewriter.show(typewriter.next(now, 16));
+      if (typewriter.shown > before) steps.push(typewriter.shown - before);
     }
-    expect(pace.shown).toBe(1_000);
+    expect(typewriter.shown).toBe(1_000);
     expect(steps.length).toBeGreaterThan(8);
     expect(Math.max(...steps)).toBeLessThan(200);
   });
 
   test('shows at once what is not to be smoothed', () => {
-    const pace = new Pace(0);
-    pace.arrive(1_000, 0, true);
-    pace.arrive(1_000, 1, false);
-    expect(pace.next(1, 16)).toBe(1_000);
+    const typewriter = new Typewriter(0);
+    typewriter.arrive(1_000, 0, true);
+    typewriter.arrive(1_000, 1, false);
+    expect(typewriter.next(1, 16)).toBe(1_000);
   });
 });
 

@@ -1,8 +1,8 @@
-// Code in pieces: what is shown of a long fence grows by its last piece, and the others are never touched.
+// Splits code into chunks of whole lines. While a long fence grows, only its last chunk is drawn again.
 
 const LINES = 40;
 
-/** Whole lines, forty a piece. Which piece a line is in depends on what stands before it only, so growth never moves one. */
+/** Chunks of forty lines. The chunk of a line depends only on the lines before it, so growth moves no line. */
 export function chunksOf(code: string): string[] {
   const chunks: string[] = [];
   let from = 0;
@@ -18,13 +18,13 @@ export function chunksOf(code: string): string[] {
   return chunks;
 }
 
-/** The same, fed line by line. */
+/** The same chunks of code that arrives line by line. */
 export class GrowingChunks {
   private readonly full: string[] = [];
   private last = '';
   private lines = 0;
 
-  /** `line` with its newline. */
+  /** Adds a line; `line` ends with its newline. */
   push(line: string): void {
     this.last += line;
     this.lines += 1;
@@ -34,7 +34,7 @@ export class GrowingChunks {
     this.lines = 0;
   }
 
-  /** All so far, `partial` being the line that has not ended. */
+  /** All chunks so far; `partial` is the line that has not ended. */
   chunks(partial: string): string[] {
     const last = this.last + partial;
     return last === '' ? this.full.slice() : [...this.full, last];

@@ -1,7 +1,7 @@
-/** What drawing answers has cost since the page was opened. Tests hold that it grows with the text, and not faster. */
-export const measure = {
-  /** Characters that the parser was given. */
+/** The work done for all answers since the page was opened. Tests check that it grows linearly with the text. */
+export const costs = {
+  /** Characters given to the parser. */
   characters: 0,
-  /** Parts of a tree that were compared with what is shown. */
+  /** Tree nodes compared with the shown ones. */
   comparisons: 0,
 };

@@ -1,32 +1,54 @@
-// A growing text into a tree whose settled part is never looked at again.
+// Parses a growing Markdown text in linear time.
 //
-// Parsing all of it at every paint costs the square of its length. So a block is parsed once more when the next has begun,
-// and then kept; and since one list, table, fence or paragraph may be the whole answer, those settle from within: items, rows,
-// chunks of lines, pieces of text. What is settled early is judged by what stood before it, so the end parses all once more.
+// Parsing the whole text at every paint would cost the square of its length. So the parser commits the start of the text as
+// soon as it can: a committed part is kept as a tree and never parsed again. Each paint parses only the tail behind it.
+//
+// What is committed, and when:
+// - A top-level block, when the next one has begun.
+// - Parts of a block that may be the whole answer: all items of a list but the last, all complete rows of a table, all
+//   complete lines of a fence (openFence.ts), and the start of a long paragraph.
+//
+// A paragraph is the hard case, since a `*` in its first sentence may pair with a `*` in its tenth. It is cut before its last
+// inline node, which may still grow. Three lengths of the tail decide when:
+// - From CUT_FROM on, if no text in the tail has a character that later text may pair with.
+// - From CUT_OPEN_MARKS_FROM on, even if there is such a character. Its pair then shows as typed until the end.
+// - From CUT_ANYWHERE_FROM on, at any grapheme. The first two cuts need the offset of the last node in the source. The parser
+//   gives none within a paragraph, so `possibleSources` writes the node as Markdown and compares it with the end of the
+//   tail. That fails where the source was written in another way: `&amp;` is one character of text and five of source.
+//
+// The tail of a cut block is parsed with a prefix, which makes it the same kind of block again:
+// - A paragraph has PLACEHOLDER. Without it, a tail that begins with `- ` or `1. ` would become a list.
+// - A table has its two header lines.
+// - A list has none, since the tail begins with an item.
+//
+// If nothing can be committed, the next attempt waits until the tail is half as long again. The lengths of all attempts then
+// form a geometric series, whose sum is linear in the length of the text.
+//
+// A commit can be wrong: a mark may close behind a cut, and a link may be used before it is defined. So `finish` parses the
+// whole text once more. It reuses all nodes that are equal (syntaxTree.ts), so only the differences are drawn again.
 
 import type { Token } from 'markdown-it';
 
 import { OpenFence } from './openFence';
 import { cutAt } from './textSplitting';
-import { heal } from './unclosedMarks';
+import { closeMarks } from './unclosedMarks';
 import { fill, isClosed, outline, parse, treeOf, type Context } from './parser';
 import { reuseAll, type Element, type Node } from './syntaxTree';
 
-// A tail shorter than this is not worth a parse that asks what of it is settled.
-const WORTH = 400;
-// A paragraph is cut from this length on, and with a mark left open in it (`*`, `[`) from the second.
-const LONG = 1_200;
-const FORCED = 4_000;
-// And from this length on anywhere.
-const HOPELESS = 8_000;
-// How much the end parses in one step.
-const STEP = 4_000;
-// Takes the place of what stands before the tail of a cut paragraph, so that its first line is text whatever it looks like. It
-// is punctuation, so that emphasis can begin behind it as it can behind the end of a sentence.
-const ELLIPSIS = '\u2E31';
+// The shortest tail, in characters, for which an attempt to commit pays.
+const MIN_TAIL = 400;
+// The lengths of the tail, in characters, from which a paragraph is cut: see above.
+const CUT_FROM = 1_200;
+const CUT_OPEN_MARKS_FROM = 4_000;
+const CUT_ANYWHERE_FROM = 8_000;
+// How many characters `finishing` parses in one step.
+const STEP_CHARS = 4_000;
+// Stands for the committed part of a paragraph. It is punctuation, since emphasis can open behind punctuation as it can behind
+// the end of a sentence (CommonMark 6.2), and so rare that no answer has it (U+2E31, a word separator).
+const PLACEHOLDER = '\u2E31';
 
-// A list, table or paragraph that has settled parts and may grow on.
-interface Open {
+// A list, table or paragraph that is committed in part and may grow.
+interface OpenBlock {
   readonly kind: 'list' | 'table' | 'paragraph';
   readonly prefix: string;
   readonly element: Element;
@@ -58,25 +80,25 @@ function offsetOfLine(source: string, line: number): number {
   return at;
 }
 
-export class Settling {
+export class IncrementalParser {
   private readonly references: NonNullable<Context['references']> = {};
-  private readonly settled: Node[] = [];
-  private from = 0;
-  private open: Open | null = null;
+  private readonly committed: Node[] = [];
+  private tailStart = 0;
+  private open: OpenBlock | null = null;
   private fence: OpenFence | null = null;
-  private due = WORTH;
+  private nextAttempt = MIN_TAIL;
   private shown: readonly Node[] = [];
 
-  /** The tree of `text`, which begins with every text that was given before, and is not all yet. */
+  /** The tree of an unfinished text. `text` must begin with the text of the call before. */
   grow(text: string): readonly Node[] {
-    const before = { settled: this.settled.length, open: this.open };
-    this.settle(text);
-    const shown = this.show([...this.settled, ...this.tail(text)]);
-    this.adopt(shown, before);
+    const before = { committed: this.committed.length, open: this.open };
+    this.commit(text);
+    const shown = this.show([...this.committed, ...this.tail(text)]);
+    this.keepShown(shown, before);
     return shown;
   }
 
-  /** The tree of the whole text, in which link definitions count wherever they stand. */
+  /** The tree of the finished text. A link definition counts wherever it is. */
   finish(text: string): readonly Node[] {
     const steps = this.finishing(text);
     for (;;) {
@@ -85,7 +107,7 @@ export class Settling {
     }
   }
 
-  /** The same in steps of a few milliseconds, between which others may have their turn. */
+  /** `finish` in steps of a few milliseconds, so that the caller can let other work run between them. */
   *finishing(text: string): Generator<undefined, readonly Node[], undefined> {
     const context: Context = { growing: false };
     const tokens = outline(text, context);
@@ -94,7 +116,7 @@ export class Settling {
     let length = 0;
     for (const [i, token] of tokens.entries()) {
       length += token.content.length;
-      if (length < STEP && i < tokens.length - 1) continue;
+      if (length < STEP_CHARS && i < tokens.length - 1) continue;
       fill(tokens.slice(from, i + 1), context);
       yield;
       from = i + 1;
@@ -110,8 +132,9 @@ export class Settling {
 
   private tail(text: string): Node[] {
     if (this.fence !== null) return [this.fence.node(text)];
-    const source = this.prefix() + heal(text.slice(this.from));
-    // What a half-typed definition says must not last, and the first of a name wins: so this parse writes into its own.
+    const source = this.prefix() + closeMarks(text.slice(this.tailStart));
+    // A half-typed link definition must not stay, and the first definition of a name wins: so this parse adds its definitions
+    // to an object of its own.
     const context: Context = { growing: true, references: Object.create(this.references) as typeof this.references };
     return this.joined(withoutPrefix(parse(source, context), this.open), source);
   }
@@ -120,7 +143,7 @@ export class Settling {
     return this.open?.prefix ?? '';
   }
 
-  /** The tree of a parse that began with the prefix of what is open: its first block goes on with the settled parts. */
+  /** The tree of a parse whose source began with the prefix of the open block. The first node continues that block. */
   private joined(tokens: readonly Token[], source: string): Node[] {
     const nodes = treeOf(tokens, source, true);
     const open = this.open;
@@ -130,26 +153,30 @@ export class Settling {
     return [joinedElement(open, first), ...nodes.slice(1)];
   }
 
-  private settle(text: string): void {
-    while (this.fence === null ? text.length - this.from >= this.due || this.mayBeFence(text) : this.fence.feed(text)) {
+  private commit(text: string): void {
+    while (
+      this.fence === null
+        ? text.length - this.tailStart >= this.nextAttempt || this.mayBeFence(text)
+        : this.fence.feed(text)
+    ) {
       if (this.fence !== null) {
-        this.settled.push(this.fence.node(text));
+        this.committed.push(this.fence.node(text));
         this.advance(this.fence.end);
         this.fence = null;
         continue;
       }
-      if (this.settleBlocks(text) || this.settleParagraph(text)) continue;
-      // Nothing settled: look again when the tail has grown by half, which keeps the sum of all looks linear.
-      this.due = Math.max(WORTH, Math.ceil((text.length - this.from) * 1.5));
+      if (this.commitBlocks(text) || this.commitParagraph(text)) continue;
+      // Nothing was committed: the next attempt waits until the tail has grown by half.
+      this.nextAttempt = Math.max(MIN_TAIL, Math.ceil((text.length - this.tailStart) * 1.5));
       return;
     }
   }
 
-  // What is kept is the very object that is shown: were it an equal one, every later paint would compare the two in full.
-  private adopt(shown: readonly Node[], before: { settled: number; open: Open | null }): void {
-    this.settled.splice(before.settled, Infinity, ...shown.slice(before.settled, this.settled.length));
+  // Keeps the objects that are shown, not equal ones: otherwise every later paint would compare the two in full.
+  private keepShown(shown: readonly Node[], before: { committed: number; open: OpenBlock | null }): void {
+    this.committed.splice(before.committed, Infinity, ...shown.slice(before.committed, this.committed.length));
     const { open } = this;
-    const element = shown[this.settled.length];
+    const element = shown[this.committed.length];
     if (open === null || open === before.open || element?.kind !== 'element') return;
     this.open = {
       ...open,
@@ -158,35 +185,35 @@ export class Settling {
   }
 
   private advance(to: number): void {
-    this.from = to;
-    this.due = WORTH;
+    this.tailStart = to;
+    this.nextAttempt = MIN_TAIL;
   }
 
-  // A fence is worth entering at once: its lines need no parsing.
+  // A fence is entered as soon as its first line is complete, even if the tail is short: its lines need no parsing.
   private mayBeFence(text: string): boolean {
-    if (this.open !== null || text.length - this.from > WORTH) return false;
-    return /^ {0,3}(`{3,}|~{3,})[^\n]*\n/.test(text.slice(this.from, this.from + WORTH));
+    if (this.open !== null || text.length - this.tailStart > MIN_TAIL) return false;
+    return /^ {0,3}(`{3,}|~{3,})[^\n]*\n/.test(text.slice(this.tailStart, this.tailStart + MIN_TAIL));
   }
 
-  private settleBlocks(text: string): boolean {
-    // Only whole lines say where a block ends: `- a\n-` is two items, `- a\n-5` is one.
-    const rest = text.slice(this.from, text.lastIndexOf('\n') + 1);
+  private commitBlocks(text: string): boolean {
+    // Only complete lines show where a block ends: `- a\n-` is two items, `- a\n-5` is one.
+    const rest = text.slice(this.tailStart, text.lastIndexOf('\n') + 1);
     const source = this.prefix() + rest;
     const raw = parse(source, { growing: true, references: this.references });
     const spans = spansOf(raw);
     const last = spans.at(-1);
     if (last === undefined) return false;
-    const shift = this.from - this.prefix().length;
+    const shift = this.tailStart - this.prefix().length;
     if (spans.length > 1) {
       const tokens = withoutPrefix(raw.slice(0, last.from), this.open);
-      this.settled.push(...this.joined(tokens, source));
+      this.committed.push(...this.joined(tokens, source));
       this.open = null;
       this.advance(shift + offsetOfLine(source, last.line));
       return true;
     }
     if (last.token.type === 'fence') return this.enterFence(last.token, source, shift);
     const part = last.token.type.endsWith('list_open') ? 'list' : last.token.type === 'table_open' ? 'table' : null;
-    return part !== null && this.settleParts(part, raw, source, shift);
+    return part !== null && this.commitParts(part, raw, source, shift);
   }
 
   private enterFence(token: Token, source: string, shift: number): boolean {
@@ -196,8 +223,8 @@ export class Settling {
     return this.fence !== null;
   }
 
-  /** All items but the last, all rows. */
-  private settleParts(kind: 'list' | 'table', tokens: Token[], source: string, shift: number): boolean {
+  /** Commits all items of a list but the last, or all rows of a table. */
+  private commitParts(kind: 'list' | 'table', tokens: Token[], source: string, shift: number): boolean {
     const depth = kind === 'list' ? 1 : 2;
     const opening = kind === 'list' ? 'list_item_open' : 'tr_open';
     const starts = tokens.flatMap((token, i) => (token.type === opening && token.level === depth ? [i] : []));
@@ -205,7 +232,7 @@ export class Settling {
     const line = last === undefined ? undefined : tokens[last]?.map?.[kind === 'list' ? 0 : 1];
     if (last === undefined || line === undefined || starts.length < 2) return false;
     const at = shift + offsetOfLine(source, line);
-    if (at <= this.from) return false;
+    if (at <= this.tailStart) return false;
     const kept = kind === 'list' ? [...tokens.slice(0, last), ...tokens.slice(-1)] : tokens;
     const joined = this.joined(kept, source)[0];
     if (joined?.kind !== 'element') return false;
@@ -221,25 +248,25 @@ export class Settling {
     return true;
   }
 
-  /** A long paragraph is cut before its last part, if that can be found in the source again. */
-  private settleParagraph(text: string): boolean {
-    const rest = text.slice(this.from).trimEnd();
-    if (rest.length < LONG || (this.open !== null && this.open.kind !== 'paragraph')) return false;
+  /** Cuts a long paragraph; the head of this file has the rules. */
+  private commitParagraph(text: string): boolean {
+    const rest = text.slice(this.tailStart).trimEnd();
+    if (rest.length < CUT_FROM || (this.open !== null && this.open.kind !== 'paragraph')) return false;
     const children = this.paragraph(rest);
     const last = children?.at(-1);
     if (children === null || last === undefined) return false;
-    const source = sourcesOf(last).find((one) => rest.endsWith(one));
-    if (source !== undefined && (rest.length >= FORCED || !children.some(isMarked))) {
+    const source = possibleSources(last).find((one) => rest.endsWith(one));
+    if (source !== undefined && (rest.length >= CUT_OPEN_MARKS_FROM || !children.some(hasOpenMark))) {
       return this.cutParagraph(children.slice(0, -1), rest.length - source.length);
     }
-    if (rest.length < HOPELESS) return false;
-    // Nothing in it can be found again (`&amp;`, ten thousand times): it is cut anyhow, and the end puts it right.
-    const at = cutAt(rest, 0, rest.length - WORTH);
+    if (rest.length < CUT_ANYWHERE_FROM) return false;
+    // The last node's source is unknown (ten thousand times `&amp;`), so the cut may be wrong until `finish`.
+    const at = cutAt(rest, 0, rest.length - MIN_TAIL);
     const part = this.paragraph(rest.slice(0, at));
     return part !== null && this.cutParagraph(part, at);
   }
 
-  /** What is in `rest` if it is one paragraph and nothing else. */
+  /** The children of the paragraph that `rest` is, or null if it is anything else. */
   private paragraph(rest: string): readonly Node[] | null {
     const source = this.prefix() + rest;
     const context: Context = { growing: true, references: Object.create(this.references) as typeof this.references };
@@ -249,20 +276,20 @@ export class Settling {
   }
 
   private cutParagraph(children: readonly Node[], at: number): boolean {
-    if (at < LONG / 2) return false;
+    if (at < CUT_FROM / 2) return false;
     const element: Element = { kind: 'element', tag: 'p', children };
     this.open = {
       kind: 'paragraph',
-      prefix: ELLIPSIS,
+      prefix: PLACEHOLDER,
       element: this.open === null ? element : joinedElement(this.open, element),
     };
-    this.advance(this.from + at);
+    this.advance(this.tailStart + at);
     return true;
   }
 }
 
-/** How `node` may have been written, where that can be told. */
-function sourcesOf(node: Node): string[] {
+/** The Markdown that `node` was probably written as; empty where that is unknown. */
+function possibleSources(node: Node): string[] {
   const only = node.kind === 'element' || node.kind === 'link' ? node.children[0] : undefined;
   const inner = only?.kind === 'text' ? only.text : '';
   if (node.kind === 'text') return [node.text];
@@ -272,12 +299,12 @@ function sourcesOf(node: Node): string[] {
   return node.kind === 'element' && node.tag === 'strong' ? [`**${inner}**`] : [`*${inner}*`];
 }
 
-/** Whether a mark stands in a text that a later one may pair with. */
-function isMarked(node: Node): boolean {
+/** Whether `node` is a text with a character that later text may pair with. */
+function hasOpenMark(node: Node): boolean {
   return node.kind === 'text' && /[*_~`[$\\<]/.test(node.text);
 }
 
-function joinedElement(open: Open, next: Element): Element {
+function joinedElement(open: OpenBlock, next: Element): Element {
   const parts = open.kind === 'table' ? next.children.slice(1) : next.children;
   const children = [...open.element.children, ...parts];
   const { className: _, ...element } = open.element;
@@ -285,10 +312,10 @@ function joinedElement(open: Open, next: Element): Element {
   return { ...element, ...(tight ? { className: 'tight' } : null), children };
 }
 
-/** Takes the sign that stands for the settled part of a paragraph out of its first text again. */
-function withoutPrefix(tokens: Token[], open: Open | null): Token[] {
+/** Removes the placeholder from the first text of an open paragraph. */
+function withoutPrefix(tokens: Token[], open: OpenBlock | null): Token[] {
   if (open?.kind !== 'paragraph') return tokens;
   const first = tokens.find((token) => token.type === 'inline')?.children?.[0];
-  if (first !== undefined && first.content.startsWith(ELLIPSIS)) first.content = first.content.slice(ELLIPSIS.length);
+  if (first?.content.startsWith(PLACEHOLDER) === true) first.content = first.content.slice(PLACEHOLDER.length);
   return tokens;
 }

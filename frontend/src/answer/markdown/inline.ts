@@ -1,16 +1,16 @@
-// What stands within a paragraph: tokens into a tree.
+// Inline content into a syntax tree: the tokens of text, marks, links, code and formulas.
 
 import type { Token } from 'markdown-it';
 
 import { safeHref } from './safeHref';
-import { segments } from './textSegments';
+import { segments } from './textSplitting';
 import type { Node, Tag } from './syntaxTree';
 
 function textNodes(text: string): Node[] {
   return segments(text).map((part) => ({ kind: 'text', text: part }));
 }
 
-/** The text of a picture's description, which may itself be marked up. */
+/** The text of an image's description, which may have marks. */
 function plain(tokens: readonly Token[]): string {
   return tokens
     .map((token) =>
@@ -71,14 +71,14 @@ function leaf(token: Token, linked: boolean): Node[] {
         { kind: 'formula', source: token.content, display: (token.meta as { display: boolean }).display, whole: true },
       ];
     case 'image':
-      return picture(token, linked);
+      return image(token, linked);
     default:
       return token.content === '' ? [] : textNodes(token.content);
   }
 }
 
-// A picture is a link to it: fetched unasked, it would tell a stranger who reads this, and when.
-function picture(token: Token, linked: boolean): Node[] {
+// An image is shown as a link. Loaded unasked, it would tell its server who reads the answer, and when.
+function image(token: Token, linked: boolean): Node[] {
   const href = safeHref(String(token.attrGet('src')));
   const text = plain(token.children ?? []) || href || '';
   const children = text === '' ? [] : textNodes(text);

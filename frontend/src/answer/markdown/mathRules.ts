@@ -1,16 +1,16 @@
-// Where math stands in a text: `\(…\)`, `\[…\]`, `$$…$$`, and `$…$` where it cannot be money.
+// The formulas of a text: `\(…\)`, `\[…\]`, `$$…$$`, and `$…$` where it cannot be money.
 
 import type { MarkdownIt, StateBlock, StateInline } from 'markdown-it';
 
 const BACKSLASH = 0x5c;
 const DOLLAR = 0x24;
 
-// A formula that has not ended within this many characters is no formula: one stray `$$` must not swallow an answer.
+// The longest formula, in characters. Without a limit, one stray `$$` would swallow the rest of an answer.
 const LONGEST = 5_000;
 
 /**
- * Whether what stands between two dollars can only be math. Pandoc's rule (no space inside the dollars, no digit after the
- * closing one) still takes `$5/month and 10$`; so it also has to look like math.
+ * Whether the text between two dollars can only be math. Pandoc's rule (no space inside the dollars, no digit after the
+ * closing one) would accept `$5/month and 10$`, so the text must look like math, too.
  */
 export function isMath(content: string): boolean {
   if (content === '' || /^\s|\s$/.test(content) || content.includes('\n')) return false;
@@ -19,13 +19,13 @@ export function isMath(content: string): boolean {
   return /^[\p{L}\d\s.,;:!'"()[\]|+\-*/<>±×÷≤≥≠≈∈∞]+$/u.test(content);
 }
 
-// The next place of each mark in the text of a state. Without this memory ten thousand `\(` that nothing closes each look
-// through all the rest.
-const places = new WeakMap<StateInline, Map<string, { from: number; at: number }>>();
+// The next offset of each mark in the text of a state. Without this cache, ten thousand unclosed `\(` would each search the
+// rest of the text.
+const offsets = new WeakMap<StateInline, Map<string, { from: number; at: number }>>();
 
 function next(state: StateInline, mark: string, from: number): number {
-  let known = places.get(state);
-  if (known === undefined) places.set(state, (known = new Map<string, { from: number; at: number }>()));
+  let known = offsets.get(state);
+  if (known === undefined) offsets.set(state, (known = new Map<string, { from: number; at: number }>()));
   const last = known.get(mark);
   if (last !== undefined && last.from <= from && from <= last.at) return last.at;
   const at = state.src.indexOf(mark, from);
@@ -33,7 +33,7 @@ function next(state: StateInline, mark: string, from: number): number {
   return at < 0 ? Infinity : at;
 }
 
-/** Where the formula that began before `from` ends, or -1. */
+/** The offset of the mark that closes a formula whose content begins at `from`, or -1. */
 function closing(state: StateInline, mark: string, from: number): number {
   for (
     let at = next(state, mark, from);
@@ -93,14 +93,15 @@ function blockMath(state: StateBlock, startLine: number, endLine: number, silent
     length += text.length;
     if (length > LONGEST) return false;
     const end = text.indexOf(close);
-    // Words after the closing mark make it a formula within a paragraph, which is the inline rule's.
+    // Text behind the closing mark makes this a formula within a paragraph, which the inline rule parses.
     if (end >= 0 && end + 2 < text.length) return false;
     lines.push(end < 0 ? text : text.slice(0, end));
     if (end < 0) continue;
     if (lines.join('').trim() === '') return false;
     return blockFormula(state, startLine, line + 1, lines, silent, true);
   }
-  // While the text grows, its end is the end of what came so far: without this a blank line in a formula would settle the first half.
+  // In a growing text, the end of the text is not the end of the formula. Without this, a blank line in a formula would commit
+  // its first half.
   return state.env.growing === true && blockFormula(state, startLine, endLine, lines, silent, false);
 }
 

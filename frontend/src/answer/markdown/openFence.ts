@@ -1,4 +1,4 @@
-// A fence that has begun and not ended: its lines are taken as they are, without a parser.
+// A fenced code block that has no closing line yet. Its lines are code as they are, so they are added without a parser.
 
 import type { Token } from 'markdown-it';
 
@@ -13,7 +13,7 @@ export class OpenFence {
   private readonly maybeClosing: RegExp;
   private readonly indented: RegExp;
 
-  /** Where the text behind the fence begins, once it is closed; before, where its first line not yet taken begins. */
+  /** The offset of the first line that was not added yet; of a closed fence, of the text behind it. */
   end: number;
 
   private constructor(token: Token, indent: number, end: number) {
@@ -25,14 +25,14 @@ export class OpenFence {
     this.end = end;
   }
 
-  /** The fence whose token began at `at` in `source`, which stands `shift` further on in the text. */
+  /** The fence that begins at the offset `at` of `source`. `source` itself begins at the offset `shift` of the text. */
   static at(source: string, at: number, shift: number, token: Token): OpenFence | null {
     const newline = source.indexOf('\n', at);
     const indent = /^ */.exec(source.slice(at, at + 4))?.[0].length ?? 0;
     return newline < 0 ? null : new OpenFence(token, indent, shift + newline + 1);
   }
 
-  /** Takes the whole lines that came; true once the closing one is among them. */
+  /** Adds the complete lines that have arrived. True once the closing line is among them. */
   feed(text: string): boolean {
     while (!this.closed) {
       const newline = text.indexOf('\n', this.end);
@@ -47,7 +47,7 @@ export class OpenFence {
 
   node(text: string): Fence {
     const line = this.closed ? '' : text.slice(this.end);
-    // What may become the closing line is not shown as code, to vanish a moment later.
+    // A line that may become the closing line is not shown: it would vanish a moment later.
     const partial = this.maybeClosing.test(line) ? '' : line.replace(this.indented, '');
     return { kind: 'fence', language: this.language, chunks: this.code.chunks(partial), open: !this.closed };
   }

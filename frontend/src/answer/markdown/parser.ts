@@ -1,4 +1,4 @@
-// A text into a tree. The parser is configured here and nowhere else; no markup of it ever becomes a string of HTML.
+// Markdown into a syntax tree, by markdown-it. The parser is configured here only. No markup ever becomes a string of HTML.
 
 import MarkdownIt, { type Env, type StateBlock, type Token } from 'markdown-it';
 import cjkFriendly from 'markdown-it-cjk-friendly';
@@ -6,21 +6,21 @@ import cjkFriendly from 'markdown-it-cjk-friendly';
 import { chunksOf } from './codeChunks';
 import { inlineNodes } from './inline';
 import { mathRules } from './mathRules';
-import { measure } from './costCounters';
+import { costs } from './costCounters';
 import type { Element, Node, Tag } from './syntaxTree';
 
-/** What one parse tells the next: link definitions, and whether more text will come. */
+/** What a parse needs beside its source: the link definitions so far, and whether more text will come. */
 export interface Context extends Env {
   growing: boolean;
 }
 
 const parser = new MarkdownIt({ html: false, linkify: true, typographer: false }).use(cjkFriendly).use(mathRules);
-// The allow-list decides when a link is drawn (links.ts); refused here, its brackets would stand in the text.
+// safeHref.ts decides which links are allowed. Refused here, a link would show its brackets as text.
 parser.validateLink = () => true;
-// Without a scheme `main.py` and `README.md` would be links: Paraguay's and Moldova's.
+// A link without a scheme is none: `.py` and `.md` are the domains of Paraguay and Moldova, so `README.md` would be a link.
 parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 
-// The parser drops what is nested deeper than its limit; a text must not vanish, so it goes on as a paragraph before that.
+// markdown-it drops blocks that are nested deeper than its limit. So that no text vanishes, deeper blocks become a paragraph.
 const DEEPEST = 60;
 parser.block.ruler.before('table', 'too deep', (state: StateBlock, startLine, endLine, silent) => {
   if (state.level < DEEPEST) return false;
@@ -34,7 +34,7 @@ parser.block.ruler.before('table', 'too deep', (state: StateBlock, startLine, en
   return true;
 });
 
-// Marks in a line that long are not Markdown, and pairing them could take seconds.
+// A longer block has no Markdown worth the seconds that pairing its marks could take: it is shown as plain text.
 const LONGEST = 100_000;
 parser.core.ruler.before('inline', 'too long', (state) => {
   for (const token of state.tokens) {
@@ -46,17 +46,26 @@ parser.core.ruler.before('inline', 'too long', (state) => {
   }
 });
 
-/** The blocks of `source`, whose line ends are normal (normalise.ts), without what is in them. */
+/**
+ * `text` with one kind of line end and without NUL, as CommonMark asks (section 2.3). A carriage return at the end is dropped
+ * until the next character has arrived; so if a text begins with another, it does so normalised, too.
+ */
+export function normalise(text: string): string {
+  const clean = text.includes('\0') ? text.replaceAll('\0', '\uFFFD') : text;
+  return clean.includes('\r') ? clean.replace(/\r$/, '').replace(/\r\n?/g, '\n') : clean;
+}
+
+/** The blocks of `source`, a normalised text, without their inline content. */
 export function outline(source: string, context: Context): Token[] {
-  measure.characters += source.length;
+  costs.characters += source.length;
   const tokens: Token[] = [];
   parser.block.parse(source, parser, context, tokens);
   return tokens.filter((token) => token.type !== 'reference_definition');
 }
 
-/** Parses what is in the blocks of an outline, or of a part of one. */
+/** Parses the inline content of blocks that `outline` returned. */
 export function fill(tokens: Token[], context: Context): void {
-  // Of the rules that run on a whole text, those for blocks find nothing to do in an empty one.
+  // The source is empty, so the core rules for blocks do nothing; those for inline content read the tokens.
   const state = new parser.core.State('', parser, context);
   state.tokens = tokens;
   parser.core.process(state);
@@ -77,7 +86,7 @@ function alignmentOf(token: Token): string | undefined {
   return style === null ? undefined : String(style).replace('text-align:', 'align-');
 }
 
-// An element that is still being filled.
+// An element whose children are not complete.
 interface Opened {
   tag: Tag | null;
   className?: string | undefined;
@@ -107,7 +116,7 @@ function openElement(token: Token): Opened {
   return opened;
 }
 
-// `[ ] ` or `[x] ` that begins an item is a box to tick; it is drawn and cannot be ticked.
+// An item of a task list begins with `[ ] ` or `[x] `. Its box is drawn disabled.
 function withCheckbox(item: Opened): void {
   const first = item.children[0];
   if (first?.kind !== 'element' || first.tag !== 'p') return;
@@ -120,8 +129,8 @@ function withCheckbox(item: Opened): void {
 }
 
 /**
- * The tree of a parse. Items always keep their paragraphs and the list says `tight`: were the paragraphs left out as in
- * HTML, one blank line would make every item before it another one.
+ * The tree of a parse. An item always keeps its paragraphs, and a tight list has the class `tight`. If a tight list had no
+ * paragraphs, as in HTML, one blank line would change every item before it.
  */
 export function treeOf(tokens: readonly Token[], source: string, growing: boolean): Node[] {
   const root: Opened = { tag: null, loose: false, children: [] };
@@ -163,7 +172,7 @@ export function treeOf(tokens: readonly Token[], source: string, growing: boolea
   return root.children;
 }
 
-/** Whether a fence's last line is its closing mark: the token of one that merely ends with the text looks the same. */
+/** Whether the last line of a fence is its closing line. The token does not tell: a fence that ends with the text looks alike. */
 export function isClosed(fence: Token, lines: readonly string[]): boolean {
   const [start, end] = fence.map ?? [0, 0];
   const last = lines[end - 1] ?? '';

@@ -1,6 +1,6 @@
-// What an answer is made of once it is parsed: plain data, so that two parses can be compared and the equal parts kept.
+// The syntax tree of an answer. It is plain data, so that two parses can be compared and equal nodes kept.
 
-import { measure } from './costCounters';
+import { costs } from './costCounters';
 
 export type Tag =
   | 'p'
@@ -53,15 +53,15 @@ export interface Formula {
   readonly kind: 'formula';
   readonly source: string;
   readonly display: boolean;
-  /** Its closing mark has come. */
+  /** Whether its closing mark has arrived. */
   readonly whole: boolean;
 }
 export interface Fence {
   readonly kind: 'fence';
   readonly language: string;
-  /** The source in pieces of whole lines; joined they are exactly the code. */
+  /** The code in chunks of whole lines; joined, they are exactly the source. */
   readonly chunks: readonly string[];
-  /** More of it may come, so its last chunk is not settled. */
+  /** Whether more code may arrive; then the last chunk may change. */
   readonly open: boolean;
 }
 export type Node = Text | Element | Link | CodeSpan | Checkbox | Formula | Fence;
@@ -71,7 +71,7 @@ function childrenOf(node: Node): readonly Node[] | null {
 }
 
 function alike(old: Node, next: Node): boolean {
-  measure.comparisons += 1;
+  costs.comparisons += 1;
   switch (next.kind) {
     case 'text':
     case 'code':
@@ -99,10 +99,7 @@ function alike(old: Node, next: Node): boolean {
   }
 }
 
-/**
- * `next`, but with every part that says the same as `old` at its place being the very object of `old`: what is identical is
- * not rendered again.
- */
+/** `next` with every node that equals the node of `old` at the same index replaced by that object: it is not rendered again. */
 export function reuse(old: Node | undefined, next: Node): Node {
   if (old === undefined || old === next) return next;
   const before = childrenOf(old);
@@ -113,7 +110,7 @@ export function reuse(old: Node | undefined, next: Node): Node {
   return { ...next, children } as Node;
 }
 
-/** The same for a row of siblings; the old row itself where nothing differs. */
+/** `reuse` for siblings; returns `old` itself if nothing differs. */
 export function reuseAll(old: readonly Node[], next: readonly Node[]): readonly Node[] {
   let same = old.length === next.length;
   const merged = next.map((node, i) => {

@@ -1,13 +1,13 @@
-// Half-typed marks in the tail of a growing text: `**bo` is shown bold and not with two asterisks.
+// Closes the marks that are still open at the end of a growing text: `**bo` is shown bold, and not with two asterisks.
 
 import remend from 'remend';
 
-// Beyond this the tail is no prose, and looking through it at every paint would be felt.
+// A longer tail is no prose, and a scan of it at every paint would be too slow.
 const LONGEST = 8_000;
 
-export function heal(tail: string): string {
+export function closeMarks(tail: string): string {
   if (tail.length > LONGEST || opensMath(tail)) return tail;
-  // What changes finished text (`~`, `>`), hides some (tags), or guesses at money is off.
+  // Off is what would change finished text (`~`, `>`), hide some of it (tags), or take money for math.
   return remend(tail, {
     linkMode: 'text-only',
     htmlTags: false,
@@ -18,7 +18,7 @@ export function heal(tail: string): string {
   });
 }
 
-/** In a formula that has begun, asterisks and underscores are its own. */
+/** Whether `tail` ends within a formula: there, asterisks and underscores are no marks. */
 function opensMath(tail: string): boolean {
   const last = tail.lastIndexOf('\n\n');
   const paragraph = last < 0 ? tail : tail.slice(last);

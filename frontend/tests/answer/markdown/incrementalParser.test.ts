@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 
-import { measure } from '../../../src/answer/markdown/costCounters';
-import { normalise } from '../../../src/answer/markdown/normalise';
-import { Settling } from '../../../src/answer/markdown/incrementalParser';
+import { costs } from '../../../src/answer/markdown/costCounters';
+import { normalise } from '../../../src/answer/markdown/parser';
+import { IncrementalParser } from '../../../src/answer/markdown/incrementalParser';
 import type { Node } from '../../../src/answer/markdown/syntaxTree';
 import { CORPUS, cuts, fence, list, mixed, paragraph, table } from './corpus';
 import { Chance, SEED } from '../../support/chance';
@@ -25,11 +25,11 @@ describe('a text that was streamed in chunks of any size', () => {
   for (const [name, text] of Object.entries(CORPUS)) {
     test(`${name} ends as the same text parsed whole`, () => {
       for (const longest of [3, 40, 700]) {
-        const settling = new Settling();
+        const parser = new IncrementalParser();
         const chance = new Chance(SEED + longest);
-        for (const at of cuts(text, chance, longest)) settling.grow(normalise(text.slice(0, at)));
+        for (const at of cuts(text, chance, longest)) parser.grow(normalise(text.slice(0, at)));
         const whole = normalise(text);
-        expect(plain(settling.finish(whole)), `SEED=${SEED}`).toEqual(plain(new Settling().finish(whole)));
+        expect(plain(parser.finish(whole)), `SEED=${SEED}`).toEqual(plain(new IncrementalParser().finish(whole)));
       }
     });
   }
@@ -40,11 +40,11 @@ describe('a text that was streamed in chunks of any size', () => {
   )) {
     test(`${name} is right even before the end`, () => {
       for (const longest of [3, 40, 700]) {
-        const settling = new Settling();
+        const parser = new IncrementalParser();
         const chance = new Chance(SEED + longest);
         let nodes: readonly Node[] = [];
-        for (const at of cuts(text, chance, longest)) nodes = settling.grow(normalise(text.slice(0, at)));
-        expect(plain(nodes), `SEED=${SEED}`).toEqual(plain(new Settling().finish(normalise(text))));
+        for (const at of cuts(text, chance, longest)) nodes = parser.grow(normalise(text.slice(0, at)));
+        expect(plain(nodes), `SEED=${SEED}`).toEqual(plain(new IncrementalParser().finish(normalise(text))));
       }
     });
   }
@@ -52,40 +52,40 @@ describe('a text that was streamed in chunks of any size', () => {
 
 test('half a definition does not outlive the other half', () => {
   const text = `[a]: https://a.example/whole/path\n\nsee [a]`;
-  const settling = new Settling();
-  for (let at = 1; at < text.length; at += 1) settling.grow(text.slice(0, at));
-  expect(JSON.stringify(settling.grow(text))).toContain('"href":"https://a.example/whole/path"');
+  const parser = new IncrementalParser();
+  for (let at = 1; at < text.length; at += 1) parser.grow(text.slice(0, at));
+  expect(JSON.stringify(parser.grow(text))).toContain('"href":"https://a.example/whole/path"');
 });
 
 test('what cannot settle from within is asked seldom whether it has', () => {
   const text = '> quoted words\n'.repeat(1_500);
-  const settling = new Settling();
-  const before = measure.characters;
+  const parser = new IncrementalParser();
+  const before = costs.characters;
   let tails = 0;
   for (let at = 0; at < text.length; at += 64) {
-    settling.grow(text.slice(0, at));
+    parser.grow(text.slice(0, at));
     tails += at;
   }
-  expect(measure.characters - before).toBeLessThan(tails * 1.05);
+  expect(costs.characters - before).toBeLessThan(tails * 1.05);
 });
 
 describe('parsing and comparing grow as the text does, not faster:', () => {
   for (const [name, make] of Object.entries({ list, table, fence, paragraph, mixed })) {
     test(`a ${name}`, () => {
-      const costs = (length: number): [number, number] => {
+      const costOf = (length: number): [number, number] => {
         const text = make(length);
-        const settling = new Settling();
-        const before = { ...measure };
-        for (let at = 0; at < text.length; at += 64) settling.grow(text.slice(0, at));
-        settling.grow(text);
-        settling.finish(text);
+        const parser = new IncrementalParser();
+        const before = { ...costs };
+        for (let at = 0; at < text.length; at += 64) parser.grow(text.slice(0, at));
+        parser.grow(text);
+        parser.finish(text);
         return [
-          (measure.characters - before.characters) / text.length,
-          (measure.comparisons - before.comparisons) / text.length,
+          (costs.characters - before.characters) / text.length,
+          (costs.comparisons - before.comparisons) / text.length,
         ];
       };
-      const short = costs(20_000);
-      const long = costs(80_000);
+      const short = costOf(20_000);
+      const long = costOf(80_000);
       expect(long[0]).toBeLessThan(25);
       expect(long[0]).toBeLessThan(short[0] * 1.3);
       expect(long[1]).toBeLessThan(2);

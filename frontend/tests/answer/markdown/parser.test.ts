@@ -3,13 +3,13 @@ import { describe, expect, test, vi } from 'vitest';
 import { withBidiMarked, withoutBidi } from '../../../src/answer/bidi';
 import { chunksOf, GrowingChunks } from '../../../src/answer/markdown/codeChunks';
 import { safeHref } from '../../../src/answer/markdown/safeHref';
-import { normalise } from '../../../src/answer/markdown/normalise';
-import { segments } from '../../../src/answer/markdown/textSegments';
-import { Settling } from '../../../src/answer/markdown/incrementalParser';
+import { normalise } from '../../../src/answer/markdown/parser';
+import { segments } from '../../../src/answer/markdown/textSplitting';
+import { IncrementalParser } from '../../../src/answer/markdown/incrementalParser';
 import type { Node } from '../../../src/answer/markdown/syntaxTree';
 import { fence } from './corpus';
 
-const treeOf = (text: string): readonly Node[] => new Settling().finish(text);
+const treeOf = (text: string): readonly Node[] => new IncrementalParser().finish(text);
 
 function find(nodes: readonly Node[], kind: Node['kind']): Node[] {
   return nodes.flatMap((node) => [
