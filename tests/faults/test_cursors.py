@@ -1,4 +1,4 @@
-"""Cursors that the log no longer holds, and an `end` whose notification is lost."""
+"""Cursors that the log no longer holds, and an `end` whose announcement is lost."""
 
 import asyncio
 import re
@@ -75,7 +75,7 @@ def test_a_session_id_reused_after_expiry_refuses_the_old_cursor(expiring: Stack
     assert not {event.id for event in old.events if event.id} & {event.id for event in new.events if event.id}
 
 
-def test_an_end_without_a_notification_is_found_by_polling(
+def test_an_end_without_an_announcement_is_found_by_polling(
     without_worker: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The `end` is written without its SPUBLISH; the server's poll of the log still closes the stream."""

@@ -49,7 +49,7 @@ def test_every_reader_receives_a_new_title(visitor: Visitor, deployment: Deploym
 
 
 def test_a_reader_of_an_idle_session_receives_a_new_title(visitor: Visitor) -> None:
-    """6.2: by a notification, not by the server's next poll."""
+    """6.2: by an announcement, not by the server's next poll."""
     session_id = visitor.start(SHORT)
     cursor = visitor.read(session_id).cursor
     with visitor.events(session_id, cursor, until_end=False) as events:

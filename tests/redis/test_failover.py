@@ -1,4 +1,4 @@
-"""A replica that lagged behind is promoted: what was lost is sent again, and nothing is told twice under one name."""
+"""A replica that lags is promoted: the lost tail is sent again, and no id names two contents."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
@@ -37,7 +37,7 @@ def sentinels(tmp_path: Path) -> Generator[Sentinels]:
 def watched(
     sentinels: Sentinels, tmp_path: Path, upstream: Upstream, request: pytest.FixtureRequest
 ) -> Generator[Stack]:
-    """Servers and a worker that know only the sentinels. The parameter is how long a lease lasts."""
+    """Servers and a worker that know only the sentinels. The parameter is the lease in seconds."""
     settings = {
         "MIDSENTENCE_REDIS_TIMEOUT_SECONDS": "1",
         "MIDSENTENCE_LEASE_SECONDS": request.param,
@@ -52,15 +52,13 @@ def watched(
 
 
 def lag(replicated: Replicated) -> None:
-    """From now on the replica gets nothing. Stopped alone it would still find what waits in its socket."""
+    """Cut the replica off. A pause alone would let it read later what waits in its socket."""
     replicated.replica.pause()
     ask(replicated.primary, "CLIENT KILL", "TYPE", "replica")
 
 
-def test_the_worker_sends_the_lost_tail_again_and_every_reader_ends_with_the_text(
-    sentinels: Sentinels, watched: Stack
-) -> None:
-    """Seen red without the case `Written("hole", seq)` in the worker's `TurnWriter.acknowledge`."""
+def test_the_worker_sends_a_lost_tail_again(sentinels: Sentinels, watched: Stack) -> None:
+    """1.1, 8.11: Redis reports the hole, the worker fills it, and every reader has the whole text on one connection."""
     replicated = sentinels.replicated
     with Visitor(watched.base_url) as visitor:
         session_id = visitor.start(QUESTION)
@@ -77,16 +75,14 @@ def test_the_worker_sends_the_lost_tail_again_and_every_reader_ends_with_the_tex
     assert [reader.connections for reader in readers] == [1] * len(readers)
     assert watched.pids == before
     assert_ids_name_one_content(transcripts)
-    assert "tail_sent_again" in watched.workers[0].log, "nothing was lost, and nothing was tested"
+    assert "tail_sent_again" in watched.workers[0].log, "no tail was lost, so nothing was tested"
 
 
 @pytest.mark.parametrize("watched", ["3"], indirect=True)
-def test_a_reader_whose_cursor_was_lost_gets_one_snapshot_and_no_glued_text(
-    sentinels: Sentinels, watched: Stack
-) -> None:
-    """The worker is lost with the tail: another answers anew under an epoch that nobody has seen.
+def test_a_reader_with_a_lost_cursor_gets_one_snapshot(sentinels: Sentinels, watched: Stack) -> None:
+    """8.3: the worker is lost with the tail, so another one answers anew under a new epoch.
 
-    Seen red without the branch `view.fold is not None` in `Feed._catch_up`.
+    The old text and the new must not be joined.
     """
     replicated = sentinels.replicated
     with Visitor(watched.base_url) as visitor:
@@ -128,26 +124,26 @@ async def ids(log: SessionLog, session_id: str) -> list[str]:
     return [str(event.id) for event in (await log.read(session_id, EventId(1, 0, 0))).events]
 
 
-async def in_step(pair: Replicated) -> None:
+async def wait_until_in_step(pair: Replicated) -> None:
     await eventually(lambda: asyncio.to_thread(pair.is_in_step), description="the replica is in step")
 
 
 async def claimed_soon(jobs: Jobs, worker: str) -> list[Write]:
-    """Take the turn over when its lease is out, and write one event that names its writer."""
+    """Take the turn over when its lease has expired, and write one event that names the writer."""
     claims = [claim for claim in await jobs.claim(worker, "none", 1) if claim.lease.turn]
     return [Write(claim.lease, claim.seq + 1, [(Delta.type, Delta(worker).encoded())]) for claim in claims]
 
 
 @pytest.mark.anyio
-async def test_a_claim_that_was_lost_comes_again_under_an_epoch_that_its_first_holder_never_had(
+async def test_an_epoch_is_not_reused_after_a_lost_claim(
     pair: Replicated,
 ) -> None:
-    """Seen red without `epoch_base` in lua/claim.lua: both are 1.1-1, with two contents."""
+    """1.1: otherwise both workers' first events would be 1.1-1, with two contents."""
     before, after = store_of(pair.primary), store_of(pair.replica)
     try:
         log = SessionLog(before)
         session_id, _ = await log.start("ann", "hello")
-        await in_step(pair)
+        await wait_until_in_step(pair)
         await asyncio.to_thread(lag, pair)
         await log.write(await claimed_soon(Jobs(before), "w1"))
         lost = await ids(log, session_id)
@@ -159,18 +155,17 @@ async def test_a_claim_that_was_lost_comes_again_under_an_epoch_that_its_first_h
         again = await ids(log, session_id)
         assert len(lost) == len(again) == 1
         assert set(lost).isdisjoint(again)
-        assert (await log.read(session_id, EventId.parse(lost[0]))).fold is not None, "a lost cursor was honoured"
+        assert (await log.read(session_id, EventId.parse(lost[0]))).fold is not None, (
+            "a lost cursor must not be honoured"
+        )
     finally:
         await before.aclose()
         await after.aclose()
 
 
 @pytest.mark.anyio
-async def test_a_message_that_was_lost_comes_again_under_another_id(pair: Replicated) -> None:
-    """Seen red where `epoch_base` always answers 0: two messages are 2.0-0.
-
-    The first is asked, and lost; the second is asked of the one that was promoted.
-    """
+async def test_a_message_id_is_not_reused_after_a_lost_message(pair: Replicated) -> None:
+    """1.1: otherwise the lost message and the next one would both be 2.0-0."""
     before, after = store_of(pair.primary), store_of(pair.replica)
     try:
         log = SessionLog(before)
@@ -178,7 +173,7 @@ async def test_a_message_that_was_lost_comes_again_under_another_id(pair: Replic
         (claim,) = await Jobs(before).claim("w1", "none", 1)
         folded = b'[{"turn":1,"parent":0,"role":"user","text":"hello","end":null}]'
         await log.write([Write(claim.lease, 1, [("end", b'{"reason":"stop"}')], folded)])
-        await in_step(pair)
+        await wait_until_in_step(pair)
         await asyncio.to_thread(lag, pair)
         await log.submit(session_id, "ann", "the one that is lost")
         lost = (await log.read(session_id)).top

@@ -1,4 +1,4 @@
-"""Messages that never arrive: found by the log, by the clock, and by a question that nobody answers."""
+"""Lost announcements: found by the next one, by polling, or by a PING that gets no reply."""
 
 import time
 from collections.abc import Generator
@@ -15,9 +15,9 @@ from tests.support.waiting import wait_until
 
 SEED = 12
 LOSS = 0.01
-# A connection is asked after 5 s of silence and given up after 5 more.
+# A silent connection gets a PING after 5 s and is dropped after 5 more without a reply.
 NOTICED_SECONDS = 11.0
-# What is lost is found when the next message does not fit, or when the log of a streaming session is read again.
+# A loss is found by the next announcement, which does not follow the last, or by the next poll of the log.
 DELAY_SECONDS = 4.5
 
 
@@ -29,21 +29,19 @@ def redis(tmp_path: Path) -> Generator[RedisChild]:
     child.stop()
 
 
-def house(directory: Path, upstream: Upstream, redis_url: str) -> Stack:
+def stack_on(directory: Path, upstream: Upstream, redis_url: str) -> Stack:
     settings = {"MIDSENTENCE_SECRET": "a secret of the tests alone", "MIDSENTENCE_FLUSH_MS": "5"}
     return Stack(directory, upstream, settings=settings, redis_url=redis_url)
 
 
-def test_a_subscription_whose_packets_are_dropped_is_made_again_in_time(
-    tmp_path: Path, upstream: Upstream, redis: RedisChild
-) -> None:
-    """Nothing is lost, and new readers are served within the bound. Seen red without the PING in `Line`.
+def test_a_frozen_subscription_is_replaced_in_time(tmp_path: Path, upstream: Upstream, redis: RedisChild) -> None:
+    """New readers are served within the bound, and no event is lost.
 
-    Meanwhile the log is read by the clock, so that those who read already are late and not stuck.
+    Meanwhile the server polls the log, so the other readers are late and not stuck.
     """
     question = "tokens=380 rate=30 seed=29"
     with Proxy(redis.port) as proxy:
-        stack = house(tmp_path, upstream, proxy.url)
+        stack = stack_on(tmp_path, upstream, proxy.url)
         try:
             stack.start()
             with Visitor(stack.base_url) as visitor:
@@ -53,7 +51,7 @@ def test_a_subscription_whose_packets_are_dropped_is_made_again_in_time(
                 before = stack.pids
                 begun = time.monotonic()
                 assert proxy.freeze_subscriptions() == 2, "the server's and the worker's"
-                wait_until(lambda: proxy.subscribed == 2, description="both subscribe anew", timeout=NOTICED_SECONDS)
+                wait_until(lambda: proxy.subscribed == 2, description="both subscribe again", timeout=NOTICED_SECONDS)
                 took = time.monotonic() - begun
                 transcripts = [reader.finished() for reader in readers]
                 assert stack.pids == before
@@ -67,18 +65,17 @@ def test_a_subscription_whose_packets_are_dropped_is_made_again_in_time(
     assert took < NOTICED_SECONDS
 
 
-def test_one_message_in_a_hundred_that_is_lost_costs_nobody_an_event(
+def test_losing_one_announcement_in_a_hundred_loses_no_event(
     tmp_path: Path, upstream: Upstream, redis: RedisChild
 ) -> None:
-    """All of the text, in order (which `Transcript` holds), and no gap longer than the bound.
+    """Readers get all of the text in order (`Transcript` checks it), and no gap exceeds the bound.
 
-    The next message finds the loss; only what has none after it waits for the clock. Seen red without the last branch
-    of `Feed.published`: then everything does.
+    The next announcement reveals a loss; only the last one before a silence has to wait for a poll.
     """
     print(f"seed {SEED}")
     questions = [f"tokens=200 rate=60 seed={SEED + number}" for number in range(12)]
     with Proxy(redis.port, loss=LOSS, seed=SEED) as proxy:
-        stack = house(tmp_path, upstream, proxy.url)
+        stack = stack_on(tmp_path, upstream, proxy.url)
         try:
             stack.start()
             with Visitor(stack.base_url) as visitor:
@@ -86,7 +83,7 @@ def test_one_message_in_a_hundred_that_is_lost_costs_nobody_an_event(
                 transcripts = [reader.finished() for reader in readers]
         finally:
             stack.stop()
-    print(f"{proxy.lost} of {proxy.lost + proxy.delivered} messages were lost")
+    print(f"{proxy.lost} of {proxy.lost + proxy.delivered} announcements were lost")
     assert proxy.lost > 5, "too few were lost to prove anything"
     for question, reader, transcript in zip(questions, readers, transcripts, strict=True):
         assert transcript.answer() == "".join(text_for(question))

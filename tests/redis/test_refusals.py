@@ -1,4 +1,4 @@
-"""A Redis that answers and will not write: what is asked is refused with a reason, what is read goes on."""
+"""A Redis that answers but refuses to write: messages are refused with a reason, and readers stay."""
 
 import shutil
 import time
@@ -41,24 +41,29 @@ def promote(redis: RedisChild) -> None:
 
 
 def spoil_disk(redis: RedisChild) -> None:
-    """A copy cannot be put where a directory stands, as it could not be put on a full disk."""
+    """Make BGSAVE fail as on a full disk: a directory stands where the file should go."""
     (redis.directory / "dump.rdb" / "full").mkdir(parents=True)
     ask(redis, "CONFIG", "SET", "save", "3600 1", "stop-writes-on-bgsave-error", "yes")
     ask(redis, "BGSAVE")
-    wait_until(lambda: ask(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "err", description="it failed")
+    wait_until(
+        lambda: ask(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "err", description="the snapshot failed"
+    )
 
 
 def clear_disk(redis: RedisChild) -> None:
     shutil.rmtree(redis.directory / "dump.rdb")
     ask(redis, "BGSAVE")
-    wait_until(lambda: ask(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "ok", description="it was saved")
+    wait_until(
+        lambda: ask(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "ok",
+        description="the snapshot was written",
+    )
     ask(redis, "CONFIG", "SET", "save", "")
 
 
 def load(redis: RedisChild) -> None:
-    """Until `loaded` every command of its file takes a while to be read again.
+    """Restart with a file whose commands load slowly, until `loaded`.
 
-    A server that loads its file looks at its clients after every 1,024 commands.
+    Redis serves its clients after every 1,024 commands that it loads.
     """
     with Redis(port=redis.port) as client:
         pipeline: Any = client.pipeline(transaction=False)  # pyright: ignore[reportUnknownMemberType]
@@ -67,7 +72,7 @@ def load(redis: RedisChild) -> None:
         pipeline.execute()
     redis.kill()
     redis.spawn()
-    wait_until(lambda: redis.says(b"LOADING"), description="it loads")
+    wait_until(lambda: redis.says(b"LOADING"), description="Redis is loading")
 
 
 def loaded(redis: RedisChild) -> None:
@@ -84,7 +89,7 @@ TROUBLES = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack, RedisChild]]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack, RedisChild]]:
     directory = tmp_path_factory.mktemp("refusing")
     redis = RedisChild(directory / "redis", None, "--key-load-delay", "300")
     settings = {
@@ -104,9 +109,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack, Re
 
 
 @pytest.mark.parametrize("word", TROUBLES)
-def test_a_post_is_refused_whole_and_viewers_keep_their_place(house: tuple[Stack, RedisChild], word: str) -> None:
-    """Seen red without `_NOT_NOW_CLASSES` and `_NOT_NOW_WORDS` in `Node.refusal`: 500, and a lost turn."""
-    stack, redis = house
+def test_a_post_is_refused_whole_and_readers_stay_connected(deployment: tuple[Stack, RedisChild], word: str) -> None:
+    """2.1: 503 `store_unavailable`; the running turn waits and ends well."""
+    stack, redis = deployment
     trouble = TROUBLES[word]
     with Visitor(stack.base_url) as visitor:
         session_id = visitor.start(QUESTION)
@@ -122,9 +127,9 @@ def test_a_post_is_refused_whole_and_viewers_keep_their_place(house: tuple[Stack
             assert refused.json()["error"]["message"].count("\n") == 0
             time.sleep(0.2)
         trouble.end(redis)
-        # The answer that was running may have ended meanwhile.
+        # The running answer may have ended meanwhile.
         new = {key for key in set(ask(redis, "KEYS", "*")) - held if session_id.encode() not in key}
-        assert new <= {b"ms:weight"}, "something of a refused message stayed"
+        assert new <= {b"ms:weight"}, "a refused message must leave no key"
         transcript = reader.finished()
         wait_until(lambda: visitor.http.get("/readyz").status_code == 200, description="the server is ready")
         again = visitor.start("tokens=20 rate=200 seed=31")

@@ -1,4 +1,4 @@
-"""Redis dies and comes back: with its file nothing happened, without it nobody pretends."""
+"""Redis dies and restarts: with its append-only file nothing is lost, without it the streams end."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -21,9 +21,9 @@ def stack_settings() -> dict[str, str]:
 
 
 @pytest.fixture
-def forgetful(tmp_path: Path, upstream: Upstream) -> Generator[tuple[Stack, RedisChild]]:
-    """A house on a Valkey that keeps nothing on disk."""
-    redis = RedisChild(tmp_path / "forgetful", None, "--appendonly", "no")
+def volatile(tmp_path: Path, upstream: Upstream) -> Generator[tuple[Stack, RedisChild]]:
+    """A stack on a Valkey that keeps nothing on disk."""
+    redis = RedisChild(tmp_path / "volatile", None, "--appendonly", "no")
     stack = Stack(tmp_path, upstream, settings=SETTINGS, redis_url=redis.url)
     try:
         redis.spawn()
@@ -34,8 +34,8 @@ def forgetful(tmp_path: Path, upstream: Upstream) -> Generator[tuple[Stack, Redi
         redis.stop()
 
 
-def test_readers_stay_connected_over_a_kill_and_a_restart_and_miss_nothing(stack: Stack, visitor: Visitor) -> None:
-    """With the append-only file. Seen red without the SCRIPT LOAD in `Node.execute`."""
+def test_readers_stay_connected_through_a_restart_of_redis(stack: Stack, visitor: Visitor) -> None:
+    """With the append-only file; the scripts are loaded again."""
     session_id = visitor.start(QUESTION)
     readers = [Reader(visitor, session_id) for _ in range(3)]
     before = stack.pids
@@ -45,16 +45,16 @@ def test_readers_stay_connected_over_a_kill_and_a_restart_and_miss_nothing(stack
         stack.redis.start()
     transcripts = [reader.finished() for reader in readers]
     assert {transcript.answer() for transcript in transcripts} == {"".join(text_for(QUESTION))}
-    assert [reader.connections for reader in readers] == [1, 1, 1], "somebody was sent away"
+    assert [reader.connections for reader in readers] == [1, 1, 1], "a reader had to reconnect"
     assert stack.pids == before
     assert_ids_name_one_content(transcripts)
 
 
-def test_a_redis_that_forgot_everything_ends_the_streams_and_serves_new_sessions(
-    forgetful: tuple[Stack, RedisChild],
+def test_an_emptied_redis_ends_streams_and_serves_new_sessions(
+    volatile: tuple[Stack, RedisChild],
 ) -> None:
-    """Without a file: no text that nobody holds is promised to come. Seen red without `feed.gone = True`."""
-    stack, redis = forgetful
+    """Without the file: no stream may wait for text that no longer exists."""
+    stack, redis = volatile
     with Visitor(stack.base_url) as visitor:
         session_id = visitor.start(QUESTION)
         reader = Reader(visitor, session_id)
@@ -63,7 +63,7 @@ def test_a_redis_that_forgot_everything_ends_the_streams_and_serves_new_sessions
         redis.kill()
         redis.start()
         reader.finished()
-        assert reader.was_missing, "the stream of a session that is gone ended as if it were over"
+        assert reader.was_missing, "a reader of a lost session must get 404"
         assert visitor.http.get(f"/sessions/{session_id}").status_code == 404
         wait_until(lambda: visitor.http.get("/readyz").status_code == 200, description="the server is ready again")
         again = visitor.start("tokens=20 rate=200 seed=26")
