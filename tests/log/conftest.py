@@ -1,4 +1,4 @@
-"""One contract, every store: fakeredis, the bundled Valkey, Debian's Redis 7, sentinels, a cluster."""
+"""The log's contract on every store: fakeredis, the bundled Valkey, Debian's Redis, sentinels and a cluster."""
 
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from pathlib import Path
@@ -23,12 +23,15 @@ STORES: dict[str, Callable[[Path], Started]] = {
     "sentinel": Sentinels,
     "cluster": ClusterOfThree,
 }
-PARAMS = ["fakeredis", "valkey", pytest.param("redis", marks=pytest.mark.needs_redis_server), "sentinel", "cluster"]
+PARAMS = ["fakeredis", "valkey", pytest.param("redis", marks=pytest.mark.needs_redis_server), "cluster"]
+# Behind sentinels the topology is the same `Single` on the same Valkey as for "valkey"; only a connection is made in
+# another way. So what connects is tested there: a claim, a write, a takeover, a script that is loaded, a subscription.
+with_sentinel = pytest.mark.parametrize("redis_url", [*PARAMS, "sentinel"], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", params=PARAMS)
 def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[str | None]:
-    """Where the store under test is; None for fakeredis, which is nowhere."""
+    """The URL of the store under test; None for fakeredis, which has no server."""
     if request.param == "fakeredis":
         yield None
         return
@@ -43,7 +46,7 @@ def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def holders(made: Started) -> Sequence[RedisChild]:
-    """Those processes that hold keys of their own."""
+    """The processes that hold keys of their own."""
     match made:
         case RedisChild():
             return [made]
@@ -71,7 +74,7 @@ def settings(redis_url: str | None) -> Settings:
 async def store(settings: Settings, redis_url: str | None) -> AsyncGenerator[Store]:
     fake = fakeredis.FakeAsyncRedis(server_type="valkey") if redis_url is None else None
     store = Store(settings, fake)
-    # Leftovers of another test would be claimed by this one.
+    # Turns that another test left would be claimed by this one.
     await everywhere(store, "FLUSHALL")
     yield store
     await store.aclose()

@@ -1,4 +1,4 @@
-"""What readers are told of an append: its frames where they can be taken as they are, else only that there is more."""
+"""The announcement of an append: its frames where readers can take them as they are, else only that there is more."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,13 +12,14 @@ from midsentence.ids import EventId
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog, Write, Written
 from midsentence.store.store import Store
+from tests.log.conftest import with_sentinel
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def heard(store: Store, session_id: str) -> AsyncGenerator[Any]:
-    """Wait for the next message to the readers of a session."""
+async def subscribed(store: Store, session_id: str) -> AsyncGenerator[Any]:
+    """Subscribe to a session's channel; yields a function that waits for its next message."""
     channel = keys.session(session_id).live
     connection = (await store.node(channel)).connection()
     await connection.connect()
@@ -47,13 +48,14 @@ async def claimed(jobs: Jobs, worker: str) -> Claim:
     return claim
 
 
-async def test_an_append_is_told_with_its_frames_behind_the_entry_that_the_log_ended_with(
+@with_sentinel
+async def test_an_append_is_published_with_its_frames_and_the_id_before_them(
     log: SessionLog, jobs: Jobs, store: Store
 ) -> None:
-    """The entry before is another attempt's at first, which the worker cannot name."""
+    """The entry before may be another attempt's, whose id the worker does not know."""
     session_id, _ = await log.start("ann", "hello")
     lease = (await claimed(jobs, "w1")).lease
-    async with heard(store, session_id) as message:
+    async with subscribed(store, session_id) as message:
         await log.write([Write(lease, 1, [delta("a"), delta("b")])])
         assert await message() == b"1.0-0 1.1-2 -\n" + frame(1, 1, "a") + frame(1, 2, "b")
         await log.write([Write(lease, 3, [delta("c")])])
@@ -66,14 +68,12 @@ async def test_an_append_is_told_with_its_frames_behind_the_entry_that_the_log_e
         assert await message() == b"1.1-3 1.2-4 -\n" + frame(2, 4, "d")
 
 
-async def test_an_append_that_is_partly_there_already_only_wakes_readers(
-    log: SessionLog, jobs: Jobs, store: Store
-) -> None:
-    """Its frames begin with what they have."""
+async def test_a_partly_repeated_append_publishes_no_frames(log: SessionLog, jobs: Jobs, store: Store) -> None:
+    """Its first frames are events that readers have already."""
     session_id, _ = await log.start("ann", "hello")
     lease = (await claimed(jobs, "w1")).lease
     await log.write([Write(lease, 1, [delta("a")])])
-    async with heard(store, session_id) as message:
+    async with subscribed(store, session_id) as message:
         await log.write([Write(lease, 1, [delta("a"), delta("b")])])
         assert await message() == b"1.1-2 1.1-2 -\n"
         assert await log.write([Write(lease, 1, [delta("a")])]) == [Written("ok", 2)]
@@ -81,7 +81,7 @@ async def test_an_append_that_is_partly_there_already_only_wakes_readers(
         assert await message() == b"1.1-2 1.1-3 -\n" + frame(1, 3, "c")
 
 
-async def test_what_is_appended_is_stored_as_it_is_told(log: SessionLog, jobs: Jobs) -> None:
+async def test_an_append_is_stored_unchanged(log: SessionLog, jobs: Jobs) -> None:
     texts = ["", "\n\r\n", "\u2028 你好 \x00", "id: 1.1-9\n\nevent: end", "x" * 100_000]
     session_id, _ = await log.start("ann", "hello")
     lease = (await claimed(jobs, "w1")).lease
@@ -90,10 +90,10 @@ async def test_what_is_appended_is_stored_as_it_is_told(log: SessionLog, jobs: J
     assert [(event.type, event.data) for event in view.events] == [delta(text) for text in texts]
 
 
-async def test_a_mark_without_an_event_is_kept_and_told_to_nobody(log: SessionLog, jobs: Jobs, store: Store) -> None:
+async def test_a_mark_without_events_is_stored_and_not_published(log: SessionLog, jobs: Jobs, store: Store) -> None:
     session_id, _ = await log.start("ann", "hello")
     lease = (await claimed(jobs, "w1")).lease
-    async with heard(store, session_id) as message:
+    async with subscribed(store, session_id) as message:
         for first, events, mark in ((1, [], "here"), (1, [delta("a")], ""), (2, [], "there")):
             assert await log.write([Write(lease, first, events, None, mark)]) == [
                 Written("ok", first - 1 + len(events))

@@ -1,4 +1,4 @@
-"""A message follows the turn that it names, whatever happens to it before its place comes."""
+"""A message follows its named parent, also after it waited in the queue."""
 
 import msgspec
 import pytest
@@ -20,7 +20,7 @@ async def claimed(jobs: Jobs) -> Claim:
 
 
 async def answered(log: SessionLog, jobs: Jobs) -> int:
-    """Take the turn that waits to its end, as a worker does; returns its number."""
+    """Take the queued turn to its end, as a worker does; returns its number."""
     claim = await claimed(jobs)
     session_id, turn, *_ = claim.lease
     fold = (await log.read(session_id)).fold
@@ -36,7 +36,7 @@ async def entries(log: SessionLog, session_id: str) -> list[Entry]:
 
 
 async def test_a_message_follows_its_named_parent(log: SessionLog, jobs: Jobs) -> None:
-    """In the log, while it runs, and in what is kept of it."""
+    """In the log, while the turn runs, and in the stored turn."""
     session_id, _ = await log.start("ann", "one")
     await answered(log, jobs)
     await log.submit(session_id, "ann", "two")
@@ -54,7 +54,7 @@ async def test_a_message_follows_its_named_parent(log: SessionLog, jobs: Jobs) -
     ]  # fmt: skip
 
 
-async def test_by_default_a_message_follows_the_turn_before_it_in_number(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_message_without_parent_follows_the_turn_before(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     await log.submit(session_id, "ann", "anew", parent=0)
     await log.submit(session_id, "ann", "on")
@@ -62,10 +62,8 @@ async def test_by_default_a_message_follows_the_turn_before_it_in_number(log: Se
     assert [entry.parent for entry in await entries(log, session_id)] == [0, 0, 0, 0, 2, 2]
 
 
-async def test_a_waiting_message_keeps_its_parent_in_the_queue_and_when_it_is_stopped_there(
-    log: SessionLog, jobs: Jobs
-) -> None:
-    """Its parent may wait, too."""
+async def test_a_queued_message_keeps_its_parent(log: SessionLog, jobs: Jobs) -> None:
+    """Also when it is stopped in the queue, and when its parent is queued too."""
     session_id, _ = await log.start("ann", "one")
     await log.submit(session_id, "ann", 'two ","parent":7', parent=0)
     await log.submit(session_id, "ann", "three", parent=2)
@@ -79,7 +77,7 @@ async def test_a_waiting_message_keeps_its_parent_in_the_queue_and_when_it_is_st
     ]
 
 
-async def test_an_interrupting_message_has_a_parent_as_any_other(log: SessionLog, jobs: Jobs) -> None:
+async def test_an_interrupting_message_keeps_its_parent(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     await log.submit(session_id, "ann", "two", parent=1)
     assert (await log.submit(session_id, "ann", "three", parent=0, on_busy="interrupt")).turn == 3
@@ -92,8 +90,8 @@ async def test_an_interrupting_message_has_a_parent_as_any_other(log: SessionLog
 
 
 @pytest.mark.parametrize("parent", [2, 3, 10**12, 10**30])
-async def test_a_turn_that_was_never_given_is_followed_by_nothing(log: SessionLog, jobs: Jobs, parent: int) -> None:
-    """Not even where the message would be refused or would interrupt; it leaves no number and no key behind."""
+async def test_an_unknown_parent_is_refused(log: SessionLog, jobs: Jobs, parent: int) -> None:
+    """Also where the message would be rejected or would interrupt; it uses up no number and no key."""
     session_id, _ = await log.start("ann", "one")
     claim = await claimed(jobs)
     with pytest.raises(TurnNotFoundError):
@@ -107,7 +105,7 @@ async def test_a_turn_that_was_never_given_is_followed_by_nothing(log: SessionLo
     assert await log.submit(session_id, "ann", "two", key="k") == Submitted(session_id, 2)
 
 
-async def test_a_key_covers_the_parent(log: SessionLog) -> None:
+async def test_an_idempotency_key_covers_the_parent(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "one")
     once = await log.submit(session_id, "ann", "two", key="k", parent=0)
     assert await log.submit(session_id, "ann", "two", key="k", parent=0) == once

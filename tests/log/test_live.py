@@ -1,4 +1,4 @@
-"""What is appended is heard, and what is missed is announced."""
+"""Listeners receive each append, and learn when they may have missed one."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,12 +11,13 @@ from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Live
+from tests.log.conftest import with_sentinel
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, with_sentinel]
 
 
-class Ear:
+class Recorder:
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
         self.subscriptions = self.interruptions = self.settled = 0
@@ -44,38 +45,36 @@ async def live(store: Store) -> AsyncGenerator[Live]:
     await live.aclose()
 
 
-async def test_an_append_is_heard_with_its_frames_and_the_id_before_them(
-    live: Live, log: SessionLog, jobs: Jobs
-) -> None:
+async def test_a_listener_receives_an_append_with_its_frames(live: Live, log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
-    ear = Ear()
-    await live.subscribe(keys.session(session_id).live, ear)
+    recorder = Recorder()
+    await live.subscribe(keys.session(session_id).live, recorder)
     (claim,) = await jobs.claim("w1", "demo", 1)
     await log.write([Write(claim.lease, 1, [(Delta.type, Delta("你好\n").encoded())])])
-    await eventually(lambda: len(ear.payloads) == 2, description="the claim and the append were heard")
-    assert ear.payloads[0] == b"1.0-0 1.0-0 s\n"
-    assert ear.settled == 2
-    header, _, frames = ear.payloads[1].partition(b"\n")
+    await eventually(lambda: len(recorder.payloads) == 2, description="the claim and the append were received")
+    assert recorder.payloads[0] == b"1.0-0 1.0-0 s\n"
+    assert recorder.settled == 2
+    header, _, frames = recorder.payloads[1].partition(b"\n")
     assert header == b"1.0-0 1.1-1 -"
     assert [(str(event.id), event.type, event.data) for event in decode(frames)] == [
         ("1.1-1", "delta", '{"text":"你好\\n"}'.encode())
     ]
 
 
-async def test_a_subscription_is_confirmed_before_it_is_relied_on(live: Live, log: SessionLog) -> None:
+async def test_subscribe_returns_after_redis_confirmed_it(live: Live, log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
-    ear = Ear()
-    await live.subscribe(keys.session(session_id).live, ear)
-    assert ear.subscriptions == 1
+    recorder = Recorder()
+    await live.subscribe(keys.session(session_id).live, recorder)
+    assert recorder.subscriptions == 1
 
 
-async def test_who_left_hears_nothing(live: Live, log: SessionLog) -> None:
+async def test_an_unsubscribed_listener_receives_nothing(live: Live, log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
-    gone, there = Ear(), Ear()
+    gone, there = Recorder(), Recorder()
     await live.subscribe(keys.session(session_id).live, gone)
     live.unsubscribe(keys.session(session_id).live)
     await log.submit(session_id, "ann", "second")
     await live.subscribe(keys.session(session_id).live, there)
     await log.submit(session_id, "ann", "third")
-    await eventually(lambda: there.payloads, description="the one who stayed heard it")
+    await eventually(lambda: there.payloads, description="the subscribed listener received it")
     assert gone.payloads == []

@@ -1,4 +1,4 @@
-"""What a finished session costs is its text, not its tokens."""
+"""A finished session costs memory for its text, not for its tokens."""
 
 import random
 
@@ -19,13 +19,10 @@ WORDS = ("the ", "log ", "reload", "ing ", "断线", "重连", "，", "\n", "一
 
 
 @pytest.mark.parametrize("thoughts", [0, TOKENS // 2], ids=["text", "reasoning and text"])
-async def test_a_finished_session_holds_its_text_and_little_else(
+async def test_a_finished_session_uses_memory_for_its_text_alone(
     log: SessionLog, jobs: Jobs, store: Store, redis_url: str | None, thoughts: int
 ) -> None:
-    """At most 1.3 × the text, what was thought included, and 2 KB; a fresh attach is one event.
-
-    Seen red without the XTRIM in lua/trim.lua.
-    """
+    """At most 1.3 × the text, reasoning included, and 2 KB; a new reader gets one snapshot."""
     chance = random.Random(20_000)
     tokens = [chance.choice(WORDS) for _ in range(TOKENS)]
     session_id, _ = await log.start("ann", "Write a long one.")

@@ -1,4 +1,4 @@
-"""A title is changed in a session that is there, and makes none."""
+"""A rename changes the title of a session that exists, and creates none."""
 
 import asyncio
 
@@ -9,14 +9,14 @@ from midsentence.errors import SessionNotFoundError
 from midsentence.log import SessionLog
 from midsentence.owners import Owners
 from midsentence.store.store import Store
-from tests.log.test_announcing import heard
+from tests.log.test_announcing import subscribed
 from tests.support.redises import everywhere
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_new_title_is_read_listed_and_outlasts_later_messages(log: SessionLog, owners: Owners) -> None:
+async def test_a_new_title_is_listed_and_outlasts_later_messages(log: SessionLog, owners: Owners) -> None:
     session_id, _ = await log.start("ann", "hello")
     await owners.note("ann", session_id)
     await log.rename(session_id, "ann", "标题 \x00\n")
@@ -25,15 +25,15 @@ async def test_a_new_title_is_read_listed_and_outlasts_later_messages(log: Sessi
     assert [listed.title for listed in await owners.sessions("ann")] == ["标题 \x00\n"]
 
 
-async def test_readers_are_told_that_there_is_another_title(log: SessionLog, store: Store) -> None:
+async def test_a_rename_notifies_readers(log: SessionLog, store: Store) -> None:
     session_id, _ = await log.start("ann", "hello")
-    async with heard(store, session_id) as message:
+    async with subscribed(store, session_id) as message:
         await log.rename(session_id, "ann", "another")
         async with asyncio.timeout(5):
             assert await message() == b"1.0-0 1.0-0 s\n"
 
 
-async def test_a_renamed_session_lives_no_longer(log: SessionLog, store: Store) -> None:
+async def test_a_rename_does_not_postpone_the_expiry(log: SessionLog, store: Store) -> None:
     session_id, _ = await log.start("ann", "hello")
     meta = keys.session(session_id).meta
     await store.execute(("PEXPIRE", meta, 90_000))
@@ -42,11 +42,8 @@ async def test_a_renamed_session_lives_no_longer(log: SessionLog, store: Store) 
     assert 0 < left <= 90_000
 
 
-async def test_nobody_renames_what_is_not_theirs_or_not_there(log: SessionLog, store: Store) -> None:
-    """Nor does a session that expired or was deleted come back by it, for ever and without an owner.
-
-    Seen red with the title written before the owner is compared.
-    """
+async def test_only_the_owner_renames_and_only_an_existing_session(log: SessionLog, store: Store) -> None:
+    """A rename must not recreate an expired or deleted session, without an owner and without an expiry."""
     deleted, expired, theirs = [(await log.start("ann", text)).session_id for text in ("a", "b", "c")]
     await log.delete(deleted, "ann")
     held = keys.session(expired)

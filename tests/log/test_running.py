@@ -1,4 +1,4 @@
-"""A running turn's fold, kept beside its log: attaching costs what came lately, whatever the answer's length."""
+"""The stored fold of a running turn: an attach reads only what was appended after it."""
 
 import asyncio
 from typing import Any
@@ -49,7 +49,7 @@ async def folded_to(log: SessionLog, session_id: str, claim: Claim, seq: int) ->
 
 
 class Replies:
-    """Of the script that reads a session."""
+    """Counts the events of the running turn in each reply of the script that reads a session."""
 
     def __init__(self, store: Store) -> None:
         self._run = store.run
@@ -62,7 +62,7 @@ class Replies:
         return reply
 
 
-async def test_what_was_folded_is_not_read_again_and_all_reads_the_same(
+async def test_folded_events_are_not_read_again(
     log: SessionLog, jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session_id, claim = await begun(log, jobs)
@@ -77,31 +77,29 @@ async def test_what_was_folded_is_not_read_again_and_all_reads_the_same(
     assert replies.running == [301, 301, 0, 7]
 
 
-async def test_a_fold_of_somebody_else_or_of_events_that_are_gone_is_refused(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_fold_by_another_worker_or_of_lost_events_is_refused(log: SessionLog, jobs: Jobs) -> None:
     session_id, claim = await begun(log, jobs)
     await log.write([Write(claim.lease, 1, deltas(1, 5))])
-    assert not await folded_to(log, session_id, claim, 6), "a failover took it back"
+    assert not await folded_to(log, session_id, claim, 6), "a failover lost the event"
     stranger = claim._replace(lease=claim.lease._replace(worker="w2"))
     assert not await folded_to(log, session_id, stranger, 5)
     assert await answer(log, session_id) == text(5)
 
 
-async def test_a_new_attempt_forgets_what_the_one_before_folded(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_new_attempt_replaces_the_fold_of_the_one_before(log: SessionLog, jobs: Jobs) -> None:
     session_id, claim = await begun(log, jobs)
     await log.write([Write(claim.lease, 1, deltas(1, 9))])
     assert await folded_to(log, session_id, claim, 9)
     await jobs.release(claim.lease, counts=True)
     (second,) = await jobs.claim("w2", "demo", 64)
-    assert not await folded_to(log, session_id, claim, 9), "the lease is another's"
-    assert await answer(log, session_id) == text(9), "until the new attempt says otherwise"
+    assert not await folded_to(log, session_id, claim, 9), "another worker holds the lease"
+    assert await answer(log, session_id) == text(9), "the text stays until the new attempt resets it"
     reset = (Reset.type, Reset(2, "another worker took over").encoded())
     await log.write([Write(second.lease, 10, [reset, *deltas(1, 4)])])
     assert await answer(log, session_id) == text(4)
 
 
-async def test_what_was_thought_is_in_the_fold_that_is_kept_and_is_forgotten_with_the_text(
-    log: SessionLog, jobs: Jobs
-) -> None:
+async def test_a_stored_fold_keeps_reasoning_and_tools_until_a_reset(log: SessionLog, jobs: Jobs) -> None:
     session_id, claim = await begun(log, jobs)
     thoughts = [(Reasoning.type, Reasoning(f"{number}?").encoded()) for number in range(3)]
     call = (Tool.type, Tool("t1", "clock", "{}").encoded())
@@ -118,7 +116,7 @@ async def test_what_was_thought_is_in_the_fold_that_is_kept_and_is_forgotten_wit
     assert entries(await log.read(session_id))[-1] == Entry(1, 0, "assistant", "", reasoning="0?")
 
 
-async def test_a_finished_turn_leaves_no_fold_of_its_running(log: SessionLog, jobs: Jobs, store: Store) -> None:
+async def test_a_finished_turn_leaves_no_running_fold(log: SessionLog, jobs: Jobs, store: Store) -> None:
     session_id, claim = await begun(log, jobs)
     writer = TurnWriter(claim.lease, 0, batcher := AppendBatcher(log, 0))
     sending = asyncio.create_task(batcher.run())
@@ -137,10 +135,10 @@ async def test_a_finished_turn_leaves_no_fold_of_its_running(log: SessionLog, jo
     ]
 
 
-async def test_a_writer_folds_as_it_goes_so_that_an_attach_to_a_long_answer_reads_little(
+async def test_a_writer_stores_folds_so_that_an_attach_reads_little(
     log: SessionLog, jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen red without the call of `AppendBatcher.checkpoint` in `TurnWriter.acknowledge`."""
+    """An attach to an answer of 1,000 events reads fewer than 256 of them."""
     session_id, claim = await begun(log, jobs)
     batcher = AppendBatcher(log, 0)
     sending = asyncio.create_task(batcher.run())
@@ -149,7 +147,7 @@ async def test_a_writer_folds_as_it_goes_so_that_an_attach_to_a_long_answer_read
     replies = Replies(store)
     monkeypatch.setattr(store, "run", replies.run)
     for number in range(1, 501):
-        # Two kinds in turn, or they would be merged.
+        # Two types in turn, since equal neighbours would be merged.
         writer.add(Delta(f"{number},"))
         writer.add(Reasoning("hm"))
 
@@ -158,7 +156,7 @@ async def test_a_writer_folds_as_it_goes_so_that_an_attach_to_a_long_answer_read
         return replies.running[-1] < 256
 
     await eventually(lambda: not writer.has_unwritten, description="all is in the log")
-    await eventually(reads_little, description="the fold was kept")
+    await eventually(reads_little, description="the fold was stored")
     assert (await log.read(session_id)).top.seq == 1000
     assert await answer(log, session_id) == text(500)
     assert entries(await log.read(session_id))[-1].reasoning == "hm" * 500

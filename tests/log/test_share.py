@@ -1,4 +1,4 @@
-"""A session is read by whoever has its capability, as long as its owner wishes."""
+"""A session is readable with its capability until its owner revokes it."""
 
 import pytest
 
@@ -6,12 +6,12 @@ from midsentence import keys
 from midsentence.errors import SessionNotFoundError
 from midsentence.log import Access, SessionLog
 from midsentence.store.store import Store
-from tests.log.test_announcing import heard
+from tests.log.test_announcing import subscribed
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_capability_is_given_once_and_forgotten_when_it_is_taken_back(log: SessionLog) -> None:
+async def test_a_capability_is_the_same_until_it_is_revoked(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
     assert (await log.read(session_id)).access == Access("ann", "chat", "")
     first = await log.share(session_id, "ann")
@@ -22,17 +22,17 @@ async def test_a_capability_is_given_once_and_forgotten_when_it_is_taken_back(lo
     assert await log.share(session_id, "ann") not in {first, ""}
 
 
-async def test_readers_look_again_when_it_is_taken_back(log: SessionLog, store: Store) -> None:
-    """Whoever may not read along any more is not found out otherwise, as long as nothing is said."""
+async def test_revoking_a_capability_notifies_readers(log: SessionLog, store: Store) -> None:
+    """Otherwise a stream that used it would stay open until the next append."""
     session_id, _ = await log.start("ann", "hello")
     await log.share(session_id, "ann")
-    async with heard(store, session_id) as message:
+    async with subscribed(store, session_id) as message:
         await log.unshare(session_id, "ann")
         assert await message() == b"1.0-0 1.0-0 s\n"
 
 
-async def test_nobody_shares_what_is_not_theirs_or_not_there(log: SessionLog, store: Store) -> None:
-    """Nor does a session that was deleted come back by it, for ever and without an owner."""
+async def test_only_the_owner_shares_and_only_an_existing_session(log: SessionLog, store: Store) -> None:
+    """Sharing must not recreate a deleted session, without an owner and without an expiry."""
     deleted, theirs = [(await log.start("ann", text)).session_id for text in ("a", "b")]
     await log.delete(deleted, "ann")
     for session_id, who in ((deleted, "ann"), (theirs, "bob"), ("../secret", "ann")):

@@ -1,4 +1,4 @@
-"""A stop is durable, is obeyed by whoever runs the turn, and answers with what was observed."""
+"""A stop is durable, reaches the worker that runs the turn, and returns the end in the log."""
 
 import msgspec
 import pytest
@@ -26,9 +26,7 @@ async def ended(log: SessionLog, claim: Claim, question: str, reason: str = "sto
     await log.write([Write(claim.lease, claim.seq + 1, [END], stored_turn(entries))])
 
 
-async def test_a_running_turn_is_asked_to_end_and_its_worker_learns_of_it_at_every_contact(
-    log: SessionLog, jobs: Jobs
-) -> None:
+async def test_a_stop_is_reported_to_every_write_renewal_and_claim(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     claim = await claimed(jobs)
     assert await log.stop(session_id, "ann") == Stopped(1, None)
@@ -39,7 +37,7 @@ async def test_a_running_turn_is_asked_to_end_and_its_worker_learns_of_it_at_eve
     assert (await claimed(jobs)).stop
 
 
-async def test_a_stop_answers_the_end_that_the_log_holds_however_often_it_is_asked(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_repeated_stop_returns_the_same_end(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     claim = await claimed(jobs)
     await log.stop(session_id, "ann", 1)
@@ -49,13 +47,13 @@ async def test_a_stop_answers_the_end_that_the_log_holds_however_often_it_is_ask
     assert (await log.read(session_id)).top == top
 
 
-async def test_a_stop_that_comes_too_late_tells_the_end_that_was(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_stop_after_the_end_returns_that_end(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     await ended(log, await claimed(jobs), "hello", "length")
     assert await log.stop(session_id, "ann") == Stopped(1, "length")
 
 
-async def test_a_stop_of_one_turn_does_not_touch_the_next(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_stop_of_one_turn_does_not_stop_the_next(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     await log.submit(session_id, "ann", "two")
     claim = await claimed(jobs)
@@ -65,9 +63,7 @@ async def test_a_stop_of_one_turn_does_not_touch_the_next(log: SessionLog, jobs:
     assert (following.lease.turn, following.stop) == (2, False)
 
 
-async def test_a_waiting_turn_is_stopped_at_once_and_enters_the_log_as_such_in_its_place(
-    log: SessionLog, jobs: Jobs
-) -> None:
+async def test_a_queued_turn_is_stopped_at_once_and_logged_in_order(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     await log.submit(session_id, "ann", 'two "quoted" \n', key="k2")
     await log.submit(session_id, "ann", "three")
@@ -89,7 +85,7 @@ async def test_a_waiting_turn_is_stopped_at_once_and_enters_the_log_as_such_in_i
     assert await log.stop(session_id, "ann", 2) == Stopped(2, "stopped")
 
 
-async def test_when_all_that_waits_is_stopped_the_session_falls_idle(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_session_whose_queued_turns_are_stopped_becomes_idle(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     await log.submit(session_id, "ann", "two")
     claim = await claimed(jobs)
@@ -101,7 +97,7 @@ async def test_when_all_that_waits_is_stopped_the_session_falls_idle(log: Sessio
     assert (await log.submit(session_id, "ann", "three")).turn == 3
 
 
-async def test_only_the_owner_stops_and_only_turns_that_are(log: SessionLog) -> None:
+async def test_only_the_owner_stops_and_only_existing_turns(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
     with pytest.raises(SessionNotFoundError):
         await log.stop(session_id, "bob")
@@ -109,7 +105,7 @@ async def test_only_the_owner_stops_and_only_turns_that_are(log: SessionLog) -> 
         await log.stop(session_id, "ann", 2)
 
 
-async def test_a_message_may_ask_not_to_wait(log: SessionLog, jobs: Jobs) -> None:
+async def test_on_busy_reject_refuses_a_message_while_a_turn_runs(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     with pytest.raises(SessionBusyError):
         await log.submit(session_id, "ann", "two", on_busy="reject")
@@ -117,7 +113,7 @@ async def test_a_message_may_ask_not_to_wait(log: SessionLog, jobs: Jobs) -> Non
     assert (await log.submit(session_id, "ann", "two", on_busy="reject")).turn == 2
 
 
-async def test_an_interrupting_message_stops_all_before_it(log: SessionLog, jobs: Jobs) -> None:
+async def test_an_interrupting_message_stops_all_earlier_turns(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     await log.submit(session_id, "ann", "two")
     claim = await claimed(jobs)
@@ -128,7 +124,7 @@ async def test_an_interrupting_message_stops_all_before_it(log: SessionLog, jobs
     assert (following.lease.turn, following.stop) == (3, False)
 
 
-async def test_a_mark_of_the_models_stream_is_kept_with_the_events_that_it_covers(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_mark_is_stored_only_with_the_events_that_it_covers(log: SessionLog, jobs: Jobs) -> None:
     await log.start("ann", "one")
     claim = await claimed(jobs)
     await log.write([Write(claim.lease, 1, [], mark="resp_1:0")])

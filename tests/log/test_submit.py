@@ -1,4 +1,4 @@
-"""What a submitted message becomes."""
+"""Submitting a message: its turn, its position in the queue, its idempotency key."""
 
 import pytest
 
@@ -23,20 +23,20 @@ async def test_the_first_message_starts_the_first_turn(log: SessionLog) -> None:
     assert [(entry.role, entry.text, entry.parent) for entry in view.fold.messages()] == [("user", AWKWARD, 0)]
 
 
-async def test_a_message_that_comes_while_a_turn_runs_waits_with_its_number(log: SessionLog) -> None:
+async def test_a_message_during_a_turn_is_queued_with_its_number(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "first")
     assert await log.submit(session_id, "ann", AWKWARD, key="k") == Submitted(session_id, 2)
     view = await log.read(session_id)
     assert (view.turn, view.queued) == (1, [Queued("k", AWKWARD)])
 
 
-async def test_a_message_without_a_key_waits_without_one(log: SessionLog) -> None:
+async def test_a_message_without_a_key_is_queued_without_one(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "first")
     await log.submit(session_id, "ann", "second")
     assert (await log.read(session_id)).queued == [Queued(None, "second")]
 
 
-async def test_the_queue_has_an_end(log: SessionLog) -> None:
+async def test_a_full_queue_refuses_a_message(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "first")
     await log.submit(session_id, "ann", "second")
     await log.submit(session_id, "ann", "third")
@@ -45,13 +45,13 @@ async def test_the_queue_has_an_end(log: SessionLog) -> None:
     assert (await log.read(session_id)).turn == 1
 
 
-async def test_a_repeated_start_finds_the_session_of_the_first(log: SessionLog) -> None:
+async def test_a_repeated_start_returns_the_first_session(log: SessionLog) -> None:
     once = await log.start("ann", "hello", key="k", secret="s" * 16)
     assert await log.start("ann", "hello", key="k", secret="s" * 16) == once
     assert (await log.read(once.session_id)).queued == []
 
 
-async def test_a_key_belongs_to_its_owner(log: SessionLog) -> None:
+async def test_a_key_of_another_owner_is_another_key(log: SessionLog) -> None:
     ann = await log.start("ann", "hello", key="k", secret="s" * 16)
     assert (await log.start("bob", "hello", key="k", secret="s" * 16)).session_id != ann.session_id
 
@@ -65,7 +65,7 @@ async def test_a_key_with_another_body_is_refused(log: SessionLog) -> None:
         await log.submit(session_id, "ann", "else", key="m")
 
 
-async def test_a_stranger_meets_what_a_lost_visitor_meets(log: SessionLog) -> None:
+async def test_another_owners_session_looks_like_an_unknown_one(log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
     for unknown in (session_id, "00" + "A" * 22, "zz", "", "../secret", "00" + "A" * 23):
         with pytest.raises(SessionNotFoundError):
@@ -74,7 +74,7 @@ async def test_a_stranger_meets_what_a_lost_visitor_meets(log: SessionLog) -> No
             await log.delete(unknown, "bob")
 
 
-async def test_a_deleted_session_never_was(log: SessionLog, store: Store) -> None:
+async def test_a_deleted_session_leaves_only_its_epoch_counters(log: SessionLog, store: Store) -> None:
     session_id, _ = await log.start("ann", "hello")
     await log.submit(session_id, "ann", "second")
     await log.delete(session_id, "ann")
@@ -82,11 +82,11 @@ async def test_a_deleted_session_never_was(log: SessionLog, store: Store) -> Non
         await log.read(session_id)
     left = await everywhere(store, "KEYS", f"*{session_id}*")
     (kept,) = await store.execute(("HKEYS", left[0].decode()))
-    assert (len(left), set(kept)) == (1, {b"run", b"base"}), "all that stays is where the epochs of its name go on"
+    assert (len(left), set(kept)) == (1, {b"run", b"base"}), "only the epoch counters of its id may stay"
 
 
-async def test_a_name_that_comes_again_numbers_its_events_anew(log: SessionLog) -> None:
-    """1.1 of the protocol: a cursor of the session that was deleted is none of the one that is."""
+async def test_a_session_id_reused_after_a_delete_reuses_no_event_id(log: SessionLog) -> None:
+    """1.1: a cursor of the deleted session must not be valid in the new one."""
     first, _ = await log.start("ann", "hello", key="k", secret="s" * 16)
     old = (await log.read(first)).top
     await log.delete(first, "ann")
@@ -97,7 +97,7 @@ async def test_a_name_that_comes_again_numbers_its_events_anew(log: SessionLog) 
     assert view.fold is not None
 
 
-async def test_every_key_has_a_time_to_live_from_its_creation(log: SessionLog, owners: Owners, store: Store) -> None:
+async def test_every_key_is_created_with_a_time_to_live(log: SessionLog, owners: Owners, store: Store) -> None:
     session_id, _ = await log.start("ann", "hello")
     await log.submit(session_id, "ann", "second", key="k")
     await owners.note("ann", session_id)
@@ -108,12 +108,12 @@ async def test_every_key_has_a_time_to_live_from_its_creation(log: SessionLog, o
     assert {name for name, left in lives.items() if left <= 0} == set()
 
 
-async def test_an_owner_lists_their_sessions_newest_first_and_nobody_elses(log: SessionLog, owners: Owners) -> None:
+async def test_only_the_owners_sessions_are_listed_newest_first(log: SessionLog, owners: Owners) -> None:
     ids = [(await log.start("ann", f"question {number}")).session_id for number in range(3)]
     theirs = (await log.start("bob", "mine")).session_id
     for session_id in ids:
         await owners.note("ann", session_id)
-    # A hint may be wrong: the session itself says whose it is.
+    # An owner's list is only a hint: the session itself names its owner.
     await owners.note("ann", theirs)
     await log.delete(ids[1], "ann")
     assert [(listed.session_id, listed.title) for listed in await owners.sessions("ann")] == [
@@ -122,7 +122,7 @@ async def test_an_owner_lists_their_sessions_newest_first_and_nobody_elses(log: 
     ]
 
 
-async def test_a_listed_session_says_how_far_it_is(log: SessionLog, jobs: Jobs, owners: Owners) -> None:
+async def test_a_listed_session_has_its_state_and_turn(log: SessionLog, jobs: Jobs, owners: Owners) -> None:
     session_id, _ = await log.start("ann", "hello")
     await owners.note("ann", session_id)
     await log.submit(session_id, "ann", "second")
@@ -133,5 +133,5 @@ async def test_a_listed_session_says_how_far_it_is(log: SessionLog, jobs: Jobs, 
     assert [(listed.state, listed.turn) for listed in await owners.sessions("ann")] == [("streaming", 2)]
 
 
-async def test_all_servers_sign_with_one_secret(store: Store) -> None:
+async def test_all_servers_share_one_secret(store: Store) -> None:
     assert await Owners(store).secret() == await Owners(store).secret()

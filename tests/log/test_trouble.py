@@ -1,4 +1,4 @@
-"""What a Redis that is full, gone, or cut off means; on a Redis of each test's own."""
+"""A Redis that is full, gone or cut off; each test has a Redis of its own."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Live
-from tests.log.test_live import Ear
+from tests.log.test_live import Recorder
 from tests.support.processes import RedisChild
 from tests.support.redises import everywhere
 from tests.support.waiting import eventually
@@ -47,7 +47,7 @@ async def test_a_full_redis_refuses_a_message_with_a_reason(tmp_path: Path) -> N
         child.stop()
 
 
-async def test_a_redis_that_is_not_there_is_named_without_its_password() -> None:
+async def test_an_unreachable_redis_is_named_without_its_password() -> None:
     store = Store(Settings.model_validate({"redis_url": "redis://:hunter22@127.0.0.1:1/0", "redis_timeout_seconds": 1}))
     with pytest.raises(StoreUnavailableError, match=r"Redis at 127\.0\.0\.1:1 does not answer") as caught:
         await store.ping()
@@ -55,21 +55,21 @@ async def test_a_redis_that_is_not_there_is_named_without_its_password() -> None
     await store.aclose()
 
 
-async def test_a_lost_subscription_is_made_again_and_announced(tmp_path: Path) -> None:
-    """A listener is told that it may have missed something, and hears what comes after."""
+async def test_a_lost_subscription_is_made_again_and_reported(tmp_path: Path) -> None:
+    """The listener learns that it may have missed messages, and receives the later ones."""
     child = RedisChild(tmp_path)
     child.start()
     store = Store(Settings.model_validate({"redis_url": child.url}))
-    log, live, ear = SessionLog(store), Live(store), Ear()
+    log, live, recorder = SessionLog(store), Live(store), Recorder()
     listening = asyncio.create_task(live.run())
     try:
         session_id, _ = await log.start("ann", "hello")
-        await live.subscribe(keys.session(session_id).live, ear)
+        await live.subscribe(keys.session(session_id).live, recorder)
         await everywhere(store, "CLIENT KILL", "TYPE", "pubsub")
-        await eventually(lambda: ear.subscriptions == 2, description="the subscription was made again")
-        assert ear.interruptions == 1
+        await eventually(lambda: recorder.subscriptions == 2, description="the subscription was made again")
+        assert recorder.interruptions == 1
         await log.submit(session_id, "ann", "second")
-        await eventually(lambda: ear.payloads, description="what comes after is heard")
+        await eventually(lambda: recorder.payloads, description="a later message is received")
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)

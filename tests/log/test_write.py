@@ -1,4 +1,4 @@
-"""Claims, appends, ends: what a worker may do to the log, and what it may not."""
+"""Claims, appends, ends: what a worker may do to the log, and what is refused."""
 
 import msgspec
 import pytest
@@ -12,6 +12,7 @@ from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.lease import Lease
 from midsentence.log import SessionLog, Write, Written
 from midsentence.store.store import Store
+from tests.log.conftest import with_sentinel
 from tests.support.redises import everywhere
 from tests.support.waiting import eventually
 
@@ -44,6 +45,7 @@ async def ids(log: SessionLog, session_id: str) -> list[str]:
     return [str(event.id) for event in view.events]
 
 
+@with_sentinel
 async def test_a_turn_is_claimed_once(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     assert await jobs.claim("w1", "demo", 64) == [Claim(Lease(session_id, 1, 1, "w1"), 0, 1)]
@@ -52,13 +54,14 @@ async def test_a_turn_is_claimed_once(log: SessionLog, jobs: Jobs) -> None:
     assert (view.state, view.model) == ("streaming", "demo")
 
 
-async def test_a_worker_claims_no_more_than_it_asked_for_and_leaves_the_rest(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_claim_takes_no_more_turns_than_its_limit(log: SessionLog, jobs: Jobs) -> None:
     for number in range(9):
         await log.start("ann", f"question {number}")
     shares = [len(await jobs.claim("w1", "demo", limit)) for limit in (2, 3, 64)]
     assert shares == [2, 3, 4]
 
 
+@with_sentinel
 async def test_appends_are_numbered_without_a_hole(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     claim = await claimed(jobs)
@@ -67,7 +70,7 @@ async def test_appends_are_numbered_without_a_hole(log: SessionLog, jobs: Jobs) 
     assert await ids(log, session_id) == ["1.1-1", "1.1-2", "1.1-3"]
 
 
-async def test_an_append_that_is_repeated_is_written_once(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_repeated_append_is_written_once(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     claim = await claimed(jobs)
     await written(log, Write(claim.lease, 1, deltas("a", "b")))
@@ -77,9 +80,7 @@ async def test_an_append_that_is_repeated_is_written_once(log: SessionLog, jobs:
     assert view.fold.messages()[-1].text == "abc"
 
 
-async def test_an_append_that_would_leave_a_hole_is_refused_with_where_the_log_ends(
-    log: SessionLog, jobs: Jobs
-) -> None:
+async def test_an_append_that_leaves_a_hole_is_refused_with_the_last_seq(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     claim = await claimed(jobs)
     await written(log, Write(claim.lease, 1, deltas("a")))
@@ -88,6 +89,7 @@ async def test_an_append_that_would_leave_a_hole_is_refused_with_where_the_log_e
     assert await ids(log, session_id) == ["1.1-1"]
 
 
+@with_sentinel
 async def test_only_an_expired_lease_is_taken_over_and_its_holder_is_fenced(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     first = await claimed(jobs)
@@ -110,7 +112,7 @@ async def test_only_an_expired_lease_is_taken_over_and_its_holder_is_fenced(log:
     assert await ids(log, session_id) == ["1.1-1", "1.2-2"]
 
 
-async def test_a_turn_given_back_is_taken_at_once_and_costs_no_attempt(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_released_turn_is_claimed_at_once_and_costs_no_attempt(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     first = await claimed(jobs)
     await jobs.release(first.lease, counts=False)
@@ -119,10 +121,8 @@ async def test_a_turn_given_back_is_taken_at_once_and_costs_no_attempt(log: Sess
     assert await written(log, Write(first.lease, 1, deltas("late"))) == Written("fenced", 0)
 
 
-async def test_a_turn_outlives_forty_restarts_of_redis_and_never_meets_an_epoch_again(
-    log: SessionLog, jobs: Jobs, store: Store
-) -> None:
-    """Seen red with a hundred epochs for each Redis process: the three digits were used up after nine."""
+async def test_forty_restarts_of_redis_reuse_no_epoch(log: SessionLog, jobs: Jobs, store: Store) -> None:
+    """1.1: nor do they use up the three digits of an epoch."""
     session_id, _ = await log.start("ann", "hello")
     epochs: list[int] = []
     for number in range(40):
@@ -134,7 +134,7 @@ async def test_a_turn_outlives_forty_restarts_of_redis_and_never_meets_an_epoch_
     assert epochs[-1] < 990
 
 
-async def test_the_end_of_a_turn_begins_the_next_in_one_step(log: SessionLog, jobs: Jobs) -> None:
+async def test_an_end_begins_the_next_turn_in_the_same_step(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     await log.submit(session_id, "ann", "two\nlines")
     claim = await claimed(jobs)
@@ -147,7 +147,7 @@ async def test_the_end_of_a_turn_begins_the_next_in_one_step(log: SessionLog, jo
     assert (await claimed(jobs)).lease == Lease(session_id, 2, 1, "w1")
 
 
-async def test_an_end_that_is_repeated_ends_once(log: SessionLog, jobs: Jobs) -> None:
+async def test_a_repeated_end_is_written_once(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "one")
     await log.submit(session_id, "ann", "two")
     claim = await claimed(jobs)
@@ -172,9 +172,7 @@ async def test_a_finished_session_reads_as_its_messages(log: SessionLog, jobs: J
     [EventId(1, 1, 3), EventId(1, 2, 1), EventId(2, 0, 0), EventId(0, 0, 0), EventId(10**11, 999, 10**11), None],
     ids=str,
 )
-async def test_a_cursor_that_the_log_does_not_hold_is_answered_with_all_there_is(
-    log: SessionLog, jobs: Jobs, cursor: EventId | None
-) -> None:
+async def test_an_unknown_cursor_is_answered_with_the_fold(log: SessionLog, jobs: Jobs, cursor: EventId | None) -> None:
     session_id, _ = await log.start("ann", "one")
     await written(log, Write((await claimed(jobs)).lease, 1, deltas("a", "b")))
     view = await log.read(session_id, cursor)
@@ -190,7 +188,7 @@ async def test_a_reader_too_far_behind_is_answered_with_the_snapshot(log: Sessio
     assert far.fold is not None
 
 
-async def test_finished_deltas_are_let_go_and_a_caught_up_reader_keeps_its_cursor(
+async def test_finished_deltas_are_trimmed_and_the_newest_cursor_stays_valid(
     log: SessionLog, jobs: Jobs, store: Store
 ) -> None:
     session_id, _ = await log.start("ann", "one")
@@ -217,6 +215,7 @@ async def test_a_deleted_session_fences_its_worker(log: SessionLog, jobs: Jobs) 
         await log.read(session_id)
 
 
+@with_sentinel
 async def test_many_turns_are_written_in_one_round_trip(log: SessionLog, jobs: Jobs) -> None:
     sessions = {(await log.start("ann", f"question {number}")).session_id for number in range(6)}
     claims = await jobs.claim("w1", "demo", 64)
@@ -227,7 +226,8 @@ async def test_many_turns_are_written_in_one_round_trip(log: SessionLog, jobs: J
     assert outcomes == [Written("fenced", 0), *[Written("ok", 1)] * 5]
 
 
-async def test_scripts_survive_a_redis_that_forgot_them(log: SessionLog, store: Store) -> None:
+@with_sentinel
+async def test_scripts_are_loaded_again_after_a_flush(log: SessionLog, store: Store) -> None:
     await log.start("ann", "hello")
     await everywhere(store, "SCRIPT FLUSH")
     session_id, _ = await log.start("ann", "hello again")

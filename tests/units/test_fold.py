@@ -1,4 +1,4 @@
-"""The fold and the page's fold are held to the same transcripts (protocol 8.15)."""
+"""The server's fold and the page's fold give the same conversations from the same transcripts (protocol 8.15)."""
 
 import json
 from itertools import groupby
@@ -31,8 +31,8 @@ def test_a_transcript_folds_to_its_conversation(path: Path) -> None:
     assert transcript["expected"]["messages"] == messages
 
 
-def test_looking_between_any_two_events_changes_nothing() -> None:
-    """The fold joins an answer's pieces only when somebody looks; when they look must not matter."""
+def test_a_read_between_two_events_changes_nothing() -> None:
+    """The fold joins an answer's pieces only on a read, so the result must not depend on when that is."""
     for path in TRANSCRIPTS:
         transcript = json.loads(path.read_text())
         fold = Fold()
@@ -41,8 +41,8 @@ def test_looking_between_any_two_events_changes_nothing() -> None:
         assert transcript["expected"]["messages"] == msgspec.to_builtins(fold.messages()), path.stem
 
 
-def test_many_events_at_once_fold_as_one_by_one() -> None:
-    """The shorter way that a log is read by."""
+def test_many_events_at_once_fold_like_single_events() -> None:
+    """`apply_all` is the faster way by which a log is read."""
     for path in TRANSCRIPTS:
         transcript = json.loads(path.read_text())
         events = [(EventId.parse(event["id"]), event) for event in transcript["events"] if event["id"]]
@@ -52,8 +52,8 @@ def test_many_events_at_once_fold_as_one_by_one() -> None:
         assert transcript["expected"]["messages"] == msgspec.to_builtins(fold.messages()), path.stem
 
 
-def test_a_fold_goes_on_from_stored_turns() -> None:
-    """Wherever it was stored: what a worker keeps of a running turn is gone on with like a finished one's."""
+def test_a_fold_continues_from_stored_turns() -> None:
+    """Whether a turn was running or finished when it was stored."""
     for path in TRANSCRIPTS:
         transcript = json.loads(path.read_text())
         for cut in range(len(transcript["events"]) + 1):
@@ -64,16 +64,16 @@ def test_a_fold_goes_on_from_stored_turns() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["delta", "reasoning", "reset"]), st.text(max_size=3)), max_size=12))
-def test_reasoning_and_text_are_told_apart_in_any_order(said: list[tuple[str, str]]) -> None:
-    """Each is what was said of it since the last reset."""
+def test_reasoning_and_text_stay_separate_in_any_order(pieces: list[tuple[str, str]]) -> None:
+    """Each holds its own pieces since the last reset."""
     fold, at_once = Fold(), Fold()
-    events = [(kind, Delta(text).encoded() if kind != "reset" else Reset(2, text).encoded()) for kind, text in said]
+    events = [(kind, Delta(text).encoded() if kind != "reset" else Reset(2, text).encoded()) for kind, text in pieces]
     for seq, (kind, data) in enumerate(events, start=1):
         fold.apply(Event(EventId(1, 1, seq), kind, data))
     at_once.apply_all(1, events)
     assert fold.messages() == at_once.messages()
-    last = max((at + 1 for at, (kind, _) in enumerate(said) if kind == "reset"), default=0)
+    last = max((at + 1 for at, (kind, _) in enumerate(pieces) if kind == "reset"), default=0)
     for answer in fold.messages():
-        assert answer.text == "".join(text for kind, text in said[last:] if kind == "delta")
-        assert (answer.reasoning or "") == "".join(text for kind, text in said[last:] if kind == "reasoning")
-        assert (answer.reasoning is not msgspec.UNSET) == any(kind == "reasoning" for kind, _ in said[last:])
+        assert answer.text == "".join(text for kind, text in pieces[last:] if kind == "delta")
+        assert (answer.reasoning or "") == "".join(text for kind, text in pieces[last:] if kind == "reasoning")
+        assert (answer.reasoning is not msgspec.UNSET) == any(kind == "reasoning" for kind, _ in pieces[last:])

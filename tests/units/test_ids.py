@@ -1,4 +1,4 @@
-"""Names of events and sessions."""
+"""Event ids, session ids, and the keys of a session."""
 
 import base64
 from collections import Counter
@@ -18,13 +18,13 @@ event_ids = st.builds(EventId, numbers, st.integers(0, 999), numbers)
 
 
 @given(event_ids)
-def test_an_id_survives_both_of_its_forms(event_id: EventId) -> None:
+def test_an_event_id_round_trips_in_both_forms(event_id: EventId) -> None:
     assert EventId.parse(str(event_id)) == event_id
     assert EventId.from_stream(event_id.stream_id) == event_id
 
 
 @given(event_ids, event_ids)
-def test_ids_and_stream_ids_sort_alike(one: EventId, other: EventId) -> None:
+def test_event_ids_and_stream_ids_sort_alike(one: EventId, other: EventId) -> None:
     def as_redis_sorts(event_id: EventId) -> tuple[int, ...]:
         return tuple(map(int, event_id.stream_id.split("-")))
 
@@ -38,12 +38,12 @@ NO_IDS = [
 
 
 @pytest.mark.parametrize("text", NO_IDS)
-def test_what_is_no_id_parses_to_none(text: str) -> None:
+def test_a_malformed_event_id_parses_to_none(text: str) -> None:
     assert EventId.parse(text) is None
 
 
 @given(event_ids, st.sampled_from(["delta", "message", "end"]), st.text())
-def test_an_event_survives_the_wire_and_forges_nothing(event_id: EventId, kind: str, text: str) -> None:
+def test_an_event_round_trips_and_forges_no_field(event_id: EventId, kind: str, text: str) -> None:
     data = msgspec.json.encode({"text": text.encode("utf-8", "replace").decode()})
     event = Event(event_id, kind, data)
     wire = encode(*event)
@@ -52,7 +52,7 @@ def test_an_event_survives_the_wire_and_forges_nothing(event_id: EventId, kind: 
     assert b"\r" not in wire
 
 
-def test_a_session_id_has_its_partition_in_front_and_128_random_bits() -> None:
+def test_a_session_id_begins_with_its_partition_and_has_128_random_bits() -> None:
     made = {new_session_id(16) for _ in range(500)}
     assert len(made) == 500
     assert all(is_session_id(session_id) for session_id in made)
@@ -70,12 +70,12 @@ def test_a_derived_session_id_depends_on_secret_owner_and_key() -> None:
 @pytest.mark.parametrize(
     "text", ["", "00", "zz" + "A" * 22, "00" + "A" * 21, "00" + "A" * 23, "00" + "{" * 22, "00" + "A" * 21 + "\n"]
 )
-def test_what_is_no_session_id_forms_no_key(text: str) -> None:
+def test_a_malformed_session_id_is_not_valid(text: str) -> None:
     assert not is_session_id(text)
 
 
 @pytest.mark.parametrize("partitions", [2, 4, 8, 16, 64, 256])
-def test_partitions_lie_evenly_over_the_slots_of_a_cluster(partitions: int) -> None:
+def test_partitions_spread_evenly_over_the_slots_of_a_cluster(partitions: int) -> None:
     slots = [key_slot(keys.partition(number).jobs.encode()) for number in range(partitions)]
     assert set(Counter(slot * partitions // 16384 for slot in slots).values()) == {1}
 

@@ -1,4 +1,4 @@
-"""What MIDSENTENCE_REDIS_URL may say, and what is said of one that cannot be."""
+"""The forms of MIDSENTENCE_REDIS_URL, and the errors for all others."""
 
 import re
 
@@ -32,7 +32,7 @@ from midsentence.store.topology import topology
         ),
     ],
 )
-def test_an_address_is_shown_without_its_password_and_each_server_keeps_it(
+def test_a_url_is_shown_without_its_password_and_each_server_keeps_it(
     url: str, address: str, servers: list[str]
 ) -> None:
     parsed = RedisUrl.parse(url)
@@ -65,7 +65,7 @@ def test_the_password_of_the_sentinels_is_not_sent_to_the_primary() -> None:
         ("redis://one?ssl_cert_reqs=none", "an option that is none of"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch, url: str, reason: str) -> None:
+def test_an_invalid_url_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch, url: str, reason: str) -> None:
     monkeypatch.setenv("MIDSENTENCE_REDIS_URL", url)
     with pytest.raises(BadSettingsError, match=f"^MIDSENTENCE_REDIS_URL cannot be used.*{re.escape(reason)}"):
         Settings.load()
@@ -83,7 +83,7 @@ def test_what_cannot_be_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPat
         "redis+cluster://:hush@one/9",
     ],
 )
-def test_a_refusal_repeats_no_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_an_error_repeats_no_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("MIDSENTENCE_REDIS_URL", url)
     with pytest.raises(BadSettingsError) as caught:
         Settings.load()

@@ -1,4 +1,4 @@
-"""Every setting is documented, and a bad one is refused by name."""
+"""Every setting is documented, and an invalid one is refused by name."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
     assert row(name, Settings.model_fields[name]) in OPERATIONS.read_text().splitlines()
 
 
-def test_no_setting_is_documented_that_does_not_exist() -> None:
+def test_every_documented_setting_exists() -> None:
     table = OPERATIONS.read_text().partition("## Settings")[2].partition("\n## ")[0]
     documented = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
     assert documented == {variable(name) for name in Settings.model_fields}
@@ -49,7 +49,7 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
         ("OPENAI_BASE_URL", "http://127.0.0.1:99999/v1"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(BadSettingsError) as caught:
         Settings.load()
