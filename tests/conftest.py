@@ -11,7 +11,7 @@ from tests.support.client import Visitor
 from tests.support.processes import Stack
 from tests.support.upstream import Upstream
 
-pytest_plugins = ["tests.support.requirements"]
+pytest_plugins = ["tests.support.parallel", "tests.support.requirements"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

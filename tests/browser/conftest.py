@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 # One module at a time: Playwright's sync API runs an event loop in this thread, beside which no async test can run.
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Containers have a small /dev/shm, and no user namespaces for the sandbox.
@@ -36,7 +36,7 @@ def built_page() -> None:
     assert Page(ROOT).is_current, "the page was not built from what frontend/ holds now: scripts/test builds it"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Starting the processes takes longer than most of these tests; readers have sessions of their own."""
     with Upstream() as upstream:

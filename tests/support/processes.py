@@ -20,8 +20,13 @@ from tests.support.waiting import wait_until
 # The tests' own settings begin from nothing: what the person who runs them has set must not decide them.
 _FOREIGN = ("MIDSENTENCE_", "OPENAI_")
 _STOP_SECONDS = 10
+# A start is a second of imports, or many on a busy machine.
+_START_SECONDS = 45
 # Linux hands out 32768 and above, other systems 49152 and above (RFC 6335, 6).
 _PORTS = range(10_240, 32_768)
+# Each process of pytest-xdist, and what it starts, has ports of its own.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _given: set[int] = set()
 
 
@@ -32,7 +37,7 @@ def free_port() -> int:
     connection before the process that was told to listen on it has started.
     """
     while True:
-        port = _PORTS[secrets.randbelow(len(_PORTS))]
+        port = secrets.choice(_PORTS[_WORKER::_WORKERS])
         if port not in _given:
             with socket.socket() as probe, suppress(OSError):
                 probe.bind(("127.0.0.1", port))
@@ -134,7 +139,7 @@ class RedisChild(Child):
         self.wait()
 
     def wait(self) -> None:
-        wait_until(lambda: self.says(b"PONG"), description=f"Redis answers on port {self.port}")
+        wait_until(lambda: self.says(b"PONG"), description=f"Redis answers on port {self.port}", timeout=_START_SECONDS)
 
     def says(self, word: bytes) -> bool:
         """Whether it answers PING with this, its PONG or why not."""
@@ -160,7 +165,7 @@ class ServerChild(Child):
         self.wait()
 
     def wait(self, path: str = "/readyz") -> None:
-        wait_until(lambda: self._answers(path), description=f"the server answers {path}")
+        wait_until(lambda: self._answers(path), description=f"the server answers {path}", timeout=_START_SECONDS)
 
     def _answers(self, path: str) -> bool:
         assert self.is_running, self.log
@@ -180,7 +185,7 @@ class WorkerChild(Child):
         self.wait()
 
     def wait(self) -> None:
-        wait_until(lambda: self._reached_redis, description="the worker reached Redis")
+        wait_until(lambda: self._reached_redis, description="the worker reached Redis", timeout=_START_SECONDS)
 
     @property
     def _reached_redis(self) -> bool:
@@ -240,10 +245,12 @@ class Stack:
             child.wait()
 
     def stop(self) -> None:
-        for child in self.children:
-            if child.is_running:
-                child.resume()
-                child.stop()
+        """Kill them all: a test of how one stops stops that one itself."""
+        running = [child for child in self.children if child.is_running]
+        for child in running:
+            child.process.kill()
+        for child in running:
+            child.process.wait()
 
     def kill_server(self) -> None:
         self.servers[0].kill()

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections import Counter
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +15,7 @@ PROGRAMS = {
 }
 REQUIRE_ALL = "MIDSENTENCE_TEST_REQUIRE_ALL"
 LEFT_OUT = pytest.StashKey[Counter[str]]()
+REFUSAL = pytest.StashKey[str]()
 
 
 def program(*names: str) -> str | None:
@@ -37,10 +39,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     if os.environ.get(REQUIRE_ALL) == "1":
         names = ", ".join(sorted(set(wanting.values())))
-        raise pytest.UsageError(f"{REQUIRE_ALL}=1, and these programs are missing: {names}")
+        config.stash[REFUSAL] = f"{REQUIRE_ALL}=1, and these programs are missing: {names}"
+        raise pytest.UsageError(config.stash[REFUSAL])
     config.stash[LEFT_OUT].update(wanting.values())
     config.hook.pytest_deselected(items=list(wanting))
     items[:] = [item for item in items if item not in wanting]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a process of pytest-xdist, send what was left out or is missing to the process that reports it."""
+    output = cast("dict[str, Any] | None", getattr(session.config, "workeroutput", None))
+    if output is not None:
+        output["left_out"] = dict(session.config.stash[LEFT_OUT])
+        output["refusal"] = session.config.stash.get(REFUSAL, "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what such a process sent. Each of them collects all tests, so that their counts are the same."""
+    output = getattr(node, "workeroutput", None)
+    if output is None:  # it crashed
+        return
+    if output["refusal"]:
+        raise pytest.UsageError(output["refusal"])
+    node.config.stash[LEFT_OUT] |= Counter(output["left_out"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,0 +1,52 @@
+"""How pytest-xdist runs the whole suite: in several processes, the longest groups of tests first."""
+
+import re
+from typing import Final
+
+import pytest
+from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs]
+from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs]
+
+# The suite waits more than it computes: with more processes than cores, one computes while others wait.
+PROCESSES: Final = 6
+# Tests of one group run in one process, one after the other: the browser's share its Chromium and its servers, and the
+# log's share a store.
+GROUPS: Final = {
+    "browser": re.compile(r"tests/browser/(?!test_resuming)"),
+    "log on sentinels": re.compile(r"tests/log/.*\[sentinel\b"),
+    "log on a cluster": re.compile(r"tests/log/.*\[cluster\b"),
+    "log": re.compile(r"tests/log/"),
+}
+# What takes longest begins first, so that at the end no process works alone.
+LONGEST_FIRST: Final[tuple[str, ...]] = (
+    "browser",
+    "tests/browser/test_resuming.py",
+)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run a selection in this process: it would be over before others had collected it."""
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    is_selected = config.option.keyword or config.option.markexpr
+    return PROCESSES if is_whole and not is_selected else 0
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return _Scheduler(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {group: number for number, group in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(group(item.nodeid), len(rank)))
+
+
+def group(nodeid: str) -> str:
+    """Tell which tests share a process: those of a module, if `GROUPS` names no other group."""
+    named = (name for name, pattern in GROUPS.items() if pattern.match(nodeid))
+    return next(named, nodeid.partition("::")[0])
+
+
+class _Scheduler(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
