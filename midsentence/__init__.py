@@ -1,4 +1,5 @@
-"""The contract that servers and workers keep: the log, and all that touches it.
+"""The contract between servers and workers: the session log and everything that reads or writes it.
 
-This is the only code that issues a Redis command. Nothing in it speaks HTTP or to a model.
+`log`, `append` and `jobs` are the operations; `store` is the Redis client under them; `launcher` is the command behind
+scripts/up. No other package issues a Redis command. Nothing here speaks HTTP or calls a model.
 """

@@ -1,6 +1,6 @@
-"""What a worker appends to the log, and how it goes over the connection.
+"""The append: what a worker writes to the log, packed into one request.
 
-The hottest path of a worker: what stays the same as long as a lease does is packed once.
+This is the hottest path of a worker, so the part of a request that depends on the lease alone is packed once.
 """
 
 import functools
@@ -16,16 +16,17 @@ from midsentence.store.store import Packed, Script
 _APPEND = Script("append", behind=("announcements", "write"))
 _FINISH = Script("finish", behind=("common", "ids", "epochs", "announcements", "session", "write"))
 
-# Turns that one process may write at once before their beginnings are packed anew.
-_LEASES = 4096
-# The session's hash, its log, its channel.
+# The heads of this many leases are cached: more than a process runs turns.
+_CACHED_LEASES = 4096
+# The session's hash, its log and its channel: append.lua uses no other keys.
 _APPEND_KEYS = 3
 
 
 class Write(NamedTuple):
-    """Events that a worker appends: the first has the number `first`. With `folded`, they end the turn.
+    """Events to append, as (type, JSON data). `first` is the seq of the first one.
 
-    `mark` is where the model's own stream stands after them, for whoever takes the turn over; empty: it cannot say.
+    `folded` is given with the turn's last events: the finished messages as `fold.stored_turn` encodes them. `mark` is
+    the position in the provider's stream after these events, from which another worker can go on; empty if unknown.
     """
 
     lease: Lease
@@ -36,48 +37,57 @@ class Write(NamedTuple):
 
 
 class Written(NamedTuple):
-    """`hole`: nothing was written, since the log ends at `seq` and the write would leave numbers out."""
+    """The log's answer to a `Write`.
+
+    `seq` is that of the log's last event. `hole`: nothing was written, because the log ends before `first - 1`.
+    `fenced`: nothing was written, because another worker holds the lease or the turn is over. `stop`: a stop of the
+    turn was asked for.
+    """
 
     status: Literal["ok", "fenced", "hole"]
     seq: int
     stop: bool = False
 
 
-class _Beginning(NamedTuple):
-    """What all requests of a lease share."""
+class _Head(NamedTuple):
+    """The part that all requests of a lease share."""
 
     key: str
-    wire: str  # an id without its number, as readers know it
-    stream: str  # the same in the log
-    words: bytes  # EVALSHA to the turn, packed, without the number of words that a request begins with
+    event_prefix: str  # an event id without its seq
+    stream_prefix: str  # a stream id without its seq
+    words: bytes  # from EVALSHA to the turn, packed, without the RESP array header
     word_count: int
 
 
-@functools.lru_cache(maxsize=_LEASES)
-def _beginning(lease: Lease, script: Script, key_count: int) -> _Beginning:
-    of_session = keys.session(lease.session_id)[:key_count]
-    words = ("EVALSHA", script.digest, key_count, *of_session, lease.holder, lease.turn)
+@functools.lru_cache(maxsize=_CACHED_LEASES)
+def _head(lease: Lease, script: Script, key_count: int) -> _Head:
+    session_keys = keys.session(lease.session_id)[:key_count]
+    words = ("EVALSHA", script.digest, key_count, *session_keys, lease.holder, lease.turn)
     first = lease.event_id(0)
-    return _Beginning(
-        of_session[0], str(first).removesuffix("0"), first.stream_id.removesuffix("0"), _words(pack(words)), len(words)
+    return _Head(
+        session_keys[0],
+        str(first).removesuffix("0"),
+        first.stream_id.removesuffix("0"),
+        _words(pack(words)),
+        len(words),
     )
 
 
 def packed(write: Write, ttl: int, replay: int) -> Packed:
-    """A request to append, or, where the write is the turn's last, to finish. `ttl` and `replay` are milliseconds."""
+    """Pack the request to append, or to finish the turn where the write is its last. `ttl` and `replay` are in ms."""
     lease, first, events, folded, mark = write
     script = _APPEND if folded is None else _FINISH
-    key, wire, stream, beginning, count = _beginning(
+    key, event_prefix, stream_prefix, head, count = _head(
         lease, script, _APPEND_KEYS if folded is None else len(keys.SessionKeys._fields)
     )
     number = first
     frames: list[bytes] = []
     rows: list[Word] = []
     for event_type, data in events:
-        frames.append(encode(f"{wire}{number}", event_type, data))
-        rows += (f"{stream}{number}", event_type, data)
+        frames.append(encode(f"{event_prefix}{number}", event_type, data))
+        rows += (f"{stream_prefix}{number}", event_type, data)
         number += 1
-    before, last = f"{wire}{first - 1}", f"{wire}{number - 1}"
+    before, last = f"{event_prefix}{first - 1}", f"{event_prefix}{number - 1}"
     message = announcements.encode(before, last, b"".join(frames), state_changed=folded is not None)
     if folded is None:
         rest = pack((before, last, message, mark, *rows))
@@ -85,15 +95,16 @@ def packed(write: Write, ttl: int, replay: int) -> Packed:
     else:
         rest = pack((before, last, message, lease.session_id, folded, ttl, replay, *rows))
         count += 7 + len(rows)
-    return Packed(key, script.digest, b"*%d\r\n%b%b" % (count, beginning, _words(rest)))
+    return Packed(key, script.digest, b"*%d\r\n%b%b" % (count, head, _words(rest)))
 
 
 def _words(request: bytes) -> bytes:
+    """Cut off the array header of a packed request."""
     return request[request.index(b"\n") + 1 :]
 
 
 def written(write: Write, reply: Any) -> Written | Exception:
-    """What the scripts reply (lua/write.lua)."""
+    """Decode the reply to a write (lua/write.lua)."""
     if isinstance(reply, int):
         return Written("ok", write.first + len(write.events) - 1, reply == 1)
     if isinstance(reply, Exception):

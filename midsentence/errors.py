@@ -1,4 +1,4 @@
-"""What can go wrong between a process and the log. Foreign errors become one of these at the seam (`connection`)."""
+"""The errors of this package. `store` translates Redis' errors into these."""
 
 
 class MidsentenceError(Exception):
@@ -10,27 +10,27 @@ class BadSettingsError(MidsentenceError):
 
 
 class CannotStartError(MidsentenceError):
-    """Nothing can be started, or nothing is left to be. The message is one sentence that says what to do."""
+    """A process cannot start. The message is one sentence that says what to do."""
 
 
 class StoreUnavailableError(MidsentenceError):
-    """Redis does not answer, or refuses to write (loading, read-only, out of memory). Nothing was acknowledged."""
+    """Redis does not answer, or refuses to write (loading, read-only, out of memory). The request may be repeated."""
 
 
 class SessionNotFoundError(MidsentenceError):
-    """The session expired, never existed, or belongs to somebody else: callers cannot tell which."""
+    """The session expired, never existed, or belongs to another owner. Callers cannot tell which."""
 
 
 class IdempotencyMismatchError(MidsentenceError):
-    """The key was used before with another body."""
+    """The Idempotency-Key was used before with another body."""
 
 
 class QueueFullError(MidsentenceError):
-    """As many messages wait in this session as may."""
+    """MIDSENTENCE_QUEUE_LIMIT messages wait in the session already."""
 
 
 class SessionBusyError(MidsentenceError):
-    """A turn is running, and the message did not want to wait."""
+    """A turn is running, and the message asked to be rejected then."""
 
 
 class TurnNotFoundError(MidsentenceError):
@@ -40,12 +40,12 @@ class TurnNotFoundError(MidsentenceError):
 class FencedError(MidsentenceError):
     """The turn is no longer this worker's: it ended, was deleted, or another worker took it over.
 
-    Stop paying for it.
+    The call of the model has to be cancelled.
     """
 
 
 class LostTailError(MidsentenceError):
-    """The log forgot events that this attempt did not write (a failover).
+    """A failover lost events that an earlier attempt wrote, so this attempt cannot send them again.
 
-    Give the turn back; the next epoch goes on.
+    The turn has to be released; the next attempt goes on from the log as it is.
     """

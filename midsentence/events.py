@@ -1,6 +1,6 @@
-"""The events of a session: their types, their data, and the one encoder of the wire.
+"""The events of a session: their types, their data and their encoding as Server-Sent Events.
 
-`docs/protocol.md`, section 8, is the source of every name here.
+All names come from `docs/protocol.md`, section "Reading".
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Reasoning(Payload, frozen=True):
 
 
 class Tool(Payload, frozen=True):
-    """A call of a tool, or what came of it; and both of one id, in a folded conversation."""
+    """A tool call or its result. In a folded conversation, one `Tool` has both."""
 
     type = "tool"
     id: str
@@ -57,8 +57,8 @@ class Tool(Payload, frozen=True):
     arguments: str | msgspec.UnsetType = msgspec.UNSET
     result: str | msgspec.UnsetType = msgspec.UNSET
 
-    def and_then(self, later: "Tool") -> "Tool":
-        """Add what a later event says of the same call."""
+    def merged_with(self, later: "Tool") -> "Tool":
+        """Add the fields of a later event of the same call."""
         return Tool(
             self.id,
             later.name,
@@ -74,7 +74,7 @@ class Reset(Payload, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a turn cost, in tokens."""
+    """The tokens that a turn used."""
 
     input_tokens: int
     output_tokens: int
@@ -82,7 +82,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a turn ended with an error; the codes are listed in the protocol."""
+    """Why a turn ended with an error. The protocol lists the codes."""
 
     code: str
     message: str
@@ -132,7 +132,7 @@ class StateChange(Payload, frozen=True):
 
 
 class Event(NamedTuple):
-    """One entry of the log as it is stored: `data` is JSON and so holds no raw line break."""
+    """One event as the log stores it. `data` is JSON and so has no raw line break."""
 
     id: EventId
     type: str
@@ -143,18 +143,18 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(event_id: EventId | str | None, event_type: str, data: bytes) -> bytes:
-    """One event on the wire (HTML standard, 9.2.5).
+    """Encode one event of an event stream (HTML standard, 9.2.5).
 
-    `data` must be JSON on one line, which is why nothing here is escaped.
+    `data` must be JSON on one line, so nothing needs escaping.
     """
     if event_id is None:
         return b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(event_id).encode(), event_type.encode(), data)
 
 
-def decode(wire: bytes) -> Iterator[Event]:
-    """The events of what `encode` wrote with ids; not a parser of event streams at large."""
-    for block in wire.split(b"\n\n")[:-1]:
+def decode(frames: bytes) -> Iterator[Event]:
+    """Decode what `encode` wrote with ids. This is no general parser of event streams. Raises ValueError."""
+    for block in frames.split(b"\n\n")[:-1]:
         id_line, type_line, data_line = block.split(b"\n")
         yield Event(EventId.of(id_line[4:]), type_line[7:].decode(), data_line[6:])
 

@@ -1,6 +1,6 @@
-"""The fold: a conversation from its events.
+"""The fold: building a conversation from its events (`docs/protocol.md`, "The fold").
 
-Protocol 8.15; the page folds alike, and both are held to the same transcripts.
+The page has the same fold in TypeScript; one set of transcripts tests both.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from midsentence.ids import EventId
 _snapshot = msgspec.json.Decoder(Snapshot).decode
 _message = msgspec.json.Decoder(Message).decode
 _tool = msgspec.json.Decoder(Tool).decode
-# Of text and of reasoning, whose data has the same form.
+# `delta` and `reasoning` have the same data.
 _piece = msgspec.json.Decoder(Delta).decode
 _pieces = msgspec.json.Decoder(list[Delta]).decode
 _end = msgspec.json.Decoder(End).decode
@@ -23,18 +23,18 @@ _entries = msgspec.json.Decoder(list[Entry]).decode
 
 
 class Fold:
-    """A conversation that grows event by event. Every event costs its own size, not the answer's."""
+    """A conversation that grows event by event. Applying an event costs its own size, not that of the answer."""
 
     def __init__(self, finished: Iterable[bytes] = ()) -> None:
-        """`finished` are the stored turns (`stored_turn`), oldest first; the last may be one that still runs."""
+        """`finished` are the stored turns (`stored_turn`), oldest first. The last one may still be running."""
         self._entries: list[Entry] = [entry for turn in finished for entry in _entries(turn)]
-        # The running answer's pieces; joined only when somebody looks, since adding to a string copies it.
+        # The pieces of the running answer. They are joined when `messages` is called: appending to a str copies it.
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._open = self._unfinished()
 
     def messages(self) -> list[Entry]:
-        """The conversation so far. The entries are the fold's own: not to be changed."""
+        """The conversation so far. Callers must not change the entries, which belong to the fold."""
         answer = self._open
         if answer is not None and self._text:
             answer.text += "".join(self._text)
@@ -67,23 +67,26 @@ class Fold:
             case "snapshot":
                 self._snapshot(event)
             case _:
-                pass  # start: of the turn, not of what was said
+                pass  # `start` adds nothing to the conversation
 
     def apply_all(self, turn: int, events: Iterable[tuple[str, bytes]]) -> None:
-        """Apply (type, data) of many events of a turn, the pieces among them at a fraction of what each costs alone."""
-        for event_type, alike in groupby(events, itemgetter(0)):
+        """Apply many events of a turn, given as (type, data).
+
+        Runs of `delta` or `reasoning` are decoded together, which costs a fraction of decoding each.
+        """
+        for event_type, run in groupby(events, itemgetter(0)):
             if event_type in {Delta.type, Reasoning.type}:
                 self._answer(turn)
-                pieces = _pieces(b"[%b]" % b",".join([data for _, data in alike]))
-                said = self._text if event_type == Delta.type else self._reasoning
-                said += [piece.text for piece in pieces]
+                pieces = _pieces(b"[%b]" % b",".join([data for _, data in run]))
+                texts = self._text if event_type == Delta.type else self._reasoning
+                texts += [piece.text for piece in pieces]
             else:
-                for _, data in alike:
+                for _, data in run:
                     self.apply(Event(EventId(turn, 0, 0), event_type, data))
 
     def _snapshot(self, event: Event) -> None:
         self._entries = list(_snapshot(event.data).messages)
-        self._forget_pieces()
+        self._clear_pieces()
         self._open = self._unfinished()
 
     def _unfinished(self) -> Entry | None:
@@ -101,19 +104,19 @@ class Fold:
         answer = self._answer(event.id.turn)
         if answer.tools is msgspec.UNSET:
             answer.tools = []
-        for at, known in enumerate(answer.tools):
+        for index, known in enumerate(answer.tools):
             if known.id == tool.id:
-                answer.tools[at] = known.and_then(tool)
+                answer.tools[index] = known.merged_with(tool)
                 return
         answer.tools.append(tool)
 
     def _reset(self) -> None:
-        self._forget_pieces()
+        self._clear_pieces()
         if self._open is not None:
             self._open.text = ""
             self._open.reasoning = self._open.tools = msgspec.UNSET
 
-    def _forget_pieces(self) -> None:
+    def _clear_pieces(self) -> None:
         self._text.clear()
         self._reasoning.clear()
 
@@ -135,5 +138,5 @@ class Fold:
 
 
 def stored_turn(messages: list[Entry]) -> bytes:
-    """The messages of one finished turn as they are kept, and as a snapshot shows them."""
+    """Encode the messages of one finished turn for the log. A snapshot shows them in the same form."""
     return msgspec.json.encode(messages)

@@ -1,4 +1,4 @@
-"""Names: of an event in a session's log, and of a session."""
+"""The ids of events and of sessions."""
 
 import base64
 import hashlib
@@ -7,18 +7,19 @@ import re
 import secrets
 from typing import NamedTuple, Self
 
-# The Redis stream id of an event is `<turn * EPOCHS + epoch>-<seq>`, so both sort alike; see docs/design.md,
-# "Event ids".
+# A turn has this many epochs. The Redis stream id of an event is `<turn * EPOCHS + epoch>-<seq>`, so that stream ids
+# and event ids have the same order. lua/epochs.lua says how epochs are given.
 EPOCHS = 1000
-# 2**64 is where Redis' own ids end; the bound below keeps every part far inside it, whatever a client sends as a
-# cursor.
+# A turn that was taken over this often ends with an error. The epochs after it are a reserve for that end.
+LAST_TAKEOVER_EPOCH = EPOCHS - 10
+# Redis' stream ids end at 2**64. The length of each number keeps every cursor that a client sends far below that.
 _EVENT_ID = re.compile(r"(0|[1-9][0-9]{0,11})\.(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,11})", re.ASCII)
 _SESSION_ID = re.compile(r"[0-9a-f]{2}[A-Za-z0-9_-]{22}", re.ASCII)
 _RANDOM_BYTES = 16
 
 
 class EventId(NamedTuple):
-    """`<turn>.<epoch>-<seq>`, one event of one session for ever. Compares in the order of the log."""
+    """`<turn>.<epoch>-<seq>` names one event of a session for ever. Ids compare in the order of the log."""
 
     turn: int
     epoch: int
@@ -33,13 +34,13 @@ class EventId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The id that `text` writes, or None: a malformed cursor is answered with a snapshot, not with an error."""
+        """Parse a cursor. Returns None for a malformed one, which is answered with a snapshot and not with an error."""
         match = _EVENT_ID.fullmatch(text)
         return cls(*map(int, match.groups())) if match else None
 
     @classmethod
     def of(cls, written: bytes) -> Self:
-        """The id that a server or a script wrote. Raises ValueError for anything else."""
+        """Parse an id that a server or a script wrote. Raises ValueError for anything else."""
         event_id = cls.parse(written.decode())
         if event_id is None:
             raise ValueError(f"not an event id: {written!r}")
@@ -52,20 +53,20 @@ class EventId(NamedTuple):
 
 
 def new_session_id(partitions: int, *, derived_from: tuple[str, str, str] | None = None) -> str:
-    """A URL-safe id: two hex digits of the partition, then 128 bits.
+    """Make a URL-safe id: two hex digits of the partition, then 128 bits.
 
-    The bits are random, or, given (secret, owner, idempotency key), a keyed hash of the last two: the repeated POST
-    then meets the session that its first try made, in one slot and without another key, while nobody without the
-    secret can guess the id.
+    The bits are random. Given (secret, owner, idempotency key), they are a keyed hash of owner and key instead: a
+    repeated POST then finds the session of its first attempt in the same slot, without another key to keep, and the
+    id cannot be guessed without the secret.
     """
     if derived_from is None:
-        noise = secrets.token_bytes(1 + _RANDOM_BYTES)
+        bits = secrets.token_bytes(1 + _RANDOM_BYTES)
     else:
         secret, owner, key = derived_from
-        noise = hmac.digest(secret.encode(), f"{owner}\n{key}".encode(), hashlib.sha256)[: 1 + _RANDOM_BYTES]
-    return f"{noise[0] % partitions:02x}" + base64.urlsafe_b64encode(noise[1:]).rstrip(b"=").decode()
+        bits = hmac.digest(secret.encode(), f"{owner}\n{key}".encode(), hashlib.sha256)[: 1 + _RANDOM_BYTES]
+    return f"{bits[0] % partitions:02x}" + base64.urlsafe_b64encode(bits[1:]).rstrip(b"=").decode()
 
 
 def is_session_id(text: str) -> bool:
-    """Whether `text` has the form of a session id; anything else need not cost a round trip, nor may it form a key."""
+    """Whether `text` has the form of a session id. Nothing else may become part of a key or cost a round trip."""
     return _SESSION_ID.fullmatch(text) is not None

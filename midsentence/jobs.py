@@ -1,4 +1,4 @@
-"""Turns that wait for a worker, and the leases on those that run. All times are on Redis' clock."""
+"""Claimable turns and the leases on running ones. All times are on the clock of Redis."""
 
 import random
 from collections.abc import Sequence
@@ -15,14 +15,15 @@ _TRIM = Script("trim", behind=("common",))
 _RENEW = Script("renew")
 _RELEASE = Script("release")
 
-# Enough to empty a backlog in a few sweeps, few enough that no script holds Redis up.
-_TRIMS_A_SWEEP = 100
+# Enough to work off a backlog in a few sweeps, few enough that no script blocks Redis for long.
+_TRIMS_PER_SWEEP = 100
 
 
 class Claim(NamedTuple):
-    """A turn that this worker may write from now on. `seq` is where the log stands; `attempt` counts from 1.
+    """A turn that this worker may now write.
 
-    `mark` is where the model's own stream stood when the worker before wrote last, or empty.
+    `seq` is that of the log's last event, 0 where only the message is there. `attempt` counts from 1. `stop`: a stop
+    was asked for already. `mark` is the last `Write.mark` of the previous worker, or empty.
     """
 
     lease: Lease
@@ -46,23 +47,26 @@ class Jobs:
 
     @property
     def wake_channels(self) -> list[str]:
-        """Where the number of a session is announced that has a job."""
+        """The channels on which ids of sessions with claimable turns are published."""
         return [partition.wake for partition in self._partitions]
 
     async def claim(self, worker: str, model: str, limit: int) -> list[Claim]:
-        """Take up to `limit` turns that wait or whose lease ran out. Readers are told that `model` answers."""
+        """Claim up to `limit` turns that wait or whose lease expired. Readers see `model` in `state`.
+
+        Raises StoreUnavailableError where no partition can be asked.
+        """
         claims: list[Claim] = []
         found = True
-        # Until a whole round finds nothing, since a partition gives no more than its share in one.
+        # A partition yields at most its share in a round, so repeat until a whole round yields nothing.
         while found and len(claims) < limit:
             found = False
-            # In another order each time: the partition that always came first would starve the rest.
-            waiting = random.sample(self._partitions, len(self._partitions))
-            while waiting and (free := limit - len(claims)):
-                asked, waiting = waiting[:free], waiting[free:]
-                taken = await self._claim(worker, model, asked, free // len(asked))
-                claims += taken
-                found = found or bool(taken)
+            # The order is random, or the first partition would starve the others.
+            remaining = random.sample(self._partitions, len(self._partitions))
+            while remaining and (free := limit - len(claims)):
+                asked, remaining = remaining[:free], remaining[free:]
+                claimed = await self._claim(worker, model, asked, free // len(asked))
+                claims += claimed
+                found = found or bool(claimed)
         return claims
 
     async def _claim(
@@ -79,7 +83,7 @@ class Jobs:
         ]
 
     async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
-        """Prolong leases, and learn which turns are somebody else's by now, or to be stopped."""
+        """Prolong leases. Each reply says whether the lease is lost, held, or held with a stop asked for."""
         calls = [
             Call(
                 _RENEW,
@@ -88,24 +92,24 @@ class Jobs:
             )
             for lease in leases
         ]
-        # What Redis refused for now is not lost: the lease runs until somebody takes it.
+        # An error does not lose the lease: it is held until another worker claims the turn.
         return [
             Renewal.HELD if isinstance(reply, Exception) else Renewal(reply)
             for reply in await self._store.run_all(calls)
         ]
 
     async def release(self, lease: Lease, *, counts: bool) -> None:
-        """Give a turn back for another worker to take at once.
+        """Give a turn back, so that another worker can claim it at once.
 
-        A hand-over at a shutdown does not count as an attempt that failed.
+        `counts`: whether this was a failed attempt; a hand-over at a shutdown is none.
         """
         arguments = (lease.session_id, lease.holder, int(counts))
         await self._store.run(Call(_RELEASE, keys.session(lease.session_id), arguments))
 
     async def trim(self) -> int:
-        """Let go of the deltas of turns that ended longer than MIDSENTENCE_REPLAY_SECONDS ago.
+        """Trim the deltas of turns that ended more than MIDSENTENCE_REPLAY_SECONDS ago.
 
-        Returns of how many sessions.
+        Returns the number of sessions that were due.
         """
-        calls = [Call(_TRIM, part[:3], (part.prefix, _TRIMS_A_SWEEP)) for part in self._partitions]
+        calls = [Call(_TRIM, part[:3], (part.prefix, _TRIMS_PER_SWEEP)) for part in self._partitions]
         return sum(reply for reply in await self._store.run_all(calls) if isinstance(reply, int))

@@ -1,13 +1,13 @@
-"""Every key and channel that exists in Redis.
+"""Every key and channel in Redis.
 
-All keys of a session and its partition's jobs share one hash tag, hence one cluster slot.
+All keys of a session and the jobs of its partition share one hash tag, so they are in one slot of a cluster.
+lua/claim.lua and lua/trim.lua build a session's keys from `PartitionKeys.prefix` by the same rule as `session`.
 """
 
 from typing import NamedTuple
 
-# Partition number -> hash tag, in order of the number. The tags were searched for so that the CRC16 slots of the
-# first 2, 4, 8 … 256 of them lie evenly over the 16,384 slots of a cluster; tags made of the bare numbers would crowd
-# on a few masters.
+# The hash tag of each partition, by its number. A search chose them so that the CRC16 slots of the first 2, 4, 8 … 256
+# tags spread evenly over the 16,384 slots of a cluster. The bare numbers as tags would crowd on a few masters.
 _TAGS = """
     2b7 16 2b6 17 201 c0 200 c1 ae 22d ad 22e 3c d 3b e e4 20f cf 264 1a 218 73 219 3 34 2 35 223 49 222 48 274 bf
     21f d4 209 63 208 62 25 2a4 24 2a5 58 232 59 233 6d 2c6 6e 2c7 b1 210 b0 211 23e f7 23d f6 2ac 2b 2ab 2c 278 12
@@ -17,25 +17,24 @@ _TAGS = """
     2cc 60 2cb 2a6 27 2a7 26 230 fb 231 fc 2c4 6f 2c5 9f 212 78 213 79 f5 9 f4 8 43 229 2a 228 10 2b1 11 2b0 c6 207
     c7 206 22b ac 22c ab b 3e c 3d 263 ca 20a e3 2bf 74 2d4 1f 32 5 33 4 a4 225 a5 224 18 21a 19 273 65 2e4 64 2cf
     249 23 248 22 234 ff 235 143 2c0 6b 2c1 6c 216 b7 217 b6 f1 23c f0 23b 2d 2ae 2e 2ad
-""".split()  # noqa: SIM905 - two hundred and fifty-six quoted lines would say no more
+""".split()  # noqa: SIM905 - 256 quoted lines would be harder to read
 
-# Where the servers keep what signs the cookies, if nobody configured it.
+# Holds the secret that signs cookies where MIDSENTENCE_SECRET is not set.
 SECRET = "ms:secret"  # noqa: S105 - the name of a key, not a secret
 
 
 class SessionKeys(NamedTuple):
-    """The keys of one session, in the order in which every script takes them as KEYS."""
+    """The keys of one session, in the order of every script's KEYS. An append gets the first three alone."""
 
-    # What an append needs; it is given no more.
-    meta: str  # hash: whose it is, where its log stands, who writes it
-    log: str  # stream: one entry per event, its one field the event's type, the value its data
-    live: str  # channel: what was appended, and wake-ups
+    meta: str  # hash: owner, state, id of the last event, lease
+    log: str  # stream: one entry for each event, whose only field is the event's type and its value the data
+    live: str  # channel: announcements to readers (announcements.py)
     turns: str  # hash: turn -> JSON list of its finished messages
-    queue: str  # list: the messages that wait, "<key>\n<turn>\n<message JSON>"
+    queue: str  # list of waiting messages: "<key>\n<turn>\n<mark>\n<message JSON>", the mark "stopped" or "-"
     seen: str  # hash: Idempotency-Key -> "<turn> <digest of the body>"
-    jobs: str  # sorted set of the partition: session id, scored by the time (ms) from which it may be claimed
-    trims: str  # sorted set of the partition: session id, scored by the time (ms) at which its finished deltas go
-    wake: str  # channel of the partition: there is a job
+    jobs: str  # sorted set of the partition: session ids by the time (ms) from which their turn may be claimed
+    trims: str  # sorted set of the partition: session ids by the time (ms) at which their deltas are trimmed
+    wake: str  # channel of the partition: wake-ups of workers (announcements.py)
 
 
 def partition_of(session_id: str) -> int:
@@ -59,17 +58,17 @@ def session(session_id: str) -> SessionKeys:
 
 
 def fsync_mark(session_id: str) -> str:
-    """Name what is written only to have something to wait for where an answer must mean "on disk": the session's."""
+    """The key that is written before WAITAOF, in the session's slot."""
     return f"ms:{{{_TAGS[partition_of(session_id)]}}}:fsync"
 
 
 class PartitionKeys(NamedTuple):
-    """What a worker needs of a partition before it knows a session."""
+    """The keys of a partition, which a worker needs before it knows a session."""
 
     jobs: str
     trims: str
     wake: str
-    prefix: str  # the session's keys are this and its id
+    prefix: str  # a session's `meta` is this prefix and its id
 
 
 def partition(number: int) -> PartitionKeys:
@@ -78,5 +77,5 @@ def partition(number: int) -> PartitionKeys:
 
 
 def owned_sessions(owner: str) -> str:
-    """Sorted set of an owner's session ids by the time (µs) of the last message: a hint, repaired on read."""
+    """Sorted set of an owner's session ids by the time (µs) of their last message. It is a hint, repaired on read."""
     return f"ms:{{{owner}}}:sessions"

@@ -1,6 +1,6 @@
-"""The session log: the truth about every conversation.
+"""The session log, the only source of truth about a conversation.
 
-Each method is one script, hence one atomic step and one round trip.
+Each method runs one script, so it is one atomic step and one round trip.
 """
 
 import hashlib
@@ -40,9 +40,9 @@ _FOLD = Script("fold")
 
 _TITLE_CHARS = 60
 _CAPABILITY_BYTES = 16
-# How a message's key stands in Redis: a client's own, or one made up so that a repeated network request is recognised
-# all the same.
-_CLIENT_KEY, _MADE_UP_KEY = "c:", "m:"
+# The prefix of a message's key in Redis: the client's Idempotency-Key, or else a generated key, by which a request that
+# the network repeats is recognised.
+_CLIENT_KEY, _GENERATED_KEY = "c:", "m:"
 
 _entries = msgspec.json.Decoder(list[Entry]).decode
 
@@ -53,14 +53,14 @@ class Submitted(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """What became of a turn that was to be stopped: its observed end, or None while the worker has not written it."""
+    """The reply to a stop. `reason` is that of the turn's `end`, or None until a worker has written it."""
 
     turn: int
     reason: EndReason | None
 
 
 class Access(NamedTuple):
-    """Who may read a session: its owner, and whoever was given the capability `share`, empty where there is none."""
+    """Who may read a session: the owner, and every holder of the capability `share`, which is empty if not shared."""
 
     owner: str
     kind: Kind
@@ -68,9 +68,10 @@ class Access(NamedTuple):
 
 
 class View(NamedTuple):
-    """One consistent look at a session.
+    """A session at one moment.
 
-    `events` follow the event `after`. `fold` is None where the reader's cursor was honoured, which is `after` then.
+    `top` is the id of the log's last event. `events` are those after `after`. `fold` is None where the cursor was
+    honoured; `after` is the cursor then.
     """
 
     access: Access
@@ -122,9 +123,11 @@ class SessionLog:
         on_busy: OnBusy = "queue",
         parent: int | None = None,
     ) -> Submitted:
-        """Add a message to a session. Where a turn is running it waits, is refused, or stops all that is before it.
+        """Add a message to a session.
 
-        `parent` is the turn that it follows, 0 for none; by default the one before it in number.
+        Where a turn is running, `on_busy` decides: the message waits (`queue`), is refused (`reject`), or stops all
+        turns before it (`interrupt`). `parent` is the turn that the message follows, 0 for none; by default the one
+        before it in number.
 
         Raises SessionNotFoundError, IdempotencyMismatchError, TurnNotFoundError, SessionBusyError, QueueFullError,
         StoreUnavailableError.
@@ -149,13 +152,13 @@ class SessionLog:
         may_return: bool = False,
     ) -> Submitted:
         message = msgspec.json.encode({"role": "user", "text": text})
-        stored_key = _MADE_UP_KEY + secrets.token_urlsafe(12) if key is None else _CLIENT_KEY + key
-        follows = "" if parent is None else str(parent)
-        digest = hashlib.sha256(message + on_busy.encode() + follows.encode()).hexdigest()[:32]
-        # The script adds the turn's number to the message, which only it knows: hence the object goes over unclosed.
-        about = (session_id, owner, int(create), kind, title, stored_key, digest, message[:-1])
-        manner = (self._settings.queue_limit, self._ttl, on_busy, int(may_return), follows)
-        status, turn = await self._store.run(Call(_SUBMIT, keys.session(session_id), (*about, *manner)))
+        stored_key = _GENERATED_KEY + secrets.token_urlsafe(12) if key is None else _CLIENT_KEY + key
+        parent_turn = "" if parent is None else str(parent)
+        digest = hashlib.sha256(message + on_busy.encode() + parent_turn.encode()).hexdigest()[:32]
+        # Only the script knows the turn's number, so it adds that to the message and closes the JSON object.
+        content = (session_id, owner, int(create), kind, title, stored_key, digest, message[:-1])
+        options = (self._settings.queue_limit, self._ttl, on_busy, int(may_return), parent_turn)
+        status, turn = await self._store.run(Call(_SUBMIT, keys.session(session_id), (*content, *options)))
         match status:
             case b"missing":
                 raise SessionNotFoundError(session_id)
@@ -173,43 +176,43 @@ class SessionLog:
                 return Submitted(session_id, turn)
 
     async def read(self, session_id: str, cursor: EventId | None = None, *, window: bool = False) -> View:
-        """Look at a session from a cursor. Raises SessionNotFoundError, StoreUnavailableError.
+        """Read a session from a cursor. Raises SessionNotFoundError, StoreUnavailableError.
 
-        Where the log does not hold exactly that cursor, or the reader is further behind than
-        MIDSENTENCE_REPLAY_EVENTS, the view has a fold. With `window` it has both the fold and as many of the newest
-        events: whatever cursors there are, that answers all of them.
+        Where the log does not hold exactly that event, or the reader is more than MIDSENTENCE_REPLAY_EVENTS behind,
+        the view has a fold. With `window` it has the fold and the newest MIDSENTENCE_REPLAY_EVENTS events, which
+        together answer readers at any cursor.
         """
         _check(session_id)
-        place = "window" if window else cursor.stream_id if cursor else ""
-        arguments = (place, self._settings.replay_events)
-        reply = await self._store.run(Call(_READ, keys.session(session_id), arguments))
+        start = "window" if window else cursor.stream_id if cursor else ""
+        call = Call(_READ, keys.session(session_id), (start, self._settings.replay_events))
+        reply = await self._store.run(call)
         if reply is None:
             raise SessionNotFoundError(session_id)
         return _view(reply, cursor)
 
     async def write(self, writes: Sequence[Write]) -> list[Written | Exception]:
-        """Append for many turns in one round trip.
+        """Append for many turns in one round trip. Replies are in the order of the writes.
 
-        A write that Redis refused stands as its error in the write's place.
+        Where Redis refused a write, its reply is the error.
         """
         replies = await self._store.run_all([packed(write, self._ttl, self._replay) for write in writes])
         return [written(write, reply) for write, reply in zip(writes, replies, strict=True)]
 
     async def fold(self, lease: Lease, seq: int, messages: bytes) -> bool:
-        """Keep what the running turn folds to up to one of its events; False where it is no longer this lease's.
+        """Store a checkpoint: the messages of the running turn, folded up to its event `seq`.
 
-        Whoever attaches then reads what follows, and no Redis is held up by the length of an answer. It changes nothing
-        that anybody sees. Raises StoreUnavailableError.
+        A read then starts from the checkpoint, so that a long answer does not block Redis. Readers see no change.
+        Returns False where another worker holds the lease. Raises StoreUnavailableError.
         """
         arguments = (lease.holder, lease.event_id(seq).stream_id, messages, self._ttl)
         call = Call(_FOLD, keys.session(lease.session_id), arguments)
         return bool(await self._store.run(call))
 
     async def stop(self, session_id: str, owner: str, turn: int | None = None) -> Stopped:
-        """Ask for the end of a turn, the one that runs unless another is named; ask again to learn of its end.
+        """Ask for the end of a turn, by default the running one. Ask again to observe its end.
 
-        Durable: a turn that is stopped stays so, whoever runs it. One that waits in the queue is `stopped` at once and
-        enters the log as such when its place comes.
+        The stop is durable: it holds for every worker that runs the turn later. A waiting turn is `stopped` at once,
+        and enters the log as such after the turns before it.
 
         Raises SessionNotFoundError, TurnNotFoundError, StoreUnavailableError.
         """
@@ -229,14 +232,14 @@ class SessionLog:
                 return Stopped(number, None)
 
     async def share(self, session_id: str, owner: str) -> str:
-        """Let whoever has a capability read along, and give it; the same until `unshare`.
+        """Return the capability to read the session. It stays the same until `unshare`.
 
         Raises SessionNotFoundError, StoreUnavailableError.
         """
         return await self._share(session_id, owner, secrets.token_urlsafe(_CAPABILITY_BYTES))
 
     async def unshare(self, session_id: str, owner: str) -> None:
-        """Let nobody read along any more. Raises SessionNotFoundError, StoreUnavailableError."""
+        """Withdraw the capability to read the session. Raises SessionNotFoundError, StoreUnavailableError."""
         await self._share(session_id, owner, "")
 
     async def _share(self, session_id: str, owner: str, capability: str) -> str:
@@ -247,20 +250,20 @@ class SessionLog:
         return held.decode()
 
     async def rename(self, session_id: str, owner: str, title: str) -> None:
-        """Give a session another title; its time to live stays. Raises SessionNotFoundError, StoreUnavailableError."""
+        """Set the title; the time to live stays. Raises SessionNotFoundError, StoreUnavailableError."""
         _check(session_id)
         if not await self._store.run(Call(_RENAME, keys.session(session_id), (owner, title))):
             raise SessionNotFoundError(session_id)
 
     async def delete(self, session_id: str, owner: str) -> None:
-        """Forget a session. Raises SessionNotFoundError, StoreUnavailableError."""
+        """Delete a session. Raises SessionNotFoundError, StoreUnavailableError."""
         _check(session_id)
         if not await self._store.run(Call(_DELETE, keys.session(session_id), (session_id, owner, self._ttl))):
             raise SessionNotFoundError(session_id)
 
 
 def _check(session_id: str) -> None:
-    # What does not look like an id must not form a key either.
+    # A text from a client must not become part of a key unless it is an id.
     if not is_session_id(session_id):
         raise SessionNotFoundError(session_id)
 
@@ -270,12 +273,12 @@ def _view(reply: Any, cursor: EventId | None) -> View:
     number = int(turn)
     after = newest = EventId.of(top)
     if mode == b"tail":
-        assert cursor is not None  # noqa: S101 - it was asked for
+        assert cursor is not None  # noqa: S101 - a tail is only read from a cursor
         after, events, fold = cursor, _events(content), None
     else:
         stored = dict(zip(content[::2], content[1::2], strict=True))
         running = stored.pop(b"running", None)
-        # Redis gives a hash in no order.
+        # A Redis hash has no order.
         fold = Fold([*(stored[name] for name in sorted(stored, key=int)), *([running] if running else [])])
         fold.apply_all(number, ((fields[0].decode(), fields[1]) for _, fields in rest[0]))
         events = _events(reversed(rest[1]))
@@ -300,10 +303,11 @@ def _events(entries: Any) -> list[Event]:
 
 
 def _queued(item: bytes) -> Queued:
-    key, _turn, mark, message = item.split(b"\n", 3)
-    own = key.decode()
+    # `queue_item` in lua/session.lua.
+    stored_key, _turn, mark, message = item.split(b"\n", 3)
+    key = stored_key.decode()
     return Queued(
-        own.removeprefix(_CLIENT_KEY) if own.startswith(_CLIENT_KEY) else None,
+        key.removeprefix(_CLIENT_KEY) if key.startswith(_CLIENT_KEY) else None,
         msgspec.json.decode(message)["text"],
         stopped=mark == b"stopped",
     )

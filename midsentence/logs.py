@@ -1,6 +1,6 @@
-"""How processes log: one line an event, for people on a terminal and as JSON elsewhere.
+"""Logging: one line for each event, readable on a terminal and JSON elsewhere.
 
-Never a message's text, never a key.
+No log line contains the text of a message or a key.
 """
 
 import logging

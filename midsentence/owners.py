@@ -1,4 +1,4 @@
-"""What belongs to an owner and not to one session: the list of theirs, and the secret that signs who they are."""
+"""The list of an owner's sessions, and the secret that signs the owners' cookies."""
 
 import secrets
 import time
@@ -8,18 +8,18 @@ from midsentence import keys
 from midsentence.errors import StoreUnavailableError
 from midsentence.store.store import Store
 
-# A list longer than a person can look through only costs; the oldest are still reachable by their address.
-_LISTED = 200
-# The secret must outlive every session that it gives access to.
+# A longer list costs more than it helps. An older session is still reachable by its address.
+_LIST_LIMIT = 200
+# The secret must outlive every session that it protects.
 _SECRET_TTLS = 4
 
 
-class Listed(NamedTuple):
+class ListedSession(NamedTuple):
     session_id: str
     title: str
     state: str
-    turn: int  # the newest in the log
-    updated: int  # milliseconds since 1970
+    turn: int  # the newest turn in the log
+    updated: int  # time of the last message, in ms since 1970
 
 
 class Owners:
@@ -28,25 +28,25 @@ class Owners:
         self._ttl = int(store.settings.session_ttl * 1000)
 
     async def note(self, owner: str, session_id: str) -> None:
-        """Put a session at the head of its owner's list.
+        """Move a session to the head of its owner's list.
 
-        Raises StoreUnavailableError; the session itself is safe then.
+        Raises StoreUnavailableError. The session itself is safe then: the list is only a hint.
         """
         key = keys.owned_sessions(owner)
-        # The clock of this process will do: it only orders a list for people.
+        # The local clock is precise enough to order a list.
         now = time.time_ns() // 1000
         await self._store.execute(("ZADD", key, now, session_id), ("PEXPIRE", key, self._ttl))
 
-    async def sessions(self, owner: str) -> list[Listed]:
-        """List the owner's sessions, newest first, and drop from the list what expired or was deleted."""
+    async def sessions(self, owner: str) -> list[ListedSession]:
+        """List the owner's sessions, newest first, and remove expired and deleted ones from the list."""
         key = keys.owned_sessions(owner)
-        (names,) = await self._store.execute(("ZREVRANGE", key, 0, _LISTED - 1))
+        (names,) = await self._store.execute(("ZREVRANGE", key, 0, _LIST_LIMIT - 1))
         ids: list[str] = [name.decode() for name in names]
-        fields = ("owner", *Listed._fields[1:])
+        fields = ("owner", *ListedSession._fields[1:])
         replies = await self._store.execute_all(
             [("HMGET", keys.session(session_id).meta, *fields) for session_id in ids]
         )
-        # A cluster that lacks one master still lists what the others hold.
+        # A cluster without one of its masters still lists the sessions of the others.
         found: dict[str, Any] = {
             session_id: reply
             for session_id, reply in zip(ids, replies, strict=True)
@@ -56,19 +56,19 @@ class Owners:
         if gone:
             await self._store.execute(("ZREM", key, *gone))
         return [
-            Listed(session_id, held[1].decode(), held[2].decode(), int(held[3]), int(held[4]))
+            ListedSession(session_id, held[1].decode(), held[2].decode(), int(held[3]), int(held[4]))
             for session_id, held in found.items()
             if session_id not in gone
         ]
 
     async def secret(self) -> str:
-        """Find what signs the cookies: the configured secret, else one that the first server made for all."""
+        """Return the secret that signs cookies: the configured one, or else one that the first server stored."""
         configured = self._store.settings.secret
         if configured is not None:
             return configured
         lifetime = self._ttl * _SECRET_TTLS
         _, _, kept = await self._store.execute(
-            # Whoever loses the race reads the winner's.
+            # Of two servers that start at once, SET NX stores one secret and GET gives it to both.
             ("SET", keys.SECRET, secrets.token_urlsafe(32), "NX", "PX", lifetime),
             ("PEXPIRE", keys.SECRET, lifetime),
             ("GET", keys.SECRET),

@@ -1,4 +1,4 @@
-"""Every setting, once. All are environment variables; `docs/operations.md` lists them and a test keeps it so."""
+"""All settings. Each is an environment variable; a test keeps the list in `docs/operations.md` complete."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class Settings(BaseSettings):
-    """What a process was told to do. Frozen; `load()` is how a program makes one."""
+    """The settings of one process. `load()` reads them from the environment."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -61,7 +61,10 @@ class Settings(BaseSettings):
     push: bool = Field(
         False, description="1: serve GET /push. A forged link can trigger a paid model call, so keep it off in public."
     )
-    ping_seconds: Seconds = Field(15, description="Seconds of silence on a stream after which the server sends `ping`.")
+    # The protocol promises a ping at least every 15 s; clients reconnect after a longer silence.
+    ping_seconds: Annotated[float, Field(gt=0, le=15)] = Field(
+        15, description="Seconds of silence on a stream after which the server sends `ping`; 15 at most."
+    )
     stuck_reader_seconds: Seconds = Field(
         30,
         description="Seconds without progress after which a reader is disconnected; it can reconnect with its cursor.",
@@ -123,7 +126,7 @@ class Settings(BaseSettings):
     def _http(cls, value: str | None) -> str | None:
         if value is not None:
             address = urlsplit(value)
-            # Reading the port raises ValueError where it is none.
+            # `port` raises ValueError for a text that is no port.
             if address.scheme not in {"http", "https"} or not address.hostname or address.port == 0:
                 raise ValueError("must be an address that begins with http:// or https://")
         return value
@@ -135,7 +138,7 @@ class Settings(BaseSettings):
 
     @property
     def is_demo(self) -> bool:
-        """Nothing says where a model is, so the built-in one answers."""
+        """Whether the built-in model answers: it was named, or neither a key nor an address is set."""
         return self.model == "demo" or (self.openai_api_key is None and self.openai_base_url is None)
 
     @property
@@ -156,7 +159,7 @@ class Settings(BaseSettings):
             variable = name if name.startswith("OPENAI_") else PREFIX + name.upper()
             reason = first["msg"].removeprefix("Value error, ")
             given = str(first["input"])
-            # Addresses may carry a password before their @, or as an option.
+            # An address may contain a password before the @, or as an option.
             is_secret = name in {"secret", "OPENAI_API_KEY"} or "@" in given or "password" in given
             shown = "" if is_secret else f" (it is {first['input']!r})"
             raise BadSettingsError(f"{variable} cannot be used{shown}: {reason}. See docs/operations.md.") from error

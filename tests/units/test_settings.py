@@ -40,6 +40,7 @@ def test_every_documented_setting_exists() -> None:
         ("MIDSENTENCE_REDIS_URL", "http://127.0.0.1"),
         ("MIDSENTENCE_LEASE_SECONDS", "soon"),
         ("MIDSENTENCE_LEASE_SECONDS", "0"),
+        ("MIDSENTENCE_PING_SECONDS", "15.5"),
         ("MIDSENTENCE_PARTITIONS", "257"),
         ("MIDSENTENCE_WORKER_CONCURRENCY", "-1"),
         ("MIDSENTENCE_DURABLE", "perhaps"),

@@ -10,7 +10,7 @@ import structlog
 from midsentence.errors import FencedError, LostTailError
 from midsentence.events import Delta, End, Entry, Failure, Reasoning, Reset, Start, Usage
 from midsentence.fold import Fold
-from midsentence.ids import EPOCHS
+from midsentence.ids import LAST_TAKEOVER_EPOCH
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
@@ -22,9 +22,6 @@ from midsentence_worker.models.tokens import estimated_usage
 from midsentence_worker.prompt import prompt
 from midsentence_worker.turn_writer import TurnWriter
 
-# Epochs are part of an event's id and have three digits. Nobody hands a turn over that often; if somebody does, it
-# ends while it still can.
-_LAST_EPOCH = EPOCHS - 10
 _CANCEL_SECONDS = 5
 
 _logger = structlog.get_logger()
@@ -126,7 +123,7 @@ class Turn:
 
     @property
     def _is_exhausted(self) -> bool:
-        return self._claim.attempt > self._settings.max_attempts or self._claim.lease.epoch > _LAST_EPOCH
+        return self._claim.attempt > self._settings.max_attempts or self._claim.lease.epoch > LAST_TAKEOVER_EPOCH
 
     @property
     def _takeover(self) -> Takeover:
