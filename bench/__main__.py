@@ -1,4 +1,4 @@
-"""`python -m bench`: every contender in every scenario, several times by turns, and what came of it."""
+"""`python -m bench` runs every contender in every scenario, several rounds in turn, and writes the report."""
 
 import argparse
 import math
@@ -41,8 +41,8 @@ def plan() -> Plan:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="SCENARIO")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="CONTENDER")
-    parser.add_argument("--seconds", type=float, help="how long each window is measured")
-    parser.add_argument("--quick", action="store_true", help="everything small, to see that it works")
+    parser.add_argument("--seconds", type=float, help="the length of each measured window")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to check that everything works")
     parser.add_argument("--out", type=Path, default=Path("results.jsonl"))
     given = parser.parse_args()
     return Plan(
@@ -59,46 +59,46 @@ def run(plan: Plan, directory: Path) -> None:
     setting = Setting(directory, plan.seconds, plan.quick)
     for number in range(1, plan.rounds + 1):
         for scenario in plan.scenarios:
-            # By turns within a round, so that what the machine does beside us hits all of them.
+            # In turn within a round, so that other load on the machine affects all of them alike.
             for name in plan.contenders:
                 if scenario.contenders is None or name in scenario.contenders:
                     for parameters, figures in scenario.run(CONTENDERS[name](), setting):
-                        # A percentile of nothing is no figure.
+                        # A percentile of no values is NaN, which JSON lacks.
                         known = {figure: value for figure, value in figures.items() if not math.isnan(value)}
                         measurement = Measurement(scenario.name, name, number, parameters, known)
                         results.append(plan.out, measurement)
-                        say(str(measurement))
+                        print_line(str(measurement))
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def main() -> int:
     chosen = plan()
-    lacking = [sentence for name in chosen.contenders if (sentence := CONTENDERS[name]().lacks())]
-    if lacking:
-        say("\n".join([*lacking, "Or leave it out: --contenders midsentence …"]))
+    unavailable = [why for name in chosen.contenders if (why := CONTENDERS[name]().unavailable())]
+    if unavailable:
+        print_line("\n".join([*unavailable, "Or leave it out: --contenders midsentence …"]))
         return 2
     os.sched_setaffinity(0, {cpu.REST})
-    say(f"{cpu.raise_file_limit()} open files; {cpu.places()}")
+    print_line(f"{cpu.raise_file_limit()} open files; {cpu.placement()}")
     chosen.out.unlink(missing_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     begun = time.monotonic()
     try:
         run(chosen, directory)
-    # What did not start in time is an AssertionError of the tests' own `wait_until`.
+    # The tests' `wait_until` raises AssertionError for a process that did not start in time.
     except (BenchError, AssertionError) as error:
-        say(f"{error}\nThe logs are in {directory}.")
+        print_line(f"{error}\nThe logs are in {directory}.")
         return 1
     shutil.rmtree(directory)
-    say(f"{time.monotonic() - begun:.0f} s")
-    # What was tried in part must not take the place of what was published in whole.
+    print_line(f"{time.monotonic() - begun:.0f} s")
+    # The results of a partial run must not replace the published ones.
     docs = _DOCS if chosen.is_whole else chosen.out.resolve().with_suffix("")
     docs.mkdir(exist_ok=True)
     report.write(chosen.out, docs)
-    say(f"{docs / 'benchmarks.md'}")
+    print_line(f"{docs / 'benchmarks.md'}")
     return 0
 
 

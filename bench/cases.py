@@ -43,8 +43,10 @@ class Case:
         return Spread(median(values), min(values), max(values))
 
     @property
-    def errors(self) -> float:
-        return sum(sum(self.rounds.get(figure, {}).values()) for figure in ERRORS)
+    def errors(self) -> float | None:
+        """Over all rounds; None if the scenario counts none."""
+        counted = [self.rounds[figure].values() for figure in ERRORS if figure in self.rounds]
+        return sum(map(sum, counted)) if counted else None
 
 
 def load(path: Path) -> list[Case]:

@@ -1,4 +1,4 @@
-"""A process of the harness that is told one JSON line at a time and answers each with one."""
+"""A process of the harness that answers each JSON line with one."""
 
 import json
 import select
@@ -11,10 +11,10 @@ from tests.support.processes import clean_environment
 
 
 class BenchError(Exception):
-    """The run cannot go on; the sentence says why."""
+    """The run cannot continue, for the reason in the message."""
 
 
-class Talking:
+class LineProcess:
     def __init__(self, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._log = log
         with log.open("ab") as errors:
@@ -36,27 +36,29 @@ class Talking:
     def pid(self) -> int:
         return self._process.pid
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         assert self._process.stdin is not None  # noqa: S101 - a pipe, above
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
 
-    def hear(self, seconds: float = 60) -> dict[str, Any]:
-        """The next answer. Raises BenchError where none comes in time, or the process ended."""
+    def receive(self, seconds: float = 60) -> dict[str, Any]:
+        """The next answer. Raises BenchError if none comes in time or the process has ended."""
         assert self._process.stdout is not None  # noqa: S101 - a pipe, above
-        # One answer at a time, so nothing of the next can wait in Python's buffer, where select would not see it.
+        # There is one answer at a time, so Python's buffer, which select does not check, never holds the next one.
         ready, _, _ = select.select([self._process.stdout], [], [], seconds)
         line = self._process.stdout.readline() if ready else b""
         if not line:
-            raise BenchError(f"{self._process.args!r} said nothing for {seconds:g} s: {self._log.read_text()[-2000:]}")
+            raise BenchError(
+                f"{self._process.args!r} did not answer within {seconds:g} s: {self._log.read_text()[-2000:]}"
+            )
         return json.loads(line)
 
-    def ask(self, seconds: float = 60, /, **command: object) -> dict[str, Any]:
-        self.tell(json.dumps(command))
-        return self.hear(seconds)
+    def request(self, seconds: float = 60, /, **command: object) -> dict[str, Any]:
+        self.send(json.dumps(command))
+        return self.receive(seconds)
 
     def stop(self) -> None:
-        """Close its stdin, which is how it is told that it is over."""
+        """Close its stdin, at which the process exits."""
         assert self._process.stdin is not None  # noqa: S101 - pipes, above
         assert self._process.stdout is not None  # noqa: S101
         try:

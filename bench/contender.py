@@ -1,4 +1,4 @@
-"""What is measured: a relay with its server processes, its Redis where it has one, and whoever feeds it."""
+"""What is measured: a relay with its server processes, its producer, and its Redis if it uses one."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -9,16 +9,16 @@ from typing import ClassVar, NamedTuple
 
 from bench import cpu
 from bench.audience import Target
-from bench.child import Talking
+from bench.child import LineProcess
 from bench.transcripts import Folding
 from tests.support.processes import Child, RedisChild
 
-# As many as open files; a relay that holds a connection to Redis for each reader must not be stopped by a default.
+# Close to the limit of open files: the default would stop a relay that holds a Redis connection for each reader.
 _REDIS_OPTIONS = ("--maxclients", "19000")
 
 
 class Load(NamedTuple):
-    """So many sessions, each with tokens at this rate for that long. `flush_ms` is for who can gather tokens."""
+    """Sessions, each with `rate` tokens a second. Only a producer that batches tokens uses `flush_ms`."""
 
     sessions: int
     rate: float
@@ -47,13 +47,13 @@ class Contender(ABC):
         self.ports: list[int] = []
         self._directory = Path()
 
-    def lacks(self) -> str | None:
-        """What is not installed, in one sentence that says how to; None where nothing is."""
+    def unavailable(self) -> str | None:
+        """A sentence that names what is not installed and how to install it, or None."""
         return None
 
     @contextmanager
     def running(self, directory: Path, servers: int = 1) -> Generator[None]:
-        """In a directory that is made for it. Raises AssertionError where something does not start."""
+        """Run in `directory`, which is created. Raises AssertionError if a process does not start."""
         directory.mkdir(parents=True)
         self._directory = directory
         try:
@@ -64,15 +64,15 @@ class Contender(ABC):
 
     def _start(self, directory: Path, servers: int) -> None:
         if self.uses_redis:
-            with cpu.on(cpu.REST):
+            with cpu.pinned_to(cpu.REST):
                 self.redis = RedisChild(directory / "redis", None, *_REDIS_OPTIONS)
                 self.redis.start()
-        with cpu.on(cpu.SERVERS):
+        with cpu.pinned_to(cpu.SERVERS):
             self.start_servers(directory, servers)
 
     @abstractmethod
     def start_servers(self, directory: Path, count: int) -> None:
-        """Start `servers` on `ports`, and return when they answer."""
+        """Start `servers` on `ports`, and return when they accept connections."""
 
     def _stop(self) -> None:
         for child in (*self.servers, *((self.redis,) if self.redis else ())):
@@ -90,7 +90,7 @@ class Contender(ABC):
 
     @property
     def url(self) -> str:
-        """Where a producer writes."""
+        """The address that a producer writes to."""
         assert self.redis is not None  # noqa: S101 - started
         return self.redis.url
 
@@ -102,21 +102,21 @@ class Contender(ABC):
 
     @abstractmethod
     def path(self, session: str) -> str:
-        """Where a session is read."""
+        """The path of a session's stream."""
 
     def headers(self) -> Sequence[str]:
         return ()
 
-    def producer(self, load: Load) -> Talking:
-        orders = ["--sessions", str(load.sessions), "--rate", str(load.rate), "--seconds", str(load.seconds)]
-        argv = [*self.producer_command(), *orders, "--url", self.url, *(("--end",) if load.end else ())]
-        with cpu.on(cpu.REST):
-            return Talking(argv, self._directory / "producer.log", self.producer_environment(load))
+    def producer(self, load: Load) -> LineProcess:
+        arguments = ["--sessions", str(load.sessions), "--rate", str(load.rate), "--seconds", str(load.seconds)]
+        argv = [*self.producer_command(), *arguments, "--url", self.url, *(("--end",) if load.end else ())]
+        with cpu.pinned_to(cpu.REST):
+            return LineProcess(argv, self._directory / "producer.log", self.producer_environment(load))
 
     @abstractmethod
     def producer_command(self) -> Sequence[str]: ...
 
-    def producer_environment(self, load: Load) -> Mapping[str, str]:  # noqa: ARG002 - for who can gather tokens
+    def producer_environment(self, load: Load) -> Mapping[str, str]:  # noqa: ARG002 - a producer that batches overrides this
         return {}
 
 

@@ -1,4 +1,4 @@
-"""Processor time, memory and places of processes, all from the operating system (Linux)."""
+"""CPU time, memory and CPU affinity of processes, from the operating system (Linux)."""
 
 import os
 import resource
@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _ALLOWED = sorted(os.sched_getaffinity(0))
-# The servers under test have one processor to themselves; Redis, the producer and the readers share the other, so
-# that nobody but another server's load can take time away from a server.
+# The servers under test have one CPU to themselves; Redis, the producer and the readers share the other, so that they
+# take no time from a server.
 SERVERS = _ALLOWED[0]
 REST = _ALLOWED[-1]
 
 
-def places() -> str:
+def placement() -> str:
     if len(_ALLOWED) == 1:
-        return "one CPU for everything: latencies include the waits for the readers, the producer and Redis"
+        return "one CPU for all processes: latencies include the waits for the readers, the producer and Redis"
     return f"servers on CPU {SERVERS}, Redis, producer and readers on CPU {REST}"
 
 
 @contextmanager
-def on(cpu: int) -> Generator[None]:
-    """Whatever is started meanwhile runs on this CPU alone, from its first instruction on."""
+def pinned_to(cpu: int) -> Generator[None]:
+    """Processes that are started in this context run on this CPU alone, from their first instruction."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     try:
@@ -32,18 +32,18 @@ def on(cpu: int) -> Generator[None]:
 
 
 def spent_ns(pids: Iterable[int]) -> int:
-    """The CPU time of whole processes so far, their ended threads included."""
+    """The CPU time of whole processes so far, including threads that have ended."""
     return sum(time.clock_gettime_ns(_clock(pid)) for pid in pids)
 
 
 def _clock(pid: int) -> int:
-    # clock_getcpuclockid(3) in Linux' words (include/linux/posix-timers_types.h): ~pid, then CPUCLOCK_SCHED, which
-    # counts nanoseconds and not ticks.
+    # What clock_getcpuclockid(3) returns on Linux (include/linux/posix-timers_types.h): ~pid, then CPUCLOCK_SCHED,
+    # which counts nanoseconds and not ticks.
     return (~pid << 3) | 2
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
-    """Proportional set size: pages that several processes share are counted once in all."""
+    """Proportional set size: a page that several processes share is counted once in total."""
     return sum(_pss(Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in pids)
 
 
@@ -53,7 +53,7 @@ def _pss(rollup: str) -> int:
 
 
 def raise_file_limit() -> int:
-    """Allow this process and its children as many open files as the system lets them; returns how many."""
+    """Raise the limit of open files, for this process and its children, to the hard limit, which is returned."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard

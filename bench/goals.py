@@ -57,8 +57,9 @@ def judge(cases: Sequence[Case]) -> tuple[list[Verdict], int]:
         if third := _judge(cases, Goal(case.scenario, figure, 1 / 3, peer, case.parameters)):
             measured.append(third)
     # No reader is refused or lost, every token comes once, and every text is exact.
-    errors = sum(case.errors for case in mine)
-    return [*measured, _verdict(None, "errors", "≤ 0", numeral(errors), met=not errors)], verdicts.count(None)
+    if counted := [case.errors for case in mine if case.errors is not None]:
+        measured.append(_verdict(None, "errors", "≤ 0", numeral(sum(counted)), met=not any(counted)))
+    return measured, verdicts.count(None)
 
 
 def _judge(cases: Sequence[Case], goal: Goal) -> Verdict | None:

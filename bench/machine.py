@@ -1,4 +1,4 @@
-"""Where a run was made: what a reader needs to judge its figures, and nothing that names the machine itself."""
+"""The machine and the versions of a run, without anything that identifies the machine."""
 
 import importlib.metadata
 import json
@@ -20,17 +20,17 @@ _PEER = Path(__file__).parent / "peers" / "resumable" / "package-lock.json"
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """Kept beside the results: a report that is made again, maybe elsewhere, tells of the machine that measured."""
+    """Kept beside the results, so that a report written elsewhere names the machine that measured."""
 
     machine: dict[str, str]
-    places: str
+    placement: str
     versions: dict[str, str]
     command: str
 
 
-def look(command: str) -> Setting:
+def current(command: str) -> Setting:
     machine = {name: value for name, value in _machine().items() if value}
-    return Setting(machine, cpu.places(), _versions(), command)
+    return Setting(machine, cpu.placement(), _versions(), command)
 
 
 def _machine() -> dict[str, str]:
@@ -52,19 +52,19 @@ def _versions() -> dict[str, str]:
         found[package] = importlib.metadata.version(package)
     locked = json.loads(_PEER.read_text())["packages"]
     found |= {
-        "Valkey": _first(r"v=(\S+)", _said([str(get_binary_path()), "--version"])),
-        "nginx": _first(r"nginx/(\S+)", _said(["nginx", "-v"])),
-        # Debian's package is the one thing that knows: the module itself tells no version.
-        "Nchan": _said(["dpkg-query", "--show", "--showformat=${Version}", "libnginx-mod-nchan"]),
-        "Node.js": _said(["node", "--version"]).removeprefix("v"),
+        "Valkey": _first(r"v=(\S+)", _output([str(get_binary_path()), "--version"])),
+        "nginx": _first(r"nginx/(\S+)", _output(["nginx", "-v"])),
+        # Only Debian's package has the version; the module itself has none.
+        "Nchan": _output(["dpkg-query", "--show", "--showformat=${Version}", "libnginx-mod-nchan"]),
+        "Node.js": _output(["node", "--version"]).removeprefix("v"),
         "resumable-stream (npm)": locked["node_modules/resumable-stream"]["version"],
         "redis (npm)": locked["node_modules/redis"]["version"],
     }
     return {name: version or "not installed" for name, version in found.items()}
 
 
-def _said(command: Sequence[str]) -> str:
-    """What a program prints, or nothing where it is not there. nginx tells its version on stderr."""
+def _output(command: Sequence[str]) -> str:
+    """What a program prints, or "" if it is not installed. nginx prints its version to stderr."""
     program = which(command[0], path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
         return ""

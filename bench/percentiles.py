@@ -1,11 +1,11 @@
-"""Percentiles by the nearest rank, of values that were measured and not of a histogram's."""
+"""Percentiles by the nearest rank: each is a measured value, not a bucket of a histogram."""
 
 import math
 from collections.abc import Iterable
 
 
 def percentiles(values: Iterable[float], *ranks: float) -> list[float]:
-    """One value for each rank (0 to 100); NaN where there are no values."""
+    """One value for each rank (0 to 100); NaN if there are no values."""
     ordered = sorted(values)
     if not ordered:
         return [math.nan for _ in ranks]

@@ -1,7 +1,7 @@
-"""`python -m bench.readers`: all readers in one process, told what to do in JSON lines (`audience.py`).
+"""`python -m bench.readers`: all readers in one process, which takes commands as JSON lines (`audience.py`).
 
-It shares its CPU with Redis and the producer, so it does as little as it can: one recv for each socket that is
-readable, one regular expression over what it gave.
+It shares its CPU with Redis and the producer, so it does as little as possible: one recv for each readable socket,
+and one regular expression over its bytes.
 """
 
 import errno
@@ -21,7 +21,7 @@ from bench.transcripts import Folding, Transcript
 
 _BUFFER = 1 << 16
 _EVENTS = 1024
-# Lets the kernel choose the port at connect(), when it knows the other end: a port is then only taken for one server.
+# The kernel then chooses the port at connect(), when it knows the server: the port is taken for that server alone.
 _IP_BIND_ADDRESS_NO_PORT = 24
 _PER_ADDRESS = 5000
 _POLL_SECONDS = 0.05
@@ -70,19 +70,19 @@ class Readers:
             sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
 
-    # What can be asked
+    # The commands
 
     def open(self, path: str, folding: Folding, keep: bool, at_once: int, limit: float) -> dict[str, float]:
-        """Connect everybody, so many at once, and wait until each heard something."""
+        """Connect all, `at_once` at a time, and wait for the first bytes of each."""
         self._keep = keep
-        with open(path) as file:  # noqa: PTH123 - names a file, no more
+        with open(path) as file:  # noqa: PTH123 - the path is a plain string
             targets = json.load(file)
         new = [Connection(session, port, request.encode(), folding) for session, port, request in targets]
         self._readers += new
         return self._connect(new, at_once, limit)
 
     def begin(self) -> dict[str, float]:
-        """Forget what was counted: a window begins."""
+        """Reset the counts: a window begins."""
         del self._tally.delays[:]
         self._reads = 0
         return {"lost": self._lost}
@@ -90,25 +90,25 @@ class Readers:
     def end(self) -> dict[str, float]:
         delays = self._tally.delays
         p50, p99, p999 = (value / 1e6 for value in percentiles(delays, 50, 99, 99.9))
-        # Below one where tokens travelled together, because the relay lets them or because somebody fell behind.
+        # Below 1 if tokens arrived together, because the relay batches them or because a process is late.
         reads = self._reads / max(1, len(delays))
         delays_ms = {"p50_ms": p50, "p99_ms": p99, "p999_ms": p999}
         return {"delivered": len(delays), **delays_ms, "reads_per_token": reads}
 
-    def settle(self, tokens: dict[str, int], limit: float) -> dict[str, float]:
-        """Wait until every reader has all tokens of its session. What did not come by then is missing."""
+    def finish(self, tokens: dict[str, int], limit: float) -> dict[str, float]:
+        """Wait until every reader has all tokens of its session. Those that come after the limit are missing."""
         waiting = [reader for reader in self._readers if reader.stage == "reading"]
 
         def is_over() -> bool:
-            # Only the last is looked at, most of the time.
+            # Most calls check only the last reader.
             while waiting and waiting[-1].scan.expected >= tokens[waiting[-1].session]:
                 waiting.pop()
             return not waiting
 
         self._pump(is_over, time.monotonic() + limit)
-        # Who was refused is told as that, and lacks nothing that was promised.
-        met = (reader for reader in self._readers if reader.stage != "refused")
-        behind = sum(max(0, tokens[reader.session] - reader.scan.expected) for reader in met)
+        # A refused reader is counted as refused, and not as missing its tokens.
+        accepted = (reader for reader in self._readers if reader.stage != "refused")
+        behind = sum(max(0, tokens[reader.session] - reader.scan.expected) for reader in accepted)
         return {
             "missing": self._tally.missing + behind,
             "duplicates": self._tally.duplicates,
@@ -117,7 +117,7 @@ class Readers:
         }
 
     def cut(self, staying: int) -> dict[str, float]:
-        """Cut everybody but so many of each session's first readers."""
+        """Cut all connections but those of the first `staying` readers of each session."""
         stays: dict[str, int] = {}
         count = 0
         for reader in self._readers:
@@ -127,8 +127,8 @@ class Readers:
                 count += 1
         return {"cut": count}
 
-    def again(self, limit: float) -> dict[str, float]:
-        """Everybody who was cut comes back at once, with a cursor where there is one, and waits for a token."""
+    def reconnect(self, limit: float) -> dict[str, float]:
+        """All cut readers reconnect at once, with their cursor if they have one, and wait for a token."""
         cut = [reader for reader in self._readers if reader.stage == "cut"]
         for reader in cut:
             reader.text.take(b"".join(reader.received))
@@ -150,7 +150,7 @@ class Readers:
         return {"back": len(came), "refused": opened["refused"], "p50_s": p50, "p99_s": p99, "max_s": longest}
 
     def texts(self, tokens: int) -> dict[str, int]:
-        """How many readers hold the whole text: all tokens, in order, once, and the same as their neighbours'."""
+        """How many readers have the exact text: every token once, in order, and the same text in the whole session."""
         agreed: dict[str, bytes] = {}
         exact = 0
         for reader in self._readers:
@@ -172,7 +172,7 @@ class Readers:
         self._lost = 0
         return {}
 
-    # How it is done
+    # The sockets
 
     def _connect(self, readers: list[Connection], at_once: int, limit: float) -> dict[str, float]:
         begun = time.monotonic_ns()
@@ -186,21 +186,21 @@ class Readers:
             return self._awaited == 0
 
         self._pump(is_over, deadline)
-        heard = [(reader.first - reader.began) / 1e6 for reader in readers if reader.stage == "reading"]
+        delays = [(reader.first - reader.began) / 1e6 for reader in readers if reader.stage == "reading"]
         for reader in readers:
             if reader.stage in {"connecting", "asking"}:
                 self._drop(reader, "refused")
-        p50, p99 = percentiles(heard, 50, 99)
+        p50, p99 = percentiles(delays, 50, 99)
         seconds = (time.monotonic_ns() - begun) / 1e9
-        opened = len(heard)
-        told = {"opened": opened, "refused": len(readers) - opened, "seconds": seconds}
-        return {**told, "p50_ms": p50, "p99_ms": p99, "began_ns": begun}
+        opened = len(delays)
+        counts = {"opened": opened, "refused": len(readers) - opened, "seconds": seconds}
+        return {**counts, "p50_ms": p50, "p99_ms": p99, "began_ns": begun}
 
     def _begin(self, reader: Connection) -> None:
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-        # Each address of the loopback network has ports of its own.
+        # Each address of the loopback network has its own range of ports.
         self._source += 1
         host, rest = divmod(self._source // _PER_ADDRESS, 250)
         sock.bind((f"127.0.{host}.{rest + 2}", 0))
@@ -217,7 +217,7 @@ class Readers:
             self._epoll.register(sock.fileno(), select.EPOLLOUT)
 
     def _pump(self, is_over: Callable[[], bool], deadline: float | None) -> None:
-        """Serve every socket until it is over, or late."""
+        """Serve every socket until `is_over` or the deadline."""
         by_fd, tally, poll, clock = self._by_fd, self._tally, self._epoll.poll, time.monotonic_ns
         while not is_over() and (deadline is None or time.monotonic() < deadline):
             for fd, _ in poll(_POLL_SECONDS, _EVENTS):
@@ -248,7 +248,7 @@ class Readers:
                 return
 
     def _note(self, reader: Connection, data: bytes, now: int) -> None:
-        """Keep the bytes, and when the first token of this connection came."""
+        """Keep the bytes, and the time of the first token of this connection."""
         reader.received.append(data)
         was = reader.scan.expected
         reader.scan.feed(data, now, self._tally)
@@ -289,6 +289,6 @@ class Readers:
 
 
 if __name__ == "__main__":
-    # Nothing here makes cycles, and a walk through all readers would look like a relay that paused.
+    # Nothing here makes reference cycles, and a collection over all readers would look like a pause of the relay.
     gc.disable()
     Readers().run()

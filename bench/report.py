@@ -11,7 +11,7 @@ import msgspec
 from bench import plots
 from bench.cases import ERRORS, Case, label, load, name, parameter
 from bench.goals import Verdict, judge
-from bench.machine import look
+from bench.machine import current
 
 _DOCS = Path(__file__).parents[1] / "docs"
 # Of a core. Where a server uses more, requests wait for it, and a latency is that of the queue.
@@ -31,7 +31,7 @@ def write(results: Path, docs: Path) -> None:
         kept.write_bytes(results.read_bytes())
         # The output path belongs to one machine.
         command = re.sub(r" --out[ =]\S+", "", shlex.join(["scripts/bench", *sys.argv[1:]]))
-        setting = msgspec.json.encode(look(command))
+        setting = msgspec.json.encode(current(command))
         kept.with_name("setting.json").write_bytes(msgspec.json.format(setting) + b"\n")
     cases = load(kept)
     verdicts, unmeasured = judge(cases)

@@ -1,4 +1,4 @@
-"""What a run found out, one JSON line for each measurement."""
+"""The results of a run, one JSON line for each measurement."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,8 @@ import msgspec
 class Measurement(msgspec.Struct, frozen=True):
     """One contender in one scenario, once.
 
-    `parameters` say what was asked for, `figures` what came of it; the name of a figure carries its unit. Every
-    `*_us_per_token` is CPU time per token that a reader was given, also where ten readers are given each.
+    `parameters` describe the load, and the name of a figure carries its unit. Every `*_us_per_token` is CPU time per
+    token and reader that received it.
     """
 
     scenario: str
@@ -20,16 +20,16 @@ class Measurement(msgspec.Struct, frozen=True):
     figures: dict[str, float]
 
     def __str__(self) -> str:
-        told = " ".join(f"{name}={value:g}" for name, value in self.parameters.items())
+        given = " ".join(f"{name}={value:g}" for name, value in self.parameters.items())
         found = " ".join(f"{name}={value:.4g}" for name, value in self.figures.items())
-        return f"{self.round} {self.scenario:8} {self.contender:17} {told} | {found}"
+        return f"{self.round} {self.scenario:8} {self.contender:17} {given} | {found}"
 
 
 _decoder = msgspec.json.Decoder(Measurement)
 
 
 def append(path: Path, measurement: Measurement) -> None:
-    """Each is on the disk before the next is made: a run that is broken off keeps what it has."""
+    """Write the line at once, so that a run that is interrupted keeps its results."""
     with path.open("ab") as file:
         file.write(msgspec.json.encode(measurement) + b"\n")
 

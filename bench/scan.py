@@ -1,4 +1,4 @@
-"""Tokens found in what a socket gives, whatever protocol carries them."""
+"""Find the tokens in the bytes of a socket, whatever the protocol."""
 
 from array import array
 
@@ -6,7 +6,7 @@ from bench.tokens import TOKEN, WIDTH
 
 
 class Tally:
-    """What all readers of a process saw. `delays` are nanoseconds from a token's stamp to its reader."""
+    """The counts of all readers. `delays` are nanoseconds from a token's stamp to its reader."""
 
     def __init__(self) -> None:
         self.delays = array("q")
@@ -15,7 +15,7 @@ class Tally:
 
 
 class Scan:
-    """One reader's tokens. Numbers must rise by one: a hole is missing tokens, a step back a duplicate."""
+    """One reader's tokens. Numbers must rise by one: a gap means missing tokens, a step back a duplicate."""
 
     __slots__ = ("expected", "tail")
 
@@ -39,7 +39,7 @@ class Scan:
             expected = seq + 1
             delays.append(now - int(stamp))
         self.expected = expected
-        # Only a token that lacks its semicolon can go on in the next read.
+        # Only a token without its semicolon can continue in the next read.
         cut = data.rfind(b"~", -WIDTH)
         if cut >= 0 and data.find(b";", cut) < 0:
             self.tail = data[cut:]

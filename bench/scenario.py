@@ -1,4 +1,4 @@
-"""What a scenario is, and what it is given."""
+"""The type of a scenario, its parameters and its outcome."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -12,21 +12,21 @@ _numbers = itertools.count(1)
 
 
 class Outcome(NamedTuple):
-    """`parameters` say what was asked for; `figures` are named with their units."""
+    """`parameters` describe the load; the names of `figures` carry their units."""
 
     parameters: dict[str, float]
     figures: dict[str, float]
 
 
 class Setting(NamedTuple):
-    """`quick`: everything small, to see that it works. `seconds` is how long a window lasts."""
+    """`quick` selects small sizes, to check that everything works. `seconds` is the length of a window."""
 
     directory: Path
     seconds: float
     quick: bool
 
     def fresh(self) -> Path:
-        """Choose a directory for one measurement; not made yet."""
+        """The path of a new directory for one measurement, not created yet."""
         return self.directory / str(next(_numbers))
 
     def many(self, number: int, quickly: int) -> int:
@@ -34,7 +34,7 @@ class Setting(NamedTuple):
 
 
 class Scenario(NamedTuple):
-    """`contenders` names those that can do it, or that it is about; None: all."""
+    """`contenders` names those that the scenario is for; None means all."""
 
     name: str
     run: Callable[[Contender, Setting], Iterator[Outcome]]

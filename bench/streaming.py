@@ -1,4 +1,4 @@
-"""Tokens streamed for a while: what each delivered one cost whom, and how long it took."""
+"""Stream tokens for a while: the CPU cost of each delivered token, by process, and its latency."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import cpu
 from bench.audience import Audience
-from bench.child import BenchError, Talking
+from bench.child import BenchError, LineProcess
 from bench.contender import Contender, Load
 
 _AFTER_SECONDS = 0.5
@@ -15,7 +15,7 @@ _AFTER_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Stream:
-    """`readers` read each session; `seconds` are measured, after as many as the warm-up has."""
+    """`readers` read each session. The window of `seconds` follows the warm-up."""
 
     sessions: int
     readers: int
@@ -37,7 +37,7 @@ class Stream:
 
 
 def measure(contender: Contender, stream: Stream, directory: Path) -> dict[str, float]:
-    """Figures of one window: CPU per delivered token, delays; and over all: what is missing or came twice."""
+    """CPU per delivered token and latencies of one window, and the errors since the start."""
     seconds = stream.warm_up + stream.seconds + _AFTER_SECONDS
     load = Load(stream.sessions, stream.rate, seconds, stream.flush_ms)
     with (
@@ -45,18 +45,18 @@ def measure(contender: Contender, stream: Stream, directory: Path) -> dict[str, 
         contender.producer(load) as producer,
         Audience(directory, contender.folding) as audience,
     ):
-        names: list[str] = producer.hear()["sessions"]
+        names: list[str] = producer.receive()["sessions"]
         refused = connect(contender, audience, names, stream.readers)
-        producer.tell("go")
+        producer.send("go")
         time.sleep(stream.warm_up)
         figures = _window(contender, producer, audience, stream.seconds)
-        told = producer.hear(seconds + 30)
-        if told["sent"] != load.total:
-            raise BenchError(f"{contender.name}'s producer sent {told['sent']} of {load.total} tokens")
-        counted = audience.settle(tokens_of(names, load))
-    if "driver_ns" in told:
-        # What a producer spends on knowing what is due is the benchmark's own.
-        driver = figures["append_us_per_token"] * told["driver_ns"] / told["cpu_ns"]
+        report = producer.receive(seconds + 30)
+        if report["sent"] != load.total:
+            raise BenchError(f"{contender.name}'s producer sent {report['sent']} of {load.total} tokens")
+        counted = audience.finish(token_counts(names, load))
+    if "driver_ns" in report:
+        # The time that a producer needs to find the tokens that are due is the benchmark's own.
+        driver = figures["append_us_per_token"] * report["driver_ns"] / report["cpu_ns"]
         figures["driver_us_per_token"] = driver
         figures["append_us_per_token"] -= driver
     kept = {name: float(counted[name]) for name in ("missing", "duplicates", "lost")}
@@ -64,20 +64,20 @@ def measure(contender: Contender, stream: Stream, directory: Path) -> dict[str, 
 
 
 def connect(contender: Contender, audience: Audience, names: Sequence[str], readers: int) -> int:
-    """Open so many readers of each session, and tell how many could not be."""
+    """Open `readers` connections to each session; returns how many were refused."""
     targets = [contender.target(name, number) for number in range(readers) for name in names]
     return audience.open(targets)["refused"]
 
 
-def tokens_of(names: Sequence[str], load: Load) -> dict[str, int]:
-    """How many tokens each session has: the first ones get what cannot be shared evenly."""
+def token_counts(names: Sequence[str], load: Load) -> dict[str, int]:
+    """The number of tokens of each session; the first ones have one more if they do not divide evenly."""
     each, more = divmod(load.total, load.sessions)
     return {name: each + (number < more) for number, name in enumerate(names)}
 
 
-def _window(contender: Contender, producer: Talking, audience: Audience, seconds: float) -> dict[str, float]:
+def _window(contender: Contender, producer: LineProcess, audience: Audience, seconds: float) -> dict[str, float]:
     measured = {"server": contender.server_pids, "redis": contender.redis_pids, "append": [producer.pid]}
-    # Said too, since readers that fall behind would be taken for a relay that does.
+    # Reported too: readers that are late would otherwise look like a relay that is.
     measured["readers"] = [audience.pid]
     audience.begin()
     before = {name: cpu.spent_ns(pids) for name, pids in measured.items()}
@@ -88,7 +88,7 @@ def _window(contender: Contender, producer: Talking, audience: Audience, seconds
     window = audience.end()
     delivered = window["delivered"]
     if not delivered:
-        raise BenchError(f"{contender.name}: no reader was given anything")
+        raise BenchError(f"{contender.name}: no reader received a token")
     figures = {
         f"{name}_us_per_token": (after[name] - before[name]) / 1000 / delivered
         for name, pids in measured.items()
@@ -96,5 +96,5 @@ def _window(contender: Contender, producer: Talking, audience: Audience, seconds
     }
     busy = {name: (after[name] - before[name]) / 1e9 / elapsed for name in measured}
     figures |= {name: float(value) for name, value in window.items()}
-    # Near one, the rest falls behind and tokens travel together that were sent apart: reads_per_token tells.
+    # Near 1, the other processes are late, and tokens that were sent apart arrive together: see reads_per_token.
     return {**figures, "server_busy": busy.pop("server"), "rest_busy": sum(busy.values())}

@@ -1,9 +1,9 @@
-"""The text of a token: its number within the answer and when it was sent, as wide as a group of real tokens."""
+"""The text of a token: its number in the answer and the time of its sending, as long as a group of real tokens."""
 
 import re
 import time
 
-# Every contender is given the same bytes. No character of them is escaped in JSON, or means something to any protocol.
+# Every contender is given the same bytes. JSON escapes none of them, and no protocol treats them specially.
 WIDTH = 28
 TOKEN = re.compile(rb"~(\d+)\.(\d+);")
 WHOLE = re.compile(rb"~(\d+)\.(\d+);x*")
@@ -14,7 +14,7 @@ def token(seq: int) -> bytes:
 
 
 def numbers(text: bytes) -> list[int] | None:
-    """The numbers of the tokens that this text consists of, or None where it consists of anything else."""
+    """The numbers of the tokens that this text consists of, or None if it has anything else."""
     found: list[int] = []
     at = 0
     while at < len(text):

@@ -1,10 +1,10 @@
-"""The text that a reader ends with over all of its connections, folded as a client of the contender would."""
+"""A reader's text over all of its connections, folded as a client of the contender would."""
 
 import json
 from typing import Literal
 
-# `native`: midsentence's events, where a snapshot replaces the text. `plain`: every event's data is appended, and a
-# reader that comes back with its Last-Event-ID goes on there. `whole`: there are no ids; each connection begins anew.
+# `native`: midsentence's events; a snapshot replaces the text. `plain`: the data of every event is appended, and a
+# reader that reconnects with its Last-Event-ID continues there. `whole`: no ids, so each connection starts again.
 Folding = Literal["native", "plain", "whole"]
 
 
@@ -15,11 +15,11 @@ class Transcript:
         self.cursor: str | None = None
 
     def take(self, received: bytes) -> None:
-        """Add all that one connection received, from its status line on."""
+        """Add all bytes of one connection, from its status line on."""
         pieces: list[bytes] = []
         if self._folding == "whole":
             self.text = b""
-        # What follows the last blank line is the beginning of an event that never arrived.
+        # The bytes after the last blank line are an incomplete event.
         for block in body(received).split(b"\n\n")[:-1]:
             fields = [(name, value) for name, _, value in (line.partition(b": ") for line in block.split(b"\n"))]
             event = dict(fields)
@@ -37,7 +37,7 @@ class Transcript:
 
 
 def body(received: bytes) -> bytes:
-    """A response's body as far as it came (RFC 9112, 7.1)."""
+    """The part of a response's body that arrived (RFC 9112, 7.1)."""
     head, _, rest = received.partition(b"\r\n\r\n")
     if b"transfer-encoding: chunked" not in head.lower():
         return rest

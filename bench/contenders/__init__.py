@@ -1,4 +1,4 @@
-"""Everyone who can be measured."""
+"""All contenders."""
 
 from bench.contender import Contender
 from bench.contenders.handwritten import Handwritten

@@ -1,4 +1,4 @@
-"""What one writes first: Starlette, sse-starlette, and an XREAD for each reader."""
+"""The obvious relay: Starlette, sse-starlette, and an XREAD for each reader."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class Handwritten(Contender):
     name = "handwritten"
     folding: ClassVar[Folding] = "plain"
 
-    def lacks(self) -> str | None:
+    def unavailable(self) -> str | None:
         if importlib.util.find_spec("sse_starlette") is None:
             return "handwritten needs sse-starlette: pip install sse-starlette."
         return None

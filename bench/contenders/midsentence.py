@@ -12,7 +12,7 @@ from bench.transcripts import Folding
 from midsentence_server.owner_cookie import COOKIE
 from tests.support.processes import ServerChild
 
-# Not a secret: it signs the cookie of a visitor who lives as long as one measurement.
+# Not a secret: the cookie that it signs is valid for one measurement.
 _SECRET = "nothing-but-a-benchmark"  # noqa: S105
 
 
@@ -31,7 +31,7 @@ class Midsentence(Contender):
 
     @property
     def environment(self) -> Mapping[str, str]:
-        # A producer renews no lease; none may run out during a measurement.
+        # A producer renews no lease, so none may expire during a measurement.
         return {
             "MIDSENTENCE_REDIS_URL": self.url,
             "MIDSENTENCE_SECRET": _SECRET,

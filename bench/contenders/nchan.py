@@ -1,4 +1,4 @@
-"""Nchan: a pub/sub server in C, within nginx."""
+"""Nchan: a pub/sub server in C, as a module of nginx."""
 
 import os
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ class Nchan(Contender):
     folding: ClassVar[Folding] = "plain"
     uses_redis = False
 
-    def lacks(self) -> str | None:
+    def unavailable(self) -> str | None:
         if _NGINX.exists() and _MODULE.exists():
             return None
         return "nchan needs nginx with its module: apt-get install nginx libnginx-mod-nchan."
 
     def start_servers(self, directory: Path, count: int) -> None:
-        assert count == 1, "its processes share one port and cannot be measured apart"  # noqa: S101
+        assert count == 1, "its processes share one port and cannot be measured separately"  # noqa: S101
         port = free_port()
         configuration = Template(_TEMPLATE.read_text()).substitute(PORT=port, DIRECTORY=directory)
         (directory / "nchan.conf").write_text(configuration)
         argv = [str(_NGINX), "-e", "stderr", "-p", str(directory), "-c", "nchan.conf"]
         if os.geteuid() == 0:
-            # The workers of a root's nginx run as nobody otherwise, who may not enter a temporary directory.
+            # nginx started by root runs its workers as `nobody`, which has no access to the temporary directory.
             argv += ["-g", "user root root;"]
         server = Child(argv, directory / "nginx.log")
         server.spawn()
@@ -44,7 +44,7 @@ class Nchan(Contender):
 
     @property
     def server_pids(self) -> list[int]:
-        # The master does nothing but wait; the worker is what works.
+        # The master process only waits; the worker does the work.
         return [*super().server_pids, *self._workers]
 
     @property

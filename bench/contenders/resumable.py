@@ -17,7 +17,7 @@ class ResumableStream(Contender):
     name = "resumable-stream"
     folding: ClassVar[Folding] = "whole"
 
-    def lacks(self) -> str | None:
+    def unavailable(self) -> str | None:
         if shutil.which("node") is None:
             return "resumable-stream needs Node 20 or newer: https://nodejs.org."
         if not (_HERE / "node_modules").exists():

@@ -1,7 +1,7 @@
-"""`python -m bench.peers.handwritten PORT REDIS_URL`: the relay that one writes from the documentation of its parts.
+"""`python -m bench.peers.handwritten PORT REDIS_URL`: the relay that follows from the documentation of its parts.
 
-Each reader has a task of its own that blocks on its session's stream. It is written as well as that shape allows: all
-entries that wait come in one reply, and no reader waits for a connection to Redis.
+Each reader has a task of its own that blocks on its session's stream. Within this design it is written well: one reply
+brings all waiting entries, and no reader waits for a connection to Redis.
 """
 
 import sys
@@ -15,13 +15,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 
-# A reply of XREAD: the name of each stream that has something, and its entries.
+# A reply of XREAD: the name of each stream with new entries, and the entries.
 Streams = list[tuple[str, list[tuple[str, dict[str, str]]]]]
 
 _BLOCK_MS = 15_000
-# Entries that one reply may bring. Without it a reader that comes late would be sent its whole stream in one reply.
+# Without this limit, a reader that attaches late would be sent its whole stream in one reply.
 _COUNT = 500
-# A blocked XREAD holds its connection: fewer of them than readers would be a queue, not a relay.
+# A blocked XREAD holds its connection: with fewer connections than readers, readers would wait for each other.
 _CONNECTIONS = 20_000
 
 
@@ -32,8 +32,8 @@ def application(url: str) -> Starlette:
     )
 
     async def events(session: str, cursor: str) -> AsyncIterator[ServerSentEvent]:
-        # uvicorn sends the headers with the first piece of the body: without this the reader of a silent session would
-        # not know that it is connected.
+        # uvicorn sends the headers with the first piece of the body: without this, the reader of an idle session would
+        # not get its response.
         yield ServerSentEvent(comment="ok", sep="\n")
         while True:
             streams = cast("Streams", await redis.xread({session: cursor}, count=_COUNT, block=_BLOCK_MS))

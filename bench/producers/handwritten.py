@@ -1,4 +1,4 @@
-"""The hand-written relay's producer: one pipeline of XADDs for all that is due."""
+"""The hand-written relay's producer: one pipeline of XADDs for all tokens that are due."""
 
 import secrets
 import sys
@@ -7,15 +7,15 @@ from typing import Any
 
 from redis import Redis
 
-from bench.producers.pace import TICK_SECONDS, Orders, Pace, say, say_ready
+from bench.producers.pace import TICK_SECONDS, Orders, Pace, print_line, print_ready
 
 
 def main() -> None:
     orders = Orders.parse()
-    # Any, since redis-py's own annotations leave half of every command unknown.
+    # Any, because redis-py's annotations leave the results of its commands partly unknown.
     redis: Any = Redis.from_url(orders.url)  # pyright: ignore[reportUnknownMemberType]
     names = [secrets.token_hex(16) for _ in range(orders.sessions)]
-    say_ready(names)
+    print_ready(names)
     if sys.stdin.readline():
         pace = Pace(orders)
         while not pace.is_over:
@@ -24,7 +24,7 @@ def main() -> None:
                 pipeline.xadd(names[index], {"t": text})
             pipeline.execute()
             time.sleep(TICK_SECONDS)
-        say(pace.told())
+        print_line(pace.report())
         sys.stdin.read()
     redis.close()
 

@@ -1,6 +1,6 @@
-"""midsentence's producer: sessions are started and claimed, and tokens appended, by the worker's own code.
+"""midsentence's producer: the worker's own code starts and claims sessions and appends tokens.
 
-So its CPU time is what the append costs a worker; nothing is measured here of the model's side of one.
+Its CPU time is therefore a worker's cost of appends, without the cost of reading the model's stream.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import sys
 
 import uvloop
 
-from bench.producers.pace import TICK_SECONDS, Orders, Pace, say, say_ready
+from bench.producers.pace import TICK_SECONDS, Orders, Pace, print_line, print_ready
 from midsentence.events import Delta, End, Event, Message, Start
 from midsentence.fold import Fold
 from midsentence.ids import EventId
@@ -38,8 +38,8 @@ async def writers(log: SessionLog, jobs: Jobs, orders: Orders, batcher: AppendBa
     return made
 
 
-async def settled(made: list[TurnWriter]) -> None:
-    """All that was added is in the log."""
+async def wait_until_written(made: list[TurnWriter]) -> None:
+    """Return when the log has everything that was added."""
     while any(writer.has_unwritten for writer in made):
         await asyncio.sleep(TICK_SECONDS)
         for writer in made:
@@ -53,7 +53,7 @@ async def ended(made: list[TurnWriter]) -> None:
 
 
 def _asked(writer: TurnWriter) -> Fold:
-    """The conversation before the answer, which an end is written with: the question."""
+    """The conversation before the answer, which a turn's end includes: the question."""
     fold, turn = Fold(), writer.lease.turn
     fold.apply(Event(EventId(turn, writer.lease.epoch, 0), Message.type, Message("user", _TEXT, turn, 0).encoded()))
     return fold
@@ -67,18 +67,18 @@ async def main() -> None:
     batcher = AppendBatcher(log, settings.flush_ms / 1000)
     sending = asyncio.create_task(batcher.run())
     made = await writers(log, Jobs(store), orders, batcher)
-    await settled(made)
-    say_ready([writer.lease.session_id for writer in made])
+    await wait_until_written(made)
+    print_ready([writer.lease.session_id for writer in made])
     if await asyncio.to_thread(sys.stdin.readline):
         pace = Pace(orders)
         while not pace.is_over:
             for index, text in pace.due():
                 made[index].add(Delta(text.decode()))
             await asyncio.sleep(TICK_SECONDS)
-        await settled(made)
+        await wait_until_written(made)
         if orders.end:
             await ended(made)
-        say(pace.told())
+        print_line(pace.report())
         await asyncio.to_thread(sys.stdin.read)
     sending.cancel()
     await store.aclose()

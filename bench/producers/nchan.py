@@ -1,4 +1,4 @@
-"""Nchan's producer: POSTs pipelined over a few connections that stay open, their answers read and dropped."""
+"""Nchan's producer: POSTs pipelined over a few connections that stay open."""
 
 import secrets
 import socket
@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from bench.producers.pace import TICK_SECONDS, Orders, Pace, say, say_ready
+from bench.producers.pace import TICK_SECONDS, Orders, Pace, print_line, print_ready
 from bench.tokens import WIDTH
 
 _CONNECTIONS = 4
@@ -16,7 +16,7 @@ _ACCEPTED = b"HTTP/1.1 20"
 
 
 class Publisher:
-    """One connection. Its answers are counted, so that a refusal is seen."""
+    """One connection. It counts the answers, so that a refused POST is noticed."""
 
     def __init__(self, host: str, port: int) -> None:
         self._socket = socket.create_connection((host, port))
@@ -36,17 +36,17 @@ class Publisher:
         with suppress(BlockingIOError):
             self._count(self._socket.recv(_BUFFER, socket.MSG_DONTWAIT))
 
-    def settle(self) -> None:
-        """Wait until every POST was answered. Raises TimeoutError."""
+    def finish(self) -> None:
+        """Wait for the answers to all POSTs. Raises TimeoutError."""
         self._socket.settimeout(10)
         while self._awaited > 0 and (data := self._socket.recv(_BUFFER)):
             self._count(data)
 
     def _count(self, data: bytes) -> None:
-        told = self._tail + data
-        self._awaited -= told.count(_ACCEPTED)
-        # A status line may be cut in two by the end of the read.
-        self._tail = told[-len(_ACCEPTED) + 1 :]
+        received = self._tail + data
+        self._awaited -= received.count(_ACCEPTED)
+        # A read may end in the middle of a status line.
+        self._tail = received[-len(_ACCEPTED) + 1 :]
 
 
 def main() -> None:
@@ -58,19 +58,19 @@ def main() -> None:
         b"POST /pub/%b HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n" % (name.encode(), WIDTH) for name in names
     ]
     publishers = [Publisher(host, port) for _ in range(_CONNECTIONS)]
-    say_ready(names)
+    print_ready(names)
     if sys.stdin.readline():
         pace = Pace(orders)
         while not pace.is_over:
             for index, text in pace.due():
-                # One session's tokens keep to one connection, or they could overtake each other.
+                # The tokens of one session stay on one connection, or they could overtake each other.
                 publishers[index % _CONNECTIONS].add(heads[index] + text)
             for publisher in publishers:
                 publisher.flush()
             time.sleep(TICK_SECONDS)
         for publisher in publishers:
-            publisher.settle()
-        say(pace.told())
+            publisher.finish()
+        print_line(pace.report())
         sys.stdin.read()
 
 

@@ -1,4 +1,4 @@
-"""When each token is due, and what a producer is told on its command line."""
+"""The schedule of the tokens, and the command line of a producer."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.tokens import token
 
-# A producer looks this often for what is due, as a worker is woken by a model's bytes: many turns at a time.
+# A producer checks this often for tokens that are due, which come for many turns at once, as a model's bytes do.
 TICK_SECONDS = 0.001
 
 
@@ -35,7 +35,7 @@ class Orders:
 class Pace:
     """One schedule over all sessions: token number k belongs to session k mod N and is due k / (N·R) seconds after go.
 
-    A producer that falls behind sends what is due at once, so the rate holds; a token is stamped when it is sent.
+    A producer that is late sends all due tokens at once, so the rate holds; a token is stamped when it is sent.
     """
 
     def __init__(self, orders: Orders) -> None:
@@ -52,7 +52,7 @@ class Pace:
         return self.sent >= self.total
 
     def due(self) -> list[tuple[int, bytes]]:
-        """What is due and was not given yet: the session's index, the token."""
+        """The tokens that have become due since the last call, each with its session's index."""
         begun = time.thread_time_ns()
         before = self.sent
         elapsed = time.monotonic() - self._begun
@@ -61,16 +61,16 @@ class Pace:
         self._driven += time.thread_time_ns() - begun
         return due
 
-    def told(self) -> str:
+    def report(self) -> str:
         cpu = time.process_time_ns() - self._cpu
-        # In a worker a model says what here this does; it is no part of an append.
+        # A worker gets its tokens from a model, so the time spent in `due` is no part of an append.
         return json.dumps({"sent": self.total, "cpu_ns": cpu, "driver_ns": self._driven})
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def say_ready(sessions: list[str]) -> None:
-    say(json.dumps({"ready": True, "sessions": sessions}))
+def print_ready(sessions: list[str]) -> None:
+    print_line(json.dumps({"ready": True, "sessions": sessions}))

@@ -1,4 +1,4 @@
-"""All that is measured, in the order in which it is."""
+"""All scenarios, in the order in which they run."""
 
 from bench.scenario import Scenario
 from bench.scenarios import fanout, fast, growth, idle, post, relay, replay, storm, two

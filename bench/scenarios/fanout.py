@@ -1,4 +1,4 @@
-"""Ten readers for each session: other tabs, other devices, people who watch together."""
+"""Ten readers for each session: other tabs, other devices, shared sessions."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Models that say 100 tokens a second: as midsentence is by default, which lets tokens travel together, and without."""
+"""Models that write 100 tokens a second: midsentence with its default flush, which batches tokens, and without."""
 
 from collections.abc import Iterator
 

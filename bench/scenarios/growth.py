@@ -1,4 +1,4 @@
-"""The same tokens a second over ever more sessions: what a token costs must not grow with them."""
+"""The same tokens a second over more and more sessions: the cost of a token must not grow with them."""
 
 from collections.abc import Iterator
 
@@ -15,5 +15,5 @@ def run(contender: Contender, setting: Setting) -> Iterator[Outcome]:
         yield streamed(contender, setting, Stream(sessions, 1, rate, setting.seconds))
 
 
-# The other two are past what one CPU can do before the last size.
+# One CPU is not enough for the other two at the last size.
 SCENARIO = Scenario("growth", run, ("midsentence", "nchan"))

@@ -1,4 +1,4 @@
-"""Many connections to answers of which nothing comes: what each costs to make, and to keep."""
+"""Many connections to idle sessions: the cost of opening and of keeping each."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -9,26 +9,25 @@ from bench.contender import Contender, Load
 from bench.contenders.midsentence import Midsentence
 from bench.scenario import Outcome, Scenario, Setting
 
-# Whoever is not connected by then is counted as refused.
+# A reader that is not connected by then is counted as refused.
 _LIMIT_SECONDS = 25
 _HELD_SECONDS = 2.0
 _SHARING = ("midsentence", "nchan")
-# The first of them pay for imports, caches and pools, once. They stay, or the others would move into their memory.
+# The first connections pay for imports, caches and pools. They stay open, or the others would reuse their memory.
 _WARM_UP_SHARE = 75
 _WARM_UP_SECONDS = 0.5
 
 
 def run(contender: Contender, setting: Setting) -> Iterator[Outcome]:
     connections = setting.many(15_000, 100)
-    # Everybody with a conversation of their own, and the same crowd around a few. The latter costs the other two what
-    # the former does: they do for each reader what these do for each session.
+    # Each reader with a session of its own, then the same number of readers on a few sessions. For the other two the
+    # second costs as much as the first: they do for each reader what these do for each session.
     for sessions in (connections, max(1, connections // 150))[: 2 if contender.name in _SHARING else 1]:
         yield _held(contender, setting, connections, sessions)
 
 
 def _held(contender: Contender, setting: Setting, connections: int, sessions: int) -> Outcome:
-    # A conversation is idle where its answer has ended, for a contender that knows of an end. For the others nobody
-    # says go.
+    # A session is idle after its answer has ended, for a contender that has ends. For the others, no token is sent.
     knows_ends = isinstance(contender, Midsentence)
     load = Load(sessions, rate=1, seconds=0 if knows_ends else 1, end=knows_ends)
     directory = setting.fresh()
@@ -37,16 +36,16 @@ def _held(contender: Contender, setting: Setting, connections: int, sessions: in
         contender.producer(load) as producer,
         Audience(directory, contender.folding) as audience,
     ):
-        names: list[str] = producer.hear(120)["sessions"]
+        names: list[str] = producer.receive(120)["sessions"]
         if knows_ends:
-            producer.tell("go")
-            producer.hear(120)
+            producer.send("go")
+            producer.receive(120)
         targets = [contender.target(names[number % sessions], number) for number in range(connections)]
         warming = connections // _WARM_UP_SHARE
         audience.open(targets[:warming])
         time.sleep(_WARM_UP_SECONDS)
         figures = _connected(contender, audience, targets[warming:])
-        # A connection that was dropped meanwhile costs no memory.
+        # A dropped connection would make the memory look smaller.
         figures["lost"] = figures["connected"] + warming - audience.held()
     return Outcome({"connections": connections, "sessions": sessions}, figures)
 

@@ -1,4 +1,4 @@
-"""A question on its way: from POST to 202, and from POST to the first token of a model that answers at once."""
+"""The time from POST to 202, and from POST to the first token of a model that answers at once."""
 
 import json
 import time
@@ -18,12 +18,12 @@ from tests.support.waiting import wait_until
 
 _WARM_UP = 20
 _TIMEOUT_SECONDS = 10
-# The question stands in the snapshot too; only an answer has one of these.
+# The snapshot has the question too; only an answer has one of these.
 _SIGNS = (b"event: delta", b'"role":"assistant"')
 
 
 def run(contender: Contender, setting: Setting) -> Iterator[Outcome]:
-    assert isinstance(contender, Midsentence)  # noqa: S101 - the scenario says so
+    assert isinstance(contender, Midsentence)  # noqa: S101 - see SCENARIO
     directory = setting.fresh()
     times = setting.many(300, 20)
     with contender.running(directory), _answering(contender, directory):
@@ -46,14 +46,14 @@ def run(contender: Contender, setting: Setting) -> Iterator[Outcome]:
 
 @contextmanager
 def _answering(contender: Midsentence, directory: Path) -> Generator[None]:
-    """A worker and its model: the tests' scripted one, which echoes the question without a delay."""
+    """Run a worker with the tests' scripted model, which echoes the question without a delay."""
     port = free_port()
     upstream = Child(python("tests.support.upstream", "--port", str(port)), directory / "upstream.log")
     settings = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "none"}
     worker = WorkerChild(directory, {**contender.environment, **settings})
     children = (upstream, worker)
     try:
-        with cpu.on(cpu.REST):
+        with cpu.pinned_to(cpu.REST):
             for child in children:
                 child.spawn()
         wait_until(lambda: listens(port), description="the model listens")
@@ -69,7 +69,7 @@ def _ask(contender: Contender, times: int) -> list[tuple[float, float]]:
     headers = dict(line.split(": ", 1) for line in contender.headers())
     port = contender.ports[0]
     asked: list[tuple[float, float]] = []
-    # Two connections that stay open, as a browser has them.
+    # Two connections that stay open, as in a browser.
     with (
         closing(HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)) as posting,
         closing(HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)) as reading,
@@ -82,14 +82,14 @@ def _ask(contender: Contender, times: int) -> list[tuple[float, float]]:
             accepted = time.monotonic()
             reading.request("GET", f"{url}?until=end", headers=headers)
             response = reading.getresponse()
-            while not _tells(response.readline()):
+            while not _has_token(response.readline()):
                 pass
             asked.append(((accepted - begun) * 1000, (time.monotonic() - begun) * 1000))
             response.read()
     return asked
 
 
-def _tells(line: bytes) -> bool:
+def _has_token(line: bytes) -> bool:
     if not line:
         raise BenchError("the answer ended without a token")
     return any(sign in line for sign in _SIGNS)

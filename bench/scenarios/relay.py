@@ -1,4 +1,4 @@
-"""One reader for each session, every token on its own."""
+"""One reader for each session, and each token sent alone."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A reader who comes late: first byte and last, and the cost, of a long answer against those of a short one."""
+"""A reader that attaches late: first and last byte, and the cost, for a long answer and for a short one."""
 
 import socket
 import time
@@ -16,7 +16,7 @@ _SHORT = 200
 _LONG = 20_000
 _RATE = 8_000
 _TIMES = 10
-# Where an attach takes seconds, as many as fit in these are enough, and three at least.
+# If an attach takes seconds, those that fit in this time are enough, but at least three.
 _ENOUGH_SECONDS = 4.0
 _LEAST = 3
 _LIMIT_SECONDS = 10
@@ -25,7 +25,7 @@ _AFTERWARDS_SECONDS = 0.1
 
 
 def run(contender: Contender, setting: Setting) -> Iterator[Outcome]:
-    # Only midsentence knows the end of an answer, and keeps it in another form from then on.
+    # Only midsentence has an end of an answer, and it keeps a finished answer in another form.
     for finished in (False, True) if isinstance(contender, Midsentence) else (False,):
         with contender.running(setting.fresh()):
             for tokens in (_SHORT, setting.many(_LONG, 1000)):
@@ -37,9 +37,9 @@ def _attached(contender: Contender, tokens: int, finished: bool) -> dict[str, fl
     # The second session warms the server up, at the same size.
     load = Load(2, _RATE, tokens / _RATE, end=finished)
     with contender.producer(load) as producer:
-        measured, warming = producer.hear()["sessions"]
-        producer.tell("go")
-        producer.hear(60)
+        measured, warming = producer.receive()["sessions"]
+        producer.send("go")
+        producer.receive(60)
         _attach(contender.target(warming, 0), tokens)
         before = cpu.spent_ns(contender.server_pids), cpu.spent_ns(contender.redis_pids)
         begun = time.monotonic()
@@ -59,13 +59,13 @@ def _attached(contender: Contender, tokens: int, finished: bool) -> dict[str, fl
 
 
 def _attach(target: Target, tokens: int) -> tuple[float, float, int]:
-    """Milliseconds from connect to the first byte and to the last token, and how many tokens are amiss."""
+    """Milliseconds from connect to the first byte and to the last token, and the number of wrong tokens."""
     last, received, edge = b"~%d." % (tokens - 1), list[bytes](), b""
     begun = time.monotonic_ns()
     with socket.create_connection(("127.0.0.1", target.port), _LIMIT_SECONDS) as connection:
         connection.sendall(target.request.encode())
         first = now = 0
-        # Only looked for here; counted when the clock has stopped, or the reader would be measured.
+        # Search for the last token only; the others are counted after the clock has stopped.
         while last not in edge + (received[-1] if received else b""):
             edge = received[-1][-len(last) :] if received else b""
             try:
@@ -78,10 +78,10 @@ def _attach(target: Target, tokens: int) -> tuple[float, float, int]:
                 break
     scan, tally = Scan(), Tally()
     scan.feed(b"".join(received), now, tally)
-    # What the server does about a reader who left belongs to the attach that it ends.
+    # The server's work for the reader's departure belongs to the attach.
     time.sleep(_AFTERWARDS_SECONDS)
-    amiss = tally.missing + tally.duplicates + tokens - scan.expected
-    return (first - begun) / 1e6, (now - begun) / 1e6, amiss
+    wrong = tally.missing + tally.duplicates + tokens - scan.expected
+    return (first - begun) / 1e6, (now - begun) / 1e6, wrong
 
 
 SCENARIO = Scenario("replay", run)

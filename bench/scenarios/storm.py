@@ -1,4 +1,4 @@
-"""Thousands of readers are cut in the middle of their answers and all come back at once, each with what it had."""
+"""Thousands of readers are cut in the middle of their answers and reconnect at once, each with its cursor."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from bench.audience import Audience
 from bench.contender import Contender, Load
 from bench.contenders.midsentence import Midsentence
 from bench.scenario import Outcome, Scenario, Setting
-from bench.streaming import tokens_of
+from bench.streaming import token_counts
 
 _READERS = 10
 _RATE = 1.0
@@ -19,7 +19,7 @@ _LIMIT_SECONDS = 30
 
 
 def run(contender: Contender, setting: Setting) -> Iterator[Outcome]:
-    # Where a reader of a session stays, the others are answered from memory; where nobody does, from the log.
+    # If a reader of a session stays, the others are answered from memory, otherwise from the log.
     for staying in (0, 1) if isinstance(contender, Midsentence) else (0,):
         yield _cut(contender, setting, setting.many(500, 10), staying)
 
@@ -32,24 +32,24 @@ def _cut(contender: Contender, setting: Setting, sessions: int, staying: int) ->
         contender.producer(load) as producer,
         Audience(directory, contender.folding) as audience,
     ):
-        names: list[str] = producer.hear()["sessions"]
+        names: list[str] = producer.receive()["sessions"]
         targets = [contender.target(name, number) for number in range(_READERS + staying) for name in names]
         audience.open(targets, keep=True)
-        producer.tell("go")
+        producer.send("go")
         time.sleep(_BEFORE_SECONDS)
         cut = audience.cut(staying)
         time.sleep(_AWAY_SECONDS)
         figures = _return(contender, audience, cut)
-        producer.hear(_AFTER_SECONDS + 60)
-        audience.settle(tokens_of(names, load), limit=_LIMIT_SECONDS)
-        told = audience.texts(load.tokens)
-    figures |= {"exact": float(told["exact"]), "wrong": float(told["wrong"])}
+        producer.receive(_AFTER_SECONDS + 60)
+        audience.finish(token_counts(names, load), limit=_LIMIT_SECONDS)
+        texts = audience.texts(load.tokens)
+    figures |= {"exact": float(texts["exact"]), "wrong": float(texts["wrong"])}
     return Outcome({"sessions": sessions, "readers": _READERS, "rate": _RATE, "staying": staying}, figures)
 
 
 def _return(contender: Contender, audience: Audience, cut: int) -> dict[str, float]:
     server, redis = cpu.spent_ns(contender.server_pids), cpu.spent_ns(contender.redis_pids)
-    back = audience.again(_LIMIT_SECONDS)
+    back = audience.reconnect(_LIMIT_SECONDS)
     figures = {
         "cut": float(cut),
         "back": float(back["back"]),

@@ -1,4 +1,4 @@
-"""One server process and two, both on the one CPU: what the second adds to a token's cost."""
+"""One server process, then two on the same CPU: what the second adds to the cost of a token."""
 
 from collections.abc import Iterator
 

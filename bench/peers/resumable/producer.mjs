@@ -1,7 +1,8 @@
 // The process that owns the streams: `node producer.mjs --sessions N --rate R --seconds S --url REDIS_URL [--end]`.
 //
 // Prints {"ready", "sessions"} once every stream exists, waits for `go` on stdin, sends R tokens a second in each session with
-// the sessions' phases spread evenly, prints {"sent", "cpu_ns"}, and closes the streams when stdin closes; with --end, behind their last tokens.
+// the sessions' phases spread evenly, prints {"sent", "cpu_ns"}, and closes the streams when stdin closes, or with --end after
+// their last tokens.
 import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
@@ -18,7 +19,7 @@ if (!(sessions > 0 && rate > 0 && seconds > 0) || !values.url) {
   process.exit(2);
 }
 
-const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const cpu = () => {
   const { user, system } = process.cpuUsage();
   return (user + system) * 1000;
@@ -29,11 +30,11 @@ for (const client of [publisher, subscriber]) {
   client.on("error", (error) => console.error(String(error)));
   await client.connect();
 }
-// What the library has to do after a stream's end (it marks it done and tells the listeners) it hands to waitUntil.
+// The library passes its work after a stream's end (mark it done, notify the listeners) to waitUntil.
 const endings = [];
 const context = createResumableStreamContext({ waitUntil: (ending) => endings.push(ending), publisher, subscriber });
 
-// The library reads on whether or not anybody reads its own stream, but what is not read stays in memory.
+// The library reads its source even without a reader of its own stream, but chunks that are not read stay in memory.
 async function drain(stream) {
   for await (const _ of stream);
 }
@@ -45,8 +46,8 @@ async function open(name) {
   return { controller, drained, sent: 0 };
 }
 
-// The clock is CLOCK_MONOTONIC, which the readers' time.monotonic_ns() reads too. Beyond 2^53 ns (104 days of uptime) a Number
-// rounds by some nanoseconds, which no latency here can see.
+// The clock is CLOCK_MONOTONIC, as in the readers' time.monotonic_ns(). Beyond 2^53 ns (104 days of uptime) a Number rounds by
+// some nanoseconds, which is far below any latency here.
 const WIDTH = 28;
 function frame(seq) {
   return `data: ${`~${seq}.${Number(process.hrtime.bigint())};`.padEnd(WIDTH, "x")}\n\n`;
@@ -54,7 +55,7 @@ function frame(seq) {
 
 const names = Array.from({ length: sessions }, () => randomUUID().replaceAll("-", ""));
 const streams = await Promise.all(names.map(open));
-say({ ready: true, sessions: names });
+print({ ready: true, sessions: names });
 
 async function close() {
   for (const stream of streams) stream.controller.close();
@@ -64,11 +65,11 @@ async function close() {
 
 const lines = createInterface({ input: process.stdin });
 const closed = new Promise((resolve) => lines.once("close", resolve));
-const asked = await Promise.race([closed.then(() => false), new Promise((resolve) => lines.once("line", () => resolve(true)))]);
+const started = await Promise.race([closed.then(() => false), new Promise((resolve) => lines.once("line", () => resolve(true)))]);
 
-if (asked) {
+if (started) {
   // One schedule over all streams: the k-th token of the run belongs to stream k mod N and is due at k / (N·R) seconds. A
-  // producer that is behind sends what is due at once, so the rate holds; a token is stamped when it is sent, not when it was due.
+  // producer that is late sends all tokens that are due at once, so the rate holds; a token is stamped when it is sent.
   const before = cpu();
   const total = Math.round(sessions * rate * seconds);
   const begun = performance.now();
@@ -81,12 +82,12 @@ if (asked) {
     }
     await pause(1);
   }
-  // What Redis has not acknowledged yet is part of the cost: a round trip behind it all says that it went out.
+  // Commands that Redis has not acknowledged yet are part of the cost: a last round trip waits for them.
   if (values.end) await close();
   else await publisher.ping();
-  say({ sent: total, cpu_ns: cpu() - before });
+  print({ sent: total, cpu_ns: cpu() - before });
 }
 
 await closed;
-if (!(asked && values.end)) await close();
+if (!(started && values.end)) await close();
 await Promise.all([publisher.close(), subscriber.close()]);

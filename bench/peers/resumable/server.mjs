@@ -1,7 +1,7 @@
 // The reading half of resumable-stream's README on node:http: `node server.mjs PORT REDIS_URL`.
 //
-// Each reader gets a channel of its own: the producer is asked for the stream, publishes all that it has so far to that
-// channel, and from then on every chunk once for each listener. So Redis' work and the producer's grow with the readers.
+// Each reader gets a channel of its own: the producer is asked for the stream, publishes all of it so far to that channel, and
+// then every chunk once for each listener. The work of Redis and of the producer therefore grows with the readers.
 import { createServer } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -17,7 +17,7 @@ for (const client of [publisher, subscriber]) {
 const context = createResumableStreamContext({ waitUntil: null, publisher, subscriber });
 
 async function relay(id, response) {
-  // Written before the stream is looked for, as every contender here does: a reader learns at once that it is connected.
+  // Sent before the stream is looked up, as with every contender here: a reader gets its response at once.
   response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
   response.flushHeaders();
   const stream = await context.resumeExistingStream(id);
@@ -34,13 +34,13 @@ const server = createServer((request, response) => {
     response.writeHead(404).end();
     return;
   }
-  // A reader that leaves ends its pipeline with an error: that is its right. Anything else is said.
+  // A reader that leaves ends its pipeline with an error, which is expected. Any other error is logged.
   relay(id, response).catch((error) => {
     if (error.code !== "ERR_STREAM_PREMATURE_CLOSE") console.error(String(error));
     response.destroy();
   });
 });
-// Idle streams are the point here; nothing may be timed out.
+// Idle streams are measured too, so nothing may time out.
 server.requestTimeout = 0;
 server.keepAliveTimeout = 0;
 server.listen({ port: Number(port), host: "127.0.0.1", backlog: 4096 });
