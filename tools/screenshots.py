@@ -1,6 +1,6 @@
-"""Takes the pictures of the page that the README shows: both themes, desktop and phone, English and Chinese.
+"""Take the README's pictures of the page: both themes, desktop and phone, English and Chinese.
 
-`scripts/screenshots` runs it. The page is the built one, before real processes with the demo model.
+`scripts/screenshots` runs it, with the built page, real processes and the demo model.
 """
 
 import tempfile
@@ -16,7 +16,7 @@ from tests.support.requirements import PROGRAMS, program
 from tests.support.upstream import Upstream
 
 LONG_ENOUGH = "(length) => document.querySelector('.reply .answer').textContent.length >= length"
-WHERE = Path(__file__).parents[1] / "docs" / "screenshots"
+DIRECTORY = Path(__file__).parents[1] / "docs" / "screenshots"
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Picture:
     theme: Literal["light", "dark"]
     size: tuple[int, int]
     is_phone: bool
-    # Asked one after the other, each in a conversation of its own; the last is what the picture shows.
+    # Each is asked in a conversation of its own; the picture shows the last.
     questions: tuple[str, ...]
-    # How long the last answer is when the picture is taken, in characters; None, all of it.
+    # The length of the last answer when the picture is taken, in characters; None for all of it.
     shown: int | None
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     chromium = program(*PROGRAMS["needs_chromium"])
     if chromium is None:
         raise SystemExit("Chromium is needed: install it (on Debian and Ubuntu: apt install chromium fonts-noto-cjk).")
-    WHERE.mkdir(parents=True, exist_ok=True)
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory, Upstream() as upstream, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage", "--force-device-scale-factor=1"]
@@ -85,7 +85,7 @@ def take(browser: Browser, base_url: str, picture: Picture) -> None:
             expect(page.locator("#status")).to_have_attribute("data-phase", "streaming")
     if picture.shown is None:
         expect(page.locator("#status")).to_have_attribute("data-phase", "idle", timeout=60_000)
-        # Colours and formulas come a moment after the text.
+        # Highlighting and formulas are rendered after the text.
         expect(page.locator(".token-keyword").first).to_be_visible()
         expect(page.locator(".katex").first).to_be_visible()
         page.locator("#scroller").evaluate("(scroller) => scroller.scrollTo(0, 0)")
@@ -94,7 +94,7 @@ def take(browser: Browser, base_url: str, picture: Picture) -> None:
         )
     else:
         page.wait_for_function(LONG_ENOUGH, arg=picture.shown)
-    path = WHERE / f"{picture.name}.png"
+    path = DIRECTORY / f"{picture.name}.png"
     page.screenshot(path=path)
     print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     context.close()

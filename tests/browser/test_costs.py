@@ -17,6 +17,8 @@ def test_a_tab_that_stays_open_holds_the_text_and_not_the_rows(
     built_page: None, chromium: Browser, stack: Stack
 ) -> None:
     """Three thousand messages later there are as few elements as after three hundred."""
-    few, many = (measures.long_session(chromium, stack.base_url, measures.told(turns), turns) for turns in (150, 1500))
+    few, many = (
+        measures.long_session(chromium, stack.base_url, measures.turns_stream(turns), turns) for turns in (150, 1500)
+    )
     assert many.elements == few.elements
     assert many.elements < 5000

@@ -1,4 +1,4 @@
-"""The model of a chaos run: every token says which attempt wrote it and where it stands, so that no mix goes unseen."""
+"""The model of a chaos run: each token names its attempt and its position, so that every mix of attempts shows."""
 
 import asyncio
 import re
@@ -13,19 +13,19 @@ TAG = re.compile(r"⟦(\d+)\.(\d+)⟧")
 
 
 def tokens_of(question: str, attempt: int) -> list[str]:
-    """What the model writes when it is asked this for the `attempt`-th time."""
+    """The tokens that the model writes for the `attempt`-th request of this question."""
     return [f"{piece}⟦{attempt}.{number}⟧" for number, piece in enumerate(text_for(question))]
 
 
 @dataclass
 class Attempt:
-    """One request for an answer: the tokens from `first` on of what attempt `number` has."""
+    """One request for an answer: the tokens of attempt `number` from `first` on."""
 
     number: int
     tokens: Sequence[str]
     first: int
     request: Request
-    response: Response | None = None  # of what runs in the background: written on whether or not anybody listens
+    response: Response | None = None  # in the background, the model writes on without a reader
 
     @property
     def written(self) -> int:
@@ -38,20 +38,20 @@ class Attempt:
 
 @dataclass
 class Record:
-    """What was asked and what was written for it."""
+    """All requests, and the tokens written for them."""
 
     attempts: defaultdict[str, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
-    # Partial answers that the model was to continue and that it never wrote.
+    # Partial answers that the model was asked to continue and never wrote.
     foreign: list[str] = field(default_factory=list[str])
 
     @property
     def written(self) -> int:
-        """Tokens, those that were paid for twice included."""
+        """The number of tokens written, repeats included."""
         return sum(attempt.written for asked in self.attempts.values() for attempt in asked)
 
 
 class AttemptsUpstream(Upstream):
-    """Answers as `answer_for` does, with tagged tokens; goes on with a partial answer that it is sent."""
+    """Answers like `answer_for`, with tagged tokens, and continues a partial answer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,12 +70,12 @@ class AttemptsUpstream(Upstream):
         try:
             return await super().play(request, writer)
         finally:
-            # A long run asks thousands of times, each time with the conversation so far.
+            # Frees the conversations that thousands of requests repeat.
             if request.body:
                 request.body.update(messages=None, input=None)
 
     def link(self) -> None:
-        """Tell the attempts which of them ran in the background."""
+        """Attach each background response to its attempt."""
         responses = {id(response.body): response for response in self.responses}
         for attempt in (attempt for asked in self.record.attempts.values() for attempt in asked):
             attempt.response = responses.get(id(attempt.request.body))

@@ -1,4 +1,4 @@
-"""One visitor's conversation and its open tabs, over whatever happens to the house."""
+"""One visitor's conversation and its open tabs, through all faults."""
 
 import asyncio
 import random
@@ -13,12 +13,12 @@ import msgspec
 from midsentence.events import Entry
 from tests.support.client import DuplicateError, HoleError, SentEvent, Transcript
 from tests.support.visitors import AsyncVisitor, Reply
-from tools.chaos.verdict import Finding, Wrong
+from tools.chaos.checks import Violation, ViolationKind
 
-# A question that is in neither the log nor the queue for so long after its 202 was taken back, or hangs in a server.
+# A question that is missing from log and queue for so long was lost with Valkey, or hangs in a server.
 MISSING_SECONDS = 4.0
-LOOK_SECONDS = 0.5
-# A stop is answered when its end was observed, for which the server waits 10 s.
+POLL_SECONDS = 0.5
+# The server answers a stop when it sees the end, for which it waits 10 s.
 STOP_SECONDS = 12.0
 TURNS = (2, 7)
 TABS = (1, 3)
@@ -30,85 +30,85 @@ class Question:
     key: str
     on_busy: str
     asked: float = field(default_factory=time.monotonic)
-    turn: int = 0  # as the last 202 said; 0 while there was none
-    answered: float = 0  # when the last 202 came
+    turn: int = 0  # of the last 202; 0 before the first
+    accepted: float = 0  # time of the last 202
     may_be_stopped: bool = False
-    told: str | None = None  # how it ended, as a stop's reply said, and when
-    told_at: float = 0
+    stop_reason: str | None = None  # the reason in the last reply to a stop
+    stopped_at: float = 0  # time of that reply
 
 
 class Tab:
-    """A reader that is cut, waits and comes back, with its cursor, to any server."""
+    """A reader that is cut, waits, and reconnects with its cursor to any server."""
 
-    def __init__(self, talk: "Conversation", number: int) -> None:
-        self.name = f"{talk.name} tab {number}"
-        self.transcript = self._blank(talk.session_id)
-        self._talk = talk
-        self._chance = random.Random(f"{talk.name} {number}")
-        self._left = 0
+    def __init__(self, conversation: "Conversation", number: int) -> None:
+        self.name = f"{conversation.name} tab {number}"
+        self.transcript = self._new_transcript(conversation.session_id)
+        self._conversation = conversation
+        self._chance = random.Random(f"{conversation.name} {number}")
+        self._remaining = 0
 
     @staticmethod
-    def _blank(session_id: str) -> Transcript:
+    def _new_transcript(session_id: str) -> Transcript:
         return Transcript(session_id, keeps=False)
 
     async def read(self) -> None:
         while True:
-            # Some stay until the end, most are cut: at once, in mid-answer, or when all is said.
-            self._left = self._chance.choice((1, 3, 8, 20, 50, 200, 10**9))
+            # Some read to the end; most are cut at once, in mid-answer, or after the answer.
+            self._remaining = self._chance.choice((1, 3, 8, 20, 50, 200, 10**9))
             status = await self._listen(until_end=self._chance.random() < 0.3)
             if status == 204:
-                # An EventSource would not come back; this one does when somebody asked again.
-                await self._talk.something_asked(1.0)
+                # An EventSource would not reconnect; this reader does after the next question.
+                await self._conversation.next_question(1.0)
             elif status == 404:
-                self._talk.forgotten = True
+                self._conversation.is_unknown = True
             await asyncio.sleep(self._chance.choice((0.0, 0.0, 0.05, 0.2, 0.5, 2.0)) * self._chance.uniform(0.5, 1.5))
 
     async def catch_up(self) -> Transcript:
-        """Read until the server says that nothing is missing."""
-        self._left = 10**9
+        """Read until the server answers that nothing is missing."""
+        self._remaining = 10**9
         while await self._listen(until_end=True) != 204:
-            await self._talk.visitor.pause()
+            await self._conversation.visitor.pause()
         return self.transcript
 
     async def _listen(self, *, until_end: bool) -> int:
-        status = await self._talk.visitor.listen(
-            self._talk.session_id, self.transcript.cursor, self._take, until_end=until_end
+        status = await self._conversation.visitor.listen(
+            self._conversation.session_id, self.transcript.cursor, self._take, until_end=until_end
         )
         if status not in {0, 200, 204, 404, 502, 503}:
-            self._talk.find("mismatch", self.name, f"a reader was answered {status}")
+            self._conversation.report("mismatch", self.name, f"a reader was answered {status}")
         return status
 
     def _take(self, event: SentEvent) -> bool:
-        self._talk.check_name(event, self.name)
+        self._conversation.check_id(event, self.name)
         try:
             self.transcript.take(event)
         except (DuplicateError, HoleError) as error:
-            self._talk.find("hole" if isinstance(error, HoleError) else "duplicate", self.name, str(error))
-            self.transcript = self._blank(self._talk.session_id)
+            self._conversation.report("hole" if isinstance(error, HoleError) else "duplicate", self.name, str(error))
+            self.transcript = self._new_transcript(self._conversation.session_id)
             return True
         if event.type in {"message", "end", "state", "snapshot"}:
-            self._talk.news.set()
-        self._left -= event.id is not None
-        return self._left <= 0
+            self._conversation.changed.set()
+        self._remaining -= event.id is not None
+        return self._remaining <= 0
 
 
 class Conversation:
-    def __init__(self, name: str, visitor: AsyncVisitor, chance: random.Random, findings: list[Finding]) -> None:
+    def __init__(self, name: str, visitor: AsyncVisitor, chance: random.Random, violations: list[Violation]) -> None:
         self.name = name
         self.visitor = visitor
         self.session_id = ""
         self.questions: list[Question] = []
         self.tabs: list[Tab] = []
-        self.forgotten = False
-        self.taken_back = 0
-        self.news = asyncio.Event()
+        self.is_unknown = False
+        self.lost_acceptances = 0
+        self.changed = asyncio.Event()
         self._asked = asyncio.Event()
         self._chance = chance
-        self._findings = findings
+        self._violations = violations
         self._contents: dict[str, int] = {}
 
     async def run(self, is_over: Callable[[], bool]) -> None:
-        """Ask one question after the other, or before the other is answered; leave when all are answered."""
+        """Ask questions, some before the one before is answered; return when all are answered."""
         await self.visitor.arrive()
         await self._ask("queue")
         self.tabs = [Tab(self, number) for number in range(self._chance.randint(*TABS))]
@@ -118,14 +118,14 @@ class Conversation:
                 if is_over():
                     break
                 await self._next()
-            await self._answered()
+            await self._wait_for_answers()
             for reader in readers:
                 reader.cancel()
 
     async def _next(self) -> None:
         match self._chance.choices(("wait", "queue", "interrupt", "stop"), (60, 14, 10, 16))[0]:
             case "wait":
-                await self._answered()
+                await self._wait_for_answers()
                 await asyncio.sleep(self._chance.uniform(0, 0.4))
                 await self._ask("queue")
             case "stop":
@@ -157,16 +157,16 @@ class Conversation:
         if reply.status == 202:
             self._accepted(question, reply)
         elif reply.status == 404 and question is not self.questions[0]:
-            self.forgotten = True  # `_answered` asks everything again, in order
+            self.is_unknown = True  # `_wait_for_answers` asks everything again, in order
         elif reply.status != 429:
-            self.find("mismatch", self.name, f"a question was answered {reply.status} {reply.body[:200]!r}")
+            self.report("mismatch", self.name, f"a question was answered {reply.status} {reply.body[:200]!r}")
 
     def _accepted(self, question: Question, reply: Reply) -> None:
         session_id = reply.json["session_id"]
         if self.session_id not in {"", session_id}:
-            self.find("duplicate", self.name, f"one key started {self.session_id} and {session_id}")
+            self.report("duplicate", self.name, f"one key started {self.session_id} and {session_id}")
         self.session_id = session_id
-        question.turn, question.answered = reply.json["turn"], time.monotonic()
+        question.turn, question.accepted = reply.json["turn"], time.monotonic()
 
     async def _stop(self, question: Question) -> None:
         question.may_be_stopped = True
@@ -175,71 +175,73 @@ class Conversation:
         path = f"/sessions/{self.session_id}/stop"
         reply = await self.visitor.request("POST", path, {"turn": question.turn}, patience=STOP_SECONDS)
         if reply.status == 200:
-            question.told, question.told_at = reply.json["reason"], time.monotonic()
+            question.stop_reason, question.stopped_at = reply.json["reason"], time.monotonic()
         elif reply.status not in {202, 404}:
-            self.find("mismatch", self.name, f"a stop was answered {reply.status} {reply.body[:200]!r}")
+            self.report("mismatch", self.name, f"a stop was answered {reply.status} {reply.body[:200]!r}")
 
-    async def _answered(self) -> None:
-        """Wait until every question has its end, as one of the tabs sees it; ask again what the log does not know."""
+    async def _wait_for_answers(self) -> None:
+        """Wait until a tab has the end of every question; ask again what the log does not hold."""
         while True:
-            self.news.clear()
-            open_ones = self._open_questions()
-            if not open_ones:
+            self.changed.clear()
+            unanswered = self._unanswered()
+            if not unanswered:
                 return
-            if self.forgotten or any(self._is_missing(question) for question in open_ones):
+            if self.is_unknown or any(self._is_missing(question) for question in unanswered):
                 await self._ask_again()
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self.news.wait()
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self.changed.wait()
 
-    def _open_questions(self) -> list[Question]:
+    def _unanswered(self) -> list[Question]:
         ended = {entry.turn for tab in self.tabs for entry in tab.transcript.messages if entry.end is not None}
         known = {entry.text: entry.turn for tab in self.tabs for entry in tab.transcript.messages}
         return [question for question in self.questions if known.get(question.text) not in ended]
 
     def _is_missing(self, question: Question) -> bool:
-        if time.monotonic() - max(question.asked, question.answered) < MISSING_SECONDS:
+        if time.monotonic() - max(question.asked, question.accepted) < MISSING_SECONDS:
             return False
-        said = {entry.text for tab in self.tabs for entry in tab.transcript.messages}
+        logged_texts = {entry.text for tab in self.tabs for entry in tab.transcript.messages}
         states: list[dict[str, Any]] = [tab.transcript.state for tab in self.tabs if tab.transcript.state]
         waiting = {queued["text"] for state in states for queued in state["queued"]}
-        return question.text not in said | waiting
+        return question.text not in logged_texts | waiting
 
     async def _ask_again(self) -> None:
-        """What a page does when the session does not know its question: send it again, with its key."""
-        self.forgotten = False
-        entries = await self.truth()
-        said = {entry.text for entry in entries}
+        """Do as the page does when the session lacks its question: send it again with its key."""
+        self.is_unknown = False
+        entries = await self.logged()
+        logged_texts = {entry.text for entry in entries}
         for position, question in enumerate(self.questions):
-            if question.text in said:
+            if question.text in logged_texts:
                 continue
-            if question.answered:
-                self.taken_back += 1
+            if question.accepted:
+                self.lost_acceptances += 1
                 for before in self.questions:
-                    # Turn numbers may be given anew, and a stop that comes late names a number.
+                    # Turn numbers may be given again, so a late stop may hit another question.
                     before.may_be_stopped = True
             if position == 0 or self.session_id:
                 await self._post(question)
 
-    async def truth(self) -> list[Entry]:
-        """The conversation as the log has it; nothing, where the session is not known."""
+    async def logged(self) -> list[Entry]:
+        """The conversation in the log; empty where the server does not know the session."""
         reply = await self.visitor.request("GET", f"/sessions/{self.session_id}")
         if reply.status != 200:
             return []
         return msgspec.convert(reply.json["messages"], list[Entry])
 
-    async def something_asked(self, seconds: float) -> None:
+    async def next_question(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._asked.wait()
 
-    def check_name(self, event: SentEvent, who: str) -> None:
-        """An id names one content for ever (1.1); a snapshot's is that of the event before it."""
+    def check_id(self, event: SentEvent, who: str) -> None:
+        """Check that an id names one content for ever (1.1); a snapshot has the id of the event before it."""
         if event.id is None or event.type == "snapshot":
             return
         content = hash((event.type, event.data))
         if self._contents.setdefault(event.id, content) != content:
-            self.find("mismatch", who, f"{event.id} names another content than it did: {event.type} {event.data[:80]}")
+            self.report(
+                "mismatch", who, f"{event.id} names another content than it did: {event.type} {event.data[:80]}"
+            )
 
-    def find(self, wrong: Wrong, where: str, what: str) -> None:
-        self._findings.append(Finding(wrong, f"{where} ({self.session_id})", what))
+    def report(self, kind: ViolationKind, where: str, detail: str) -> None:
+        self._violations.append(Violation(kind, f"{where} ({self.session_id})", detail))

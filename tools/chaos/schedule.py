@@ -1,18 +1,18 @@
-"""What is done to whom and when: a pure function of the seed."""
+"""Which fault happens to which process at what time: a pure function of the seed."""
 
 import random
 from typing import Literal, NamedTuple
 
-Kind = Literal["server", "worker", "valkey"]
-Deed = Literal["kill -9", "kill -9, tail lost", "SIGTERM", "pause", "long pause"]
+ProcessKind = Literal["server", "worker", "valkey"]
+Action = Literal["kill -9", "kill -9, tail lost", "SIGTERM", "pause", "long pause"]
 
-# Often enough that faults overlap: a worker dies while a server is paused and Valkey loads its file.
+# Short enough that faults overlap: a worker dies while a server is paused and Valkey loads its file.
 MEAN_GAP_SECONDS = 1.7
-# Beyond the lease and beyond what a reader takes for a dead stream, or well below both.
-PAUSES: dict[Deed, tuple[float, float]] = {"pause": (0.2, 1.2), "long pause": (2.6, 5.0)}
-# How long a process that died stays away.
+# Longer than the lease and than a reader's stall time-out, or well below both.
+PAUSES: dict[Action, tuple[float, float]] = {"pause": (0.2, 1.2), "long pause": (2.6, 5.0)}
+# How long a process stays down.
 ABSENCE_SECONDS = (0.0, 1.5)
-WEIGHTS: dict[tuple[Kind, Deed], int] = {
+WEIGHTS: dict[tuple[ProcessKind, Action], int] = {
     ("worker", "kill -9"): 28,
     ("server", "kill -9"): 22,
     ("valkey", "kill -9"): 8,
@@ -25,29 +25,29 @@ WEIGHTS: dict[tuple[Kind, Deed], int] = {
     ("valkey", "pause"): 3,
     ("valkey", "long pause"): 1,
 }
-# A power cut, or a failover: Valkey comes back without the last that it accepted. Beyond what appendfsync everysec
-# promises, so it happens only where it is asked for.
-TAIL_WEIGHTS: dict[tuple[Kind, Deed], int] = {**WEIGHTS, ("valkey", "kill -9, tail lost"): 8}
+# A power cut or a failover: Valkey restarts without its last writes. That may exceed what appendfsync everysec
+# guarantees, so it happens only with --tails.
+TAIL_WEIGHTS: dict[tuple[ProcessKind, Action], int] = {**WEIGHTS, ("valkey", "kill -9, tail lost"): 8}
 
 
 class Fault(NamedTuple):
     at: float  # seconds from the beginning
-    kind: Kind
-    deed: Deed
-    number: int  # of its kind
+    kind: ProcessKind
+    action: Action
+    number: int  # of the process among its kind
     seconds: float  # of the pause or the absence
 
 
 def schedule(seed: int, seconds: float, *, servers: int, workers: int, tails: bool = False) -> list[Fault]:
     chance = random.Random(f"schedule {seed}")
-    how_many: dict[Kind, int] = {"server": servers, "worker": workers, "valkey": 1}
+    counts: dict[ProcessKind, int] = {"server": servers, "worker": workers, "valkey": 1}
     faults: list[Fault] = []
     weights = TAIL_WEIGHTS if tails else WEIGHTS
     at = 1.0
     while (at := at + chance.uniform(0.2, 2 * MEAN_GAP_SECONDS - 0.2)) < seconds:
-        (kind, deed) = chance.choices(list(weights), list(weights.values()))[0]
-        shortest, longest = PAUSES.get(deed, ABSENCE_SECONDS)
+        (kind, action) = chance.choices(list(weights), list(weights.values()))[0]
+        shortest, longest = PAUSES.get(action, ABSENCE_SECONDS)
         faults.append(
-            Fault(at, kind, deed, chance.randrange(how_many[kind]), round(chance.uniform(shortest, longest), 2))
+            Fault(at, kind, action, chance.randrange(counts[kind]), round(chance.uniform(shortest, longest), 2))
         )
     return faults

@@ -74,7 +74,7 @@ def measured(browser: Browser, stack: Stack) -> Iterator[Row]:
         shown = f"{found.worst_frame:.0f} ms; long tasks {found.long_tasks:.0f} ms of {found.seconds:.0f} s"
         yield Row(what, "≤ 100 ms", shown, found.worst_frame <= 100)
     for turns in (measures.LONG_MESSAGES // 20, measures.LONG_MESSAGES // 2):
-        held = measures.long_session(browser, stack.base_url, measures.told(turns), turns)
+        held = measures.long_session(browser, stack.base_url, measures.turns_stream(turns), turns)
         what = f"a tab that received {turns * 2:,} messages: elements, JavaScript memory"
         yield Row(what, "≤ 5,000", f"{held.elements:,}; {held.heap:.1f} MB", held.elements <= 5000)
 

@@ -1,4 +1,4 @@
-"""What the page costs a browser, as the browser itself counts it."""
+"""The page's costs, as the browser itself counts them."""
 
 import gzip
 import re
@@ -20,7 +20,7 @@ MESSAGES: Final = 200
 LONG_MESSAGES: Final = 10_000
 _TURN: Final = "An answer of **some** sentences, with `code` in it, as one gets them every day. " * 6
 
-# From now on: each task of 50 ms and more (W3C Long Tasks), and the longest time between two frames.
+# From now on, record each task of 50 ms or more (W3C Long Tasks) and the longest time between two frames.
 _WATCH_FRAMES: Final = """() => {
   globalThis.seen = { tasks: [], frame: 0, frames: 0 };
   new PerformanceObserver((list) => seen.tasks.push(...list.getEntries().map((entry) => entry.duration)))
@@ -34,14 +34,14 @@ _WATCH_FRAMES: Final = """() => {
   };
   requestAnimationFrame(frame);
 }"""
-# When the last answer of the session stood on the screen: two frames after it was there.
+# The time when the session's last answer was on the screen: two frames after it was in the document.
 _WATCH_ANSWER: Final = """
-const look = () => {
+const check = () => {
   const text = document.querySelector('[data-row="assistant-%d"] .answer')?.textContent ?? '';
-  if (text === '') return requestAnimationFrame(look);
+  if (text === '') return requestAnimationFrame(check);
   requestAnimationFrame(() => requestAnimationFrame(() => { globalThis.shownAt = performance.now(); }));
 };
-requestAnimationFrame(look);
+requestAnimationFrame(check);
 """
 
 
@@ -54,13 +54,13 @@ class Streaming:
 
 
 @dataclass(frozen=True)
-class Long:
+class LongSession:
     elements: int
     heap: float  # MB
 
 
 def initial_scripts() -> int:
-    """Bytes of JavaScript, gzipped, that the page asks for before it shows anything."""
+    """Bytes of JavaScript, gzipped, that the page loads before it shows anything."""
     index = (PAGE / "index.html").read_text()
     sources = re.findall(r'<(?:script|link)[^>]+(?:src|href)="/page/([^"]+\.js)"', index)
     assert sources, "the page names no script"
@@ -106,13 +106,13 @@ def open_session(browser: Browser, stack: Stack, rounds: int = 5) -> float:
         times.append(page.evaluate("shownAt"))
         page.close()
     context.close()
-    # The first found nothing in the cache.
+    # The first round had an empty cache.
     return median(times[1:])
 
 
 def stream(browser: Browser, stack: Stack, text: str) -> Streaming:
-    """Twenty thousand tokens at a thousand a second, through the whole house, with the page in front and following."""
-    # With what each takes beside it, some nine milliseconds apart.
+    """Stream twenty thousand tokens at a thousand a second through a real stack; the page is in front and follows."""
+    # With the time that each takes itself, some nine milliseconds apart.
     stack.upstream.answers.append(Answer(tokens=tokens(text), delay=0.008))
     context = browser.new_context(base_url=stack.base_url, viewport={"width": 1280, "height": 800})
     page = context.new_page()
@@ -124,35 +124,35 @@ def stream(browser: Browser, stack: Stack, text: str) -> Streaming:
     began = page.evaluate("performance.now()")
     expect(page.locator("#status")).to_have_attribute("data-phase", "idle", timeout=180_000)
     seconds = (page.evaluate("performance.now()") - began) / 1000
-    # The last parse, and the colours, come after the end.
-    settle(page)
+    # The last parse and the highlighting come after the end.
+    wait_until_idle(page)
     seen: dict[str, Any] = page.evaluate("seen")
     context.close()
     return Streaming(seen["frame"], sum(seen["tasks"]), seconds, len(text) / 3.8 / seconds)
 
 
-def settle(page: Page) -> None:
+def wait_until_idle(page: Page) -> None:
     page.evaluate("new Promise((done) => requestIdleCallback(() => requestIdleCallback(done)))")
 
 
-def long_session(browser: Browser, base_url: str, body: str, last: int) -> Long:
-    """What is held after the tab has been told of all these turns while it was open."""
+def long_session(browser: Browser, base_url: str, body: str, last: int) -> LongSession:
+    """Count what an open tab holds after it received all these turns."""
     context = browser.new_context(base_url=base_url)
     page = context.new_page()
     page.route("**/events*", lambda route: route.fulfill(content_type="text/event-stream", body=body))
     page.goto("/#0aAAAAAAAAAAAAAAAAAAAAAA")
     expect(page.locator(f'[data-row="assistant-{last}"]')).to_be_visible(timeout=60_000)
-    settle(page)
+    wait_until_idle(page)
     session = context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")  # pyright: ignore[reportUnknownMemberType]
     heap = page.evaluate("performance.memory.usedJSHeapSize") / 1e6
     elements = page.evaluate("document.querySelectorAll('*').length")
     context.close()
-    return Long(elements, heap)
+    return LongSession(elements, heap)
 
 
-def told(turns: int) -> str:
-    """A stream of so many turns, as it comes to a tab that stays open."""
+def turns_stream(turns: int) -> str:
+    """A stream of so many turns, as an open tab receives it."""
     events: list[str] = ["retry: 600000\n"]
 
     def event(name: str, at: str, data: str) -> None:

@@ -1,4 +1,4 @@
-"""Answers of twenty thousand tokens, each of one shape: what slows a page is not the length but what it is made of."""
+"""Answers of twenty thousand tokens, each of one shape: their structure slows a page more than their length."""
 
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -55,6 +55,6 @@ SHAPES: Final[Mapping[str, str]] = {
 
 
 def tokens(text: str) -> list[str]:
-    """In pieces of ten tokens, since no clock ticks evenly a thousand times a second."""
+    """Split a text into pieces of ten tokens, since no clock ticks evenly a thousand times a second."""
     size = 10 * CHARACTERS // TOKENS
     return [text[at : at + size] for at in range(0, len(text), size)]
