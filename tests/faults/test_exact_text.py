@@ -37,9 +37,9 @@ TEXTS: dict[str, list[str]] = {
 
 @pytest.fixture(scope="module")
 def visitor(house: Stack) -> Generator[Visitor]:
-    with Visitor(house.base_url) as somebody:
-        somebody.http.get("/")
-        yield somebody
+    with Visitor(house.base_url) as client:
+        client.http.get("/")
+        yield client
 
 
 def read_all(house: Stack, read: Callable[[], T], *, split: bool = False) -> dict[str, T]:

@@ -14,8 +14,8 @@ QUESTION = "tokens=40 rate=400 seed=11"
 
 @pytest.fixture(scope="module")
 def visitor(house: Stack) -> Generator[Visitor]:
-    with Visitor(house.base_url) as somebody:
-        yield somebody
+    with Visitor(house.base_url) as client:
+        yield client
 
 
 @pytest.mark.parametrize("every", [*range(1, 8), 13, 29])

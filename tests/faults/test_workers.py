@@ -31,8 +31,8 @@ def pair(tmp_path: Path, upstream: Upstream, stack_settings: dict[str, str]) -> 
 
 @pytest.fixture
 def visitor_of_pair(pair: Stack) -> Generator[Visitor]:
-    with Visitor(pair.base_url) as somebody:
-        yield somebody
+    with Visitor(pair.base_url) as client:
+        yield client
 
 
 def test_a_killed_workers_turn_is_taken_over_within_its_lease(pair: Stack, visitor_of_pair: Visitor) -> None:

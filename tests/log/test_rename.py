@@ -53,9 +53,9 @@ async def test_only_the_owner_renames_and_only_an_existing_session(log: SessionL
         return not await everywhere(store, "KEYS", f"*{expired}*")
 
     await eventually(is_gone, description="the session expired")
-    for session_id, who in ((deleted, "ann"), (expired, "ann"), (theirs, "bob"), ("../secret", "ann")):
+    for session_id, owner in ((deleted, "ann"), (expired, "ann"), (theirs, "bob"), ("../secret", "ann")):
         with pytest.raises(SessionNotFoundError):
-            await log.rename(session_id, who, "mine")
+            await log.rename(session_id, owner, "mine")
     assert (await log.read(theirs)).title == "c"
     assert await everywhere(store, "KEYS", f"*{expired}*") == []
     for session_id in (deleted, expired):

@@ -35,11 +35,11 @@ async def test_only_the_owner_shares_and_only_an_existing_session(log: SessionLo
     """Sharing must not recreate a deleted session, without an owner and without an expiry."""
     deleted, theirs = [(await log.start("ann", text)).session_id for text in ("a", "b")]
     await log.delete(deleted, "ann")
-    for session_id, who in ((deleted, "ann"), (theirs, "bob"), ("../secret", "ann")):
+    for session_id, owner in ((deleted, "ann"), (theirs, "bob"), ("../secret", "ann")):
         with pytest.raises(SessionNotFoundError):
-            await log.share(session_id, who)
+            await log.share(session_id, owner)
         with pytest.raises(SessionNotFoundError):
-            await log.unshare(session_id, who)
+            await log.unshare(session_id, owner)
     assert (await log.read(theirs)).access.share == ""
     (held,) = await store.execute(("HGET", keys.session(deleted).meta, "share"))
     assert held is None

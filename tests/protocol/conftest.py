@@ -84,21 +84,21 @@ def base_url(deployment: Deployment) -> str:
 
 @pytest.fixture
 def visitor(base_url: str) -> Generator[Visitor]:
-    with Visitor(base_url) as somebody:
-        yield somebody
+    with Visitor(base_url) as client:
+        yield client
 
 
 @pytest.fixture
 def stranger(base_url: str) -> Generator[Visitor]:
     """Another visitor, with a valid cookie and sessions of their own."""
-    with Visitor(base_url) as somebody:
-        somebody.http.get("/")
-        assert somebody.http.cookies.get("midsentence")
-        yield somebody
+    with Visitor(base_url) as client:
+        client.http.get("/")
+        assert client.http.cookies.get("midsentence")
+        yield client
 
 
 @pytest.fixture
-def nobody(base_url: str) -> Generator[Visitor]:
+def anonymous(base_url: str) -> Generator[Visitor]:
     """A visitor without a cookie."""
-    with Visitor(base_url) as somebody:
-        yield somebody
+    with Visitor(base_url) as client:
+        yield client

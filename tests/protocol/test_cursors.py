@@ -48,8 +48,8 @@ MALFORMED_IN_QUERY = ("a sign", "not UTF-8", "long")
 
 @pytest.fixture(scope="module")
 def owner(deployment: Deployment) -> Generator[Visitor]:
-    with Visitor(deployment.base_url) as somebody:
-        yield somebody
+    with Visitor(deployment.base_url) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -47,12 +47,12 @@ def test_a_listed_session_counts_no_queued_turn(visitor: Visitor) -> None:
     assert (session["turn"], session["state"]) == (2, "idle")
 
 
-def test_only_the_callers_sessions_are_listed(visitor: Visitor, stranger: Visitor, nobody: Visitor) -> None:
+def test_only_the_callers_sessions_are_listed(visitor: Visitor, stranger: Visitor, anonymous: Visitor) -> None:
     """Section 9, rule 3.2: without a cookie the list is empty, and GET /sessions sets no cookie."""
     mine, theirs = visitor.start(SHORT), stranger.start(SHORT)
     assert listed(visitor) == [mine]
     assert listed(stranger) == [theirs]
-    response = nobody.http.get("/sessions")
+    response = anonymous.http.get("/sessions")
     assert (response.status_code, response.json()) == (200, {"sessions": []})
     assert "set-cookie" not in response.headers
 
@@ -136,19 +136,19 @@ def test_get_returns_the_snapshot_and_its_cursor(visitor: Visitor) -> None:
     }
 
 
-def test_a_running_server_is_healthy_and_ready(nobody: Visitor, deployment: Deployment) -> None:
+def test_a_running_server_is_healthy_and_ready(anonymous: Visitor, deployment: Deployment) -> None:
     """Section 9: 200 on both routes, without a cookie."""
     for server in (deployment.base_url, deployment.elsewhere):
-        assert nobody.http.get(f"{server}/healthz").status_code == 200
+        assert anonymous.http.get(f"{server}/healthz").status_code == 200
         wait_until(
-            lambda server=server: nobody.http.get(f"{server}/readyz").status_code == 200,
+            lambda server=server: anonymous.http.get(f"{server}/readyz").status_code == 200,
             description="the server is ready",
         )
 
 
-def test_the_page_is_served(nobody: Visitor) -> None:
+def test_the_page_is_served(anonymous: Visitor) -> None:
     """Section 9: GET / is an HTML page."""
-    response = nobody.http.get("/")
+    response = anonymous.http.get("/")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
     assert "<html" in response.text.lower()

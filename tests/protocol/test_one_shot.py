@@ -69,9 +69,9 @@ def test_an_answer_is_sent_as_unnamed_events_and_an_end(owner: Visitor) -> None:
     assert shot.pieces == lines_as_lf(answer(owner, shot.session_id))
 
 
-def test_the_stream_allows_every_origin(nobody: Visitor) -> None:
+def test_the_stream_allows_every_origin(anonymous: Visitor) -> None:
     """8.1, 10.4: the headers of a stream, and the one that lets a page of another origin read it."""
-    with nobody.http.stream("GET", "/push", params={"param": SHORT}) as response:
+    with anonymous.http.stream("GET", "/push", params={"param": SHORT}) as response:
         assert response.status_code == 200
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert response.headers["cache-control"] == "no-store, no-transform"
@@ -158,39 +158,39 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN.values(), ids=UNKNOWN.keys())
-def test_an_unknown_id_is_answered_204(nobody: Visitor, name: bytes) -> None:
+def test_an_unknown_id_is_answered_204(anonymous: Visitor, name: bytes) -> None:
     """10.2: 204 whatever the question beside it, never another answer."""
     headers = {b"Last-Event-ID": name}
-    response = nobody.http.get("/push", params={"param": SHORT}, headers=headers)
+    response = anonymous.http.get("/push", params={"param": SHORT}, headers=headers)
     assert (response.status_code, response.content) == (204, b"")
 
 
-def test_an_id_opens_its_answer_without_a_cookie(owner: Visitor, nobody: Visitor) -> None:
+def test_an_id_opens_its_answer_without_a_cookie(owner: Visitor, anonymous: Visitor) -> None:
     """10.4: a page of another origin sends no cookie; the id is the capability."""
     shot = OneShot(owner, MEDIUM)
     shot.connect(limit=3)
-    theirs = OneShot(nobody, MEDIUM, pieces=shot.pieces, last_id=shot.last_id)
+    theirs = OneShot(anonymous, MEDIUM, pieces=shot.pieces, last_id=shot.last_id)
     theirs.connect()
     assert theirs.over
     assert theirs.pieces == lines_as_lf(answer(owner, shot.session_id))
-    assert nobody.http.get(f"/sessions/{shot.session_id}").status_code == 404, "the id opens nothing else"
+    assert anonymous.http.get(f"/sessions/{shot.session_id}").status_code == 404, "the id opens nothing else"
 
 
-def test_an_event_id_of_a_chat_opens_nothing(visitor: Visitor, nobody: Visitor) -> None:
+def test_an_event_id_of_a_chat_opens_nothing(visitor: Visitor, anonymous: Visitor) -> None:
     """10.4: not even to its owner, since this route lets pages of every origin read."""
     session_id = visitor.start(LONG)
     with visitor.events(session_id) as events:
         event_id = next(event for event in events if event.type == "delta").id
-    for who in (visitor, nobody):
-        response = who.http.get("/push", headers={"Last-Event-ID": f"{session_id}/{event_id}"})
+    for client in (visitor, anonymous):
+        response = client.http.get("/push", headers={"Last-Event-ID": f"{session_id}/{event_id}"})
         assert (response.status_code, response.content) == (204, b"")
     visitor.http.delete(f"/sessions/{session_id}")
 
 
 @pytest.mark.parametrize("query", ["", "?param=", "?param=%20%0A", "?Param=x", "?q=x"])
-def test_a_missing_question_is_refused(nobody: Visitor, query: str) -> None:
+def test_a_missing_question_is_refused(anonymous: Visitor, query: str) -> None:
     """2.1: 400 missing_param, readable by the page that made the mistake."""
-    response = nobody.http.get(f"/push{query}")
+    response = anonymous.http.get(f"/push{query}")
     assert_refused(response, 400, "missing_param")
     assert response.headers["access-control-allow-origin"] == "*"
 
@@ -202,9 +202,9 @@ def test_head_is_refused(owner: Visitor) -> None:
     assert response.headers["allow"] == "GET"
 
 
-def test_an_accept_that_excludes_event_streams_is_refused(nobody: Visitor) -> None:
+def test_an_accept_that_excludes_event_streams_is_refused(anonymous: Visitor) -> None:
     """8.10: before the model is asked."""
-    response = nobody.http.get("/push", params={"param": SHORT}, headers={"Accept": "application/json"})
+    response = anonymous.http.get("/push", params={"param": SHORT}, headers={"Accept": "application/json"})
     assert_refused(response, 406, "not_acceptable")
 
 

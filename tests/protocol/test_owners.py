@@ -16,31 +16,31 @@ from tests.support.client import Visitor
 NEVER = "00AAAAAAAAAAAAAAAAAAAAAA"
 
 ROUTES: dict[str, Callable[[Visitor, str], httpx.Response]] = {
-    "show": lambda who, session_id: who.http.get(f"/sessions/{session_id}"),
-    "show, by HEAD": lambda who, session_id: who.http.head(f"/sessions/{session_id}"),
-    "events": lambda who, session_id: who.http.get(f"/sessions/{session_id}/events"),
-    "events until the end": lambda who, session_id: who.http.get(f"/sessions/{session_id}/events?until=end"),
-    "events from a cursor": lambda who, session_id: who.http.get(
+    "show": lambda client, session_id: client.http.get(f"/sessions/{session_id}"),
+    "show, by HEAD": lambda client, session_id: client.http.head(f"/sessions/{session_id}"),
+    "events": lambda client, session_id: client.http.get(f"/sessions/{session_id}/events"),
+    "events until the end": lambda client, session_id: client.http.get(f"/sessions/{session_id}/events?until=end"),
+    "events from a cursor": lambda client, session_id: client.http.get(
         f"/sessions/{session_id}/events", headers={"Last-Event-ID": "1.0-0"}
     ),
-    "send": lambda who, session_id: who.http.post(f"/sessions/{session_id}/messages", json={"text": SHORT}),
-    "send with a key": lambda who, session_id: who.http.post(
+    "send": lambda client, session_id: client.http.post(f"/sessions/{session_id}/messages", json={"text": SHORT}),
+    "send with a key": lambda client, session_id: client.http.post(
         f"/sessions/{session_id}/messages", json={"text": SHORT}, headers={"Idempotency-Key": "k"}
     ),
-    "send with a parent": lambda who, session_id: who.http.post(
+    "send with a parent": lambda client, session_id: client.http.post(
         f"/sessions/{session_id}/messages", json={"text": SHORT, "parent": 0}
     ),
-    "rename": lambda who, session_id: who.http.patch(f"/sessions/{session_id}", json={"title": "theirs"}),
-    "share": lambda who, session_id: who.http.post(f"/sessions/{session_id}/share"),
-    "unshare": lambda who, session_id: who.http.delete(f"/sessions/{session_id}/share"),
-    "delete": lambda who, session_id: who.http.delete(f"/sessions/{session_id}"),
+    "rename": lambda client, session_id: client.http.patch(f"/sessions/{session_id}", json={"title": "theirs"}),
+    "share": lambda client, session_id: client.http.post(f"/sessions/{session_id}/share"),
+    "unshare": lambda client, session_id: client.http.delete(f"/sessions/{session_id}/share"),
+    "delete": lambda client, session_id: client.http.delete(f"/sessions/{session_id}"),
 }
 
 
 @pytest.fixture(scope="module")
 def owner(deployment: Deployment) -> Generator[Visitor]:
-    with Visitor(deployment.base_url) as somebody:
-        yield somebody
+    with Visitor(deployment.base_url) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +64,11 @@ def test_another_owners_session_looks_like_an_unknown_one(
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES.keys())
 def test_a_session_looks_unknown_without_a_cookie(
-    nobody: Visitor, stranger: Visitor, running: str, route: Callable[[Visitor, str], httpx.Response]
+    anonymous: Visitor, stranger: Visitor, running: str, route: Callable[[Visitor, str], httpx.Response]
 ) -> None:
     """2.2, 3.2: a request without a cookie is a stranger's, and these routes set none."""
-    answer = route(nobody, running)
-    assert seen(answer) == seen(route(nobody, NEVER)) == seen(route(stranger, NEVER))
+    answer = route(anonymous, running)
+    assert seen(answer) == seen(route(anonymous, NEVER)) == seen(route(stranger, NEVER))
     assert "set-cookie" not in answer.headers
 
 
@@ -130,30 +130,30 @@ def test_a_path_traversal_finds_nothing(stranger: Visitor, base_url: str, odd: s
         assert reply.status in {404, 405}
 
 
-def test_a_visitor_gets_a_cookie_with_the_first_message(nobody: Visitor) -> None:
+def test_a_visitor_gets_a_cookie_with_the_first_message(anonymous: Visitor) -> None:
     """3.1, 3.2: HttpOnly, and SameSite=Lax against other sites' forms."""
-    response = nobody.http.post("/sessions", json={"text": SHORT})
+    response = anonymous.http.post("/sessions", json={"text": SHORT})
     cookie = SimpleCookie(response.headers["set-cookie"])["midsentence"]
     assert (cookie["httponly"], cookie["samesite"].lower(), cookie["path"]) == (True, "lax", "/")
     assert cookie["secure"] == ""
     assert not cookie["domain"]
-    assert nobody.http.get(f"/sessions/{response.json()['session_id']}").status_code == 200
+    assert anonymous.http.get(f"/sessions/{response.json()['session_id']}").status_code == 200
 
 
-def test_a_visitor_gets_a_cookie_with_the_page(nobody: Visitor) -> None:
+def test_a_visitor_gets_a_cookie_with_the_page(anonymous: Visitor) -> None:
     """3.2: before the first question, so that its Idempotency-Key has an owner."""
-    response = nobody.http.get("/")
+    response = anonymous.http.get("/")
     assert response.status_code == 200
     assert "midsentence" in SimpleCookie(response.headers["set-cookie"])
-    name = nobody.http.cookies["midsentence"]
-    session_id = nobody.start(SHORT)
-    assert nobody.http.cookies["midsentence"] == name, "the cookie that came with the page must be recognised"
-    assert nobody.http.get(f"/sessions/{session_id}").status_code == 200
+    name = anonymous.http.cookies["midsentence"]
+    session_id = anonymous.start(SHORT)
+    assert anonymous.http.cookies["midsentence"] == name, "the cookie that came with the page must be recognised"
+    assert anonymous.http.get(f"/sessions/{session_id}").status_code == 200
 
 
-def test_a_cookie_given_over_https_is_secure(nobody: Visitor) -> None:
+def test_a_cookie_given_over_https_is_secure(anonymous: Visitor) -> None:
     """3.1: Secure where the request came over HTTPS, as X-Forwarded-Proto says."""
-    response = nobody.http.get("/", headers={"X-Forwarded-Proto": "https"})
+    response = anonymous.http.get("/", headers={"X-Forwarded-Proto": "https"})
     assert SimpleCookie(response.headers["set-cookie"])["midsentence"]["secure"] is True
 
 
@@ -211,13 +211,13 @@ def test_a_tampered_cookie_is_replaced(owner: Visitor, base_url: str) -> None:
         assert given.rpartition(".")[0] != cookie.rpartition(".")[0]
 
 
-def test_a_cookie_value_outside_the_cookie_opens_nothing(owner: Visitor, nobody: Visitor, running: str) -> None:
+def test_a_cookie_value_outside_the_cookie_opens_nothing(owner: Visitor, anonymous: Visitor, running: str) -> None:
     """3.1: only the cookie proves an owner; URLs are written to logs."""
     cookie = owner.http.cookies["midsentence"]
     for name in ("token", "cookie", "midsentence", "owner", "access_token"):
-        assert nobody.http.get(f"/sessions/{running}", params={name: cookie}).status_code == 404
+        assert anonymous.http.get(f"/sessions/{running}", params={name: cookie}).status_code == 404
     headers = {"Authorization": f"Bearer {cookie}"}
-    assert_refused(nobody.http.get(f"/sessions/{running}", headers=headers), 404, "not_found")
+    assert_refused(anonymous.http.get(f"/sessions/{running}", headers=headers), 404, "not_found")
 
 
 def test_an_owner_reads_on_every_server(visitor: Visitor, deployment: Deployment) -> None:

@@ -114,9 +114,9 @@ def test_a_body_of_the_largest_size_is_accepted(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/sessions/x/y", "/sessions/x/events/y", "/v1", "/page/../../secret"])
-def test_an_unknown_path_is_not_found(nobody: Visitor, path: str) -> None:
+def test_an_unknown_path_is_not_found(anonymous: Visitor, path: str) -> None:
     """2.1: 404 in the form of every refusal."""
-    assert_refused(nobody.http.get(path), 404, "not_found")
+    assert_refused(anonymous.http.get(path), 404, "not_found")
 
 
 @pytest.mark.parametrize(

@@ -23,22 +23,22 @@ def share(visitor: Visitor, session_id: str) -> str:
 
 
 def test_a_capability_reads_the_session_on_any_server(
-    visitor: Visitor, nobody: Visitor, deployment: Deployment
+    visitor: Visitor, anonymous: Visitor, deployment: Deployment
 ) -> None:
     """7.2: the running answer and the next one, without a cookie."""
     session_id = visitor.start(SHORT)
     capability = share(visitor, session_id)
-    transcript = nobody.read(session_id, base_url=deployment.elsewhere, share=capability)
+    transcript = anonymous.read(session_id, base_url=deployment.elsewhere, share=capability)
     assert transcript.answer() == "".join(text_for(SHORT))
     visitor.say(session_id, SHORT)
-    nobody.read(session_id, transcript, share=capability)
+    anonymous.read(session_id, transcript, share=capability)
     assert (transcript.answer(2), transcript.snapshots) == ("".join(text_for(SHORT)), 1)
-    shown = nobody.http.get(f"/sessions/{session_id}", params={"share": capability})
+    shown = anonymous.http.get(f"/sessions/{session_id}", params={"share": capability})
     assert (shown.status_code, shown.json()) == (200, visitor.http.get(f"/sessions/{session_id}").json())
-    assert "midsentence" not in nobody.http.cookies
+    assert "midsentence" not in anonymous.http.cookies
 
 
-def test_a_capability_is_the_same_until_it_is_revoked(visitor: Visitor, nobody: Visitor) -> None:
+def test_a_capability_is_the_same_until_it_is_revoked(visitor: Visitor, anonymous: Visitor) -> None:
     """7.1: a shared link stays good until then, and a revoked one stays bad."""
     session_id = visitor.start(SHORT)
     first = share(visitor, session_id)
@@ -47,12 +47,14 @@ def test_a_capability_is_the_same_until_it_is_revoked(visitor: Visitor, nobody: 
     assert visitor.http.delete(f"/sessions/{session_id}/share").status_code == 204
     second = share(visitor, session_id)
     assert second != first
-    statuses = [nobody.http.get(f"/sessions/{session_id}", params={"share": it}).status_code for it in (first, second)]
+    statuses = [
+        anonymous.http.get(f"/sessions/{session_id}", params={"share": it}).status_code for it in (first, second)
+    ]
     assert statuses == [404, 200]
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "ä", "owner", "other"])
-def test_a_wrong_capability_opens_nothing(visitor: Visitor, nobody: Visitor, stranger: Visitor, wrong: str) -> None:
+def test_a_wrong_capability_opens_nothing(visitor: Visitor, anonymous: Visitor, stranger: Visitor, wrong: str) -> None:
     """7.2, 2.2: whether the session is shared or not, and for its owner too."""
     shared, own = visitor.start(SHORT), visitor.start(SHORT)
     share(visitor, shared)
@@ -60,11 +62,11 @@ def test_a_wrong_capability_opens_nothing(visitor: Visitor, nobody: Visitor, str
     given = {"owner": owner, "other": share(stranger, stranger.start(SHORT))}
     query = {"share": given.get(wrong, wrong)}
     for session_id in (shared, own):
-        for who in (nobody, stranger, visitor):
+        for client in (anonymous, stranger, visitor):
             for path in ("", "/events"):
-                answer = who.http.get(f"/sessions/{session_id}{path}", params=query)
+                answer = client.http.get(f"/sessions/{session_id}{path}", params=query)
                 assert_refused(answer, 404, "not_found")
-                assert seen(answer) == seen(who.http.get(f"/sessions/{NEVER}{path}", params=query))
+                assert seen(answer) == seen(client.http.get(f"/sessions/{NEVER}{path}", params=query))
 
 
 def test_a_capability_grants_nothing_but_reading(visitor: Visitor, stranger: Visitor) -> None:
@@ -85,18 +87,18 @@ def test_a_capability_grants_nothing_but_reading(visitor: Visitor, stranger: Vis
 
 
 @pytest.mark.parametrize("how", ["share", ""], ids=["revoked", "deleted"])
-def test_revoking_or_deleting_ends_shared_streams(visitor: Visitor, nobody: Visitor, how: str) -> None:
+def test_revoking_or_deleting_ends_shared_streams(visitor: Visitor, anonymous: Visitor, how: str) -> None:
     """7.3: in mid-answer, within seconds; a reconnect gets 404. The owner's stream survives a revocation."""
     session_id = visitor.start(LONG)
     capability = share(visitor, session_id)
-    with visitor.events(session_id) as own, nobody.events(session_id, share=capability) as events:
+    with visitor.events(session_id) as own, anonymous.events(session_id, share=capability) as events:
         assert next(events).type == "snapshot"
         assert next(own).type == "snapshot"
         visitor.http.delete(f"/sessions/{session_id}/{how}".rstrip("/"))
         assert "end" not in [event.type for event in events]
         if how:
             assert next(event for event in own if event.type == "delta").json["text"]
-    assert_refused(nobody.http.get(f"/sessions/{session_id}/events", params={"share": capability}), 404, "not_found")
+    assert_refused(anonymous.http.get(f"/sessions/{session_id}/events", params={"share": capability}), 404, "not_found")
 
 
 def test_a_share_with_unknown_fields_or_a_foreign_origin_is_refused(visitor: Visitor) -> None:
@@ -110,15 +112,15 @@ def test_a_share_with_unknown_fields_or_a_foreign_origin_is_refused(visitor: Vis
     assert_refused(visitor.http.delete(path, headers=headers), 403, "foreign_origin")
 
 
-def test_a_caught_up_reader_with_a_capability_gets_204(visitor: Visitor, nobody: Visitor) -> None:
+def test_a_caught_up_reader_with_a_capability_gets_204(visitor: Visitor, anonymous: Visitor) -> None:
     """8.8, 7.2: like the owner."""
     session_id = visitor.start(SHORT)
     capability = share(visitor, session_id)
-    transcript = nobody.read(session_id, share=capability)
+    transcript = anonymous.read(session_id, share=capability)
 
     def is_caught_up() -> bool:
         query = {"until": "end", "share": capability}
         headers = {"Last-Event-ID": str(transcript.cursor)}
-        return nobody.http.get(f"/sessions/{session_id}/events", params=query, headers=headers).status_code == 204
+        return anonymous.http.get(f"/sessions/{session_id}/events", params=query, headers=headers).status_code == 204
 
     wait_until(is_caught_up, description="204")

@@ -1,6 +1,5 @@
 """`midsentence` as a person runs it: real Valkey, real server, real worker, the demo model, HTTP."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,11 +7,11 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
+from tests.support.client import lines_of, parse
 from tests.support.processes import free_port
 from tests.support.waiting import wait_until
 from tests.up.running import Running, children_of, is_alive, running
@@ -50,27 +49,18 @@ def ask(visitor: httpx.Client, text: str) -> tuple[str, str]:
     assert asked.status_code == 202
     answer = ""
     with visitor.stream("GET", asked.json()["events_url"], params={"until": "end"}) as stream:
-        for event, data in events(stream):
-            match event:
+        for event in parse(lines_of(stream.iter_raw())):
+            match event.type:
                 case "snapshot":
-                    answer = "".join(said["text"] for said in data["messages"] if said["role"] == "assistant")
+                    entries = event.json["messages"]
+                    answer = "".join(entry["text"] for entry in entries if entry["role"] == "assistant")
                 case "delta":
-                    answer += data["text"]
+                    answer += event.json["text"]
                 case "end":
-                    assert data["reason"] == "stop"
+                    assert event.json["reason"] == "stop"
                 case _:
                     pass
     return asked.json()["session_id"], answer
-
-
-def events(stream: httpx.Response) -> Generator[tuple[str, Any]]:
-    event = ""
-    for line in stream.iter_lines():
-        name, _, value = line.partition(": ")
-        if name == "event":
-            event = value
-        elif name == "data":
-            yield event, json.loads(value)
 
 
 def test_a_message_is_answered_and_still_there_after_the_next_start(midsentence: Midsentence) -> None:
