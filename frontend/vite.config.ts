@@ -1,8 +1,8 @@
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
-// Where the server looks for the page, and at which address it serves it (server/midsentence_server/page.py). The build
-// holds the one to what it finds (frontend/build.py), tests/protocol/test_page.py the other.
+// The folder and the path from which the server serves the page (server/midsentence_server/page.py). frontend/build.py checks
+// the folder, tests/protocol/test_page.py the path.
 const OUTPUT = '../server/midsentence_server/page';
 const BASE = '/page/';
 
@@ -14,22 +14,22 @@ export default defineConfig({
     outDir: OUTPUT,
     emptyOutDir: true,
     target: 'es2023',
-    // The policy of the page admits no font and no picture that stands in a style sheet.
+    // The page's content security policy forbids fonts and images inlined in a style sheet.
     assetsInlineLimit: 0,
-    // Browsers that have modules preload them; the helper for others would be inline code.
+    // Browsers that support modules also preload them. The polyfill for others would be inline code, which the policy forbids.
     modulePreload: { polyfill: false },
-    // The licences of what is bundled, shipped beside it.
+    // The licences of the bundled packages.
     license: { fileName: 'licenses.md' },
   },
   test: {
     include: ['tests/**/*.test.{ts,tsx}'],
     environment: 'happy-dom',
-    // The machine may be busy with other tests; a promise that holds is kept long before.
+    // Far longer than any test takes, since the machine may be busy with other tests.
     testTimeout: 60_000,
   },
 });
 
-/** KaTeX's style sheet names each font three times; every browser that runs this page takes the first and smallest. */
+/** KaTeX's style sheet has three formats of each font. Each browser that runs this page takes the first, which is the smallest. */
 function onlyWoff2(): Plugin {
   const others = /,\s*url\([^)]+\.(?:woff|ttf)\)\s*format\([^)]+\)/g;
   return {
@@ -39,8 +39,8 @@ function onlyWoff2(): Plugin {
       filter: { id: /\/katex\/dist\/katex[^/]*\.css$/ },
       handler(code) {
         const kept = code.replace(others, '');
-        // Another spelling in another version would ship a megabyte that nobody loads.
-        if (kept === code) this.error('No font was left out of the style sheet of KaTeX: mend onlyWoff2.');
+        // If a new version of KaTeX writes this in another way, the build would ship a megabyte that nobody loads.
+        if (kept === code) this.error('onlyWoff2 removed no font from the style sheet of KaTeX: update its pattern.');
         return kept;
       },
     },

@@ -1,31 +1,32 @@
-// One session as this tab follows it: its line to the server, what the log says, and what this tab has still to say.
+// One open session: its stream, its conversation, the chosen branches, and the messages that this tab has to send.
 
 import { type Choices, type Step, path, tip } from './log/branches';
 import { type Conversation, begun, fresh, phase, take } from './log/conversation';
-import { place } from './log/cursor';
+import { relation } from './log/cursor';
 import type { SessionEvent } from './log/events';
 import { tabStore } from './storage/webStorage';
 import type { Outbox, Receipt } from './storage/outbox';
-import { placeOf } from './transport/address';
+import { parseAddress } from './transport/address';
 import { SharedStream } from './transport/sharedStream';
 import type { Connection } from './transport/stream';
 
-// A message can be moving from the queue into the log while a reader attaches; only one still missing then is lost.
-const LOOK_FOR_LOST_MS = 1_000;
+// How long after an attach an accepted message that is neither queued nor logged counts as lost. While a reader attaches, a
+// message can be on its way from the queue into the log.
+const CHECK_FOR_LOST_MS = 1_000;
 
 export interface ChatListener {
-  /** Something is to be painted. */
+  /** Called when something to draw has changed. */
   changed(): void;
-  /** The list of sessions says something else by now. */
+  /** Called when the list of sessions has changed. */
   listed(): void;
 }
 
 export class Chat {
-  /** As the address names it; null before there is one. */
+  /** The session as the page's address names it (address.ts); null for a new chat. */
   session: string | null;
   conversation: Conversation = fresh;
   connection: Connection | null = null;
-  /** When a broken connection came back, until the next question. */
+  /** When the stream reconnected after a break; null again from the next question on. */
   resumedAt: Date | null = null;
   choices: Choices = {};
   readonly #tab: string;
@@ -34,7 +35,7 @@ export class Chat {
   #stream: SharedStream | null = null;
   #isBroken = false;
   #isAttached = false;
-  #lookForLost: ReturnType<typeof setTimeout> | undefined;
+  #lostCheck: ReturnType<typeof setTimeout> | undefined;
 
   constructor(session: string | null, tabName: string, outbox: Outbox, listener: ChatListener) {
     this.session = session;
@@ -50,24 +51,24 @@ export class Chat {
     this.#attach(this.session);
   }
 
-  /** Somebody else's, to be read along. */
+  /** Whether this is another owner's session, which can only be read. */
   get isShared(): boolean {
-    return this.session !== null && placeOf(this.session).share !== null;
+    return this.session !== null && parseAddress(this.session).share !== null;
   }
 
   close(): void {
     this.#stream?.close();
     this.#stream = null;
     this.connection = null;
-    clearTimeout(this.#lookForLost);
+    clearTimeout(this.#lostCheck);
   }
 
   wake(): void {
     this.#stream?.wake();
   }
 
-  seen(): void {
-    this.#stream?.seen();
+  visibilityChanged(): void {
+    this.#stream?.visibilityChanged();
   }
 
   get steps(): Step[] {
@@ -77,19 +78,19 @@ export class Chat {
   ask(text: string): void {
     const steps = this.steps;
     const end = tip(steps);
-    // Said only where it must be: the server knows by itself what the newest turn is, better than a page that lags.
+    // The parent is sent only if it is not the newest turn. The server knows the newest turn better than a page that lags.
     const newest = this.conversation.messages.reduce((most, { turn }) => Math.max(most, turn), 0);
     this.#add(text, end === newest ? {} : { parent: end });
   }
 
-  /** Ask something else, or the same again, in the place of a turn. */
+  /** Asks an edited question, or the same question again, beside an existing turn. */
   askInstead(step: Pick<Step, 'turn' | 'parent'>, text: string): void {
     this.choose(step.parent, null);
     const isRunning = phase(this.conversation) !== 'idle';
     this.#add(text, { parent: step.parent, isBranch: true, ...(isRunning && { onBusy: 'interrupt' as const }) });
   }
 
-  /** Follow another branch behind a turn; with null, the newest. */
+  /** Chooses the branch behind a turn; null chooses the newest. */
   choose(parent: number, turn: number | null): void {
     const { [parent]: _, ...others } = this.choices;
     this.choices = turn === null ? others : { ...others, [parent]: turn };
@@ -99,14 +100,14 @@ export class Chat {
 
   accepted({ session, turn, text, began }: Receipt): void {
     if (began?.insteadOf === this.session && session !== this.session) {
-      // Its message is shown, but by this page alone: it is kept until the log says it too.
+      // The outbox keeps the message until the log has it. Until then, only this page shows it.
       this.#become(session, turn, text);
       return;
     }
     if (session !== this.session) return;
-    // What is shown of a session that was gone is no log that could hold the message.
+    // The conversation of a session that was gone proves nothing about the new log.
     if (this.connection?.kind === 'gone') this.#stream?.again();
-    else this.#outbox.settle(session, this.conversation);
+    else this.#outbox.removeLogged(session, this.conversation);
   }
 
   #add(text: string, wish: Parameters<Outbox['add']>[3]): void {
@@ -124,9 +125,9 @@ export class Chat {
     this.#stream?.close();
     const stream: SharedStream = new SharedStream(session, this.#tab, {
       cursor: () => this.conversation.cursor,
-      heard: (event) => stream === this.#stream && this.#heard(session, event),
-      said: (connection) => stream === this.#stream && this.#connected(session, connection),
-      known: () => this.conversation,
+      onEvent: (event) => stream === this.#stream && this.#received(session, event),
+      onConnection: (connection) => stream === this.#stream && this.#connectionChanged(session, connection),
+      conversation: () => this.conversation,
       adopt: (conversation) => stream === this.#stream && this.#adopt(session, conversation),
       isIdle: () => phase(this.conversation) === 'idle' && this.#outbox.of(session).length === 0,
     });
@@ -134,16 +135,16 @@ export class Chat {
     stream.open();
   }
 
-  #connected(session: string, connection: Connection): void {
+  #connectionChanged(session: string, connection: Connection): void {
     this.connection = connection;
-    // What a connection said that broke at once is no ground for repeating anything.
-    clearTimeout(this.#lookForLost);
+    // A connection that broke at once gives no reason to send a message again.
+    clearTimeout(this.#lostCheck);
     const { kind } = connection;
     this.#isAttached = kind === 'live';
     if (kind === 'reconnecting' || kind === 'waiting') this.#isBroken = true;
     if (kind === 'live') this.#isBack();
     if (kind === 'gone') {
-      // Should it be begun again, its ids will be those of another conversation.
+      // If the session is begun again, its event ids will belong to another conversation.
       this.conversation = { ...this.conversation, cursor: null };
       this.#outbox.beginAgain(session);
       this.#listener.listed();
@@ -160,24 +161,24 @@ export class Chat {
 
   #adopt(session: string, conversation: Conversation): void {
     const { messages, cursor } = this.conversation;
-    // What is the same all the same came as a copy, and would be drawn anew.
+    // Equal messages arrive as a copy; they would be drawn again.
     this.conversation =
       cursor !== null && cursor === conversation.cursor ? { ...conversation, messages } : conversation;
-    this.#outbox.settle(session, conversation);
-    // A tab that follows sees no attach; what its leader knows by now is as good as one.
+    this.#outbox.removeLogged(session, conversation);
+    // A following tab has no attach of its own; the leader's conversation replaces it.
     if (this.#isAttached) this.#afterAttach(session);
     this.#listener.changed();
   }
 
-  #heard(session: string, event: SessionEvent): void {
+  #received(session: string, event: SessionEvent): void {
     if (event.event === 'ping') return;
     if (event.event !== 'state' && event.event !== 'snapshot') {
-      // A tab that joins in mid-answer hears pieces before it was told what they are pieces of; whoever tells it knows them.
+      // A tab that joins in mid-answer receives deltas before the leader's conversation, which already contains them.
       if (this.conversation.cursor === null) return;
-      const where = place(this.conversation.cursor, event.id);
-      if (where === 'seen') return;
-      // The ids of two turns do not tell whether the end of the first was heard; without it there would be no second.
-      if (where === 'hole' || (event.event === 'message' && phase(this.conversation) !== 'idle')) {
+      const order = relation(this.conversation.cursor, event.id);
+      if (order === 'seen') return;
+      // The ids do not show whether the first turn's `end` was received. A second turn begins only after it, so it was missed.
+      if (order === 'gap' || (event.event === 'message' && phase(this.conversation) !== 'idle')) {
         this.#startOver();
         return;
       }
@@ -188,16 +189,16 @@ export class Chat {
     this.#listener.changed();
   }
 
-  /** Without a cursor the server answers with the whole conversation. */
+  /** Reconnects without a cursor, so that the server sends a snapshot. */
   #startOver(): void {
     this.conversation = { ...this.conversation, cursor: null };
     this.#stream?.startOver();
   }
 
   #after(session: string, { event }: SessionEvent, before: Conversation): void {
-    // A `state` says as much: after it the log is known to hold what the page shows, see `begun`.
+    // After a `state` event the log has what the page shows, see `begun`.
     if (event === 'snapshot' || event === 'message' || event === 'state') {
-      this.#outbox.settle(session, this.conversation);
+      this.#outbox.removeLogged(session, this.conversation);
     }
     if (event === 'message') this.resumedAt = null;
     if (event === 'message' || event === 'end' || this.conversation.title !== before.title) this.#listener.listed();
@@ -206,8 +207,8 @@ export class Chat {
 
   #afterAttach(session: string): void {
     this.#isAttached = false;
-    clearTimeout(this.#lookForLost);
-    this.#lookForLost = setTimeout(() => this.#outbox.repeatUnknown(session, this.conversation), LOOK_FOR_LOST_MS);
+    clearTimeout(this.#lostCheck);
+    this.#lostCheck = setTimeout(() => this.#outbox.repeatUnknown(session, this.conversation), CHECK_FOR_LOST_MS);
   }
 }
 

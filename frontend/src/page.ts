@@ -1,4 +1,4 @@
-// The page behind what is drawn: the address names the session, one chat is open, and whoever draws is told of changes.
+// The state of the page: the address names the session, one chat is open, and views are notified of changes.
 
 import { Chat } from './chat';
 import { type Identity } from './storage/identity';
@@ -17,7 +17,7 @@ export class Page {
   readonly outbox: Outbox;
   readonly sessions: Sessions;
   preferences: Preferences = preferences();
-  /** A sentence on what a person asked for and did not get, until it is read. */
+  /** Why the reader's last action failed; empty once it is dismissed. */
   failure = '';
   isStopping = false;
   readonly #identity: Identity;
@@ -36,26 +36,26 @@ export class Page {
   }
 
   start(): void {
-    addEventListener('hashchange', () => this.#go(addressed()));
-    addEventListener('online', () => this.#isOnline());
+    addEventListener('hashchange', () => this.#show(addressed()));
+    addEventListener('online', () => this.#cameOnline());
     addEventListener('offline', () => this.changed());
-    // A page that comes back from the browser's cache had its stream closed by `pagehide`.
+    // `pagehide` closed the stream of a page that comes back from the back/forward cache.
     addEventListener('pageshow', (event) => event.persisted && this.chat.open());
     addEventListener('pagehide', () => this.chat.close());
-    document.addEventListener('visibilitychange', () => this.#seen());
+    document.addEventListener('visibilitychange', () => this.#visibilityChanged());
     onShared(PREFERENCES, () => this.prefer({}));
     onShared(SEEN, () => this.sessions.refresh());
     this.chat.open();
     this.sessions.refresh();
   }
 
-  /** Call once a frame at the most, and only while this page is seen: tokens come faster than a screen is drawn. */
+  /** Calls `painter` after changes: once a frame at most, since tokens arrive faster, and only while the page is visible. */
   onPaint(painter: () => void): () => void {
     this.#painters.add(painter);
     return () => this.#painters.delete(painter);
   }
 
-  /** Call at every change, seen or not. */
+  /** Calls `watcher` after each change, also while the page is hidden. */
   onChange(watcher: () => void): () => void {
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
@@ -80,7 +80,7 @@ export class Page {
     this.changed();
   }
 
-  /** Do what a person asked for, and say it where it did not work. Whether it did. */
+  /** Runs an action of the reader and shows its failure. Resolves with true if it succeeded. */
   async attempt(what: string, action: () => Promise<unknown>): Promise<boolean> {
     this.say('');
     try {
@@ -108,12 +108,12 @@ export class Page {
   }
 
   open(session: string | null): void {
-    // By the address, so that the browser's back leads back.
+    // Through the address, so that the browser's back button works.
     location.hash = session === null ? '' : encodeURIComponent(session);
   }
 
   changed(): void {
-    this.#notice();
+    this.#markSeen();
     for (const watcher of this.#watchers) watcher();
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
@@ -121,8 +121,8 @@ export class Page {
     });
   }
 
-  /** What the reader has before their eyes is seen. */
-  #notice(): void {
+  /** Marks the shown turns as seen, if the page is visible and its stream is live. */
+  #markSeen(): void {
     const { session, conversation, connection, isShared } = this.chat;
     if (session === null || isShared || document.visibilityState !== 'visible' || connection?.kind !== 'live') return;
     const state = phase(conversation) === 'idle' ? 'idle' : 'streaming';
@@ -137,7 +137,7 @@ export class Page {
     return chat;
   }
 
-  #go(session: string | null): void {
+  #show(session: string | null): void {
     if (session === this.chat.session) return;
     this.chat.close();
     this.chat = this.#chat(session);
@@ -153,21 +153,21 @@ export class Page {
     const before = chat.session;
     chat.accepted(receipt);
     this.sessions.refresh();
-    // The new chat has its session: the address names it from now on, so that a reload or another tab finds it. Any other
-    // address is where the reader goes just now.
+    // The new chat has a session. From now on the address names it, so that a reload or another tab finds it. If the address
+    // has changed meanwhile, the reader is on the way to another session.
     if (chat.session !== before && addressed() === before) {
       history.pushState(null, '', `#${encodeURIComponent(chat.session ?? '')}`);
     }
   }
 
-  #isOnline(): void {
+  #cameOnline(): void {
     this.chat.wake();
     this.outbox.retryPassing();
     this.changed();
   }
 
-  #seen(): void {
-    this.chat.seen();
+  #visibilityChanged(): void {
+    this.chat.visibilityChanged();
     if (document.visibilityState === 'visible') this.sessions.refresh();
     this.changed();
   }

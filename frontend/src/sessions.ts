@@ -1,12 +1,12 @@
-// The list of the reader's own conversations. A convenience: that it fails must not disturb the one that is open.
+// The list of the reader's own sessions. It is a convenience: its failure must not disturb the open session.
 
 import { markSeen, unread } from './storage/seen';
-import { type Listed, Refusal, mine, remove, rename } from './transport/api';
+import { type Listed, Refusal, listSessions, remove, rename } from './transport/api';
 
-const GATHER_MS = 200;
-// Somewhere else something may begin or end at any time; where something runs, its end is near.
-const QUIET_MS = 30_000;
-const RUNNING_MS = 3_000;
+const DEBOUNCE_MS = 200;
+// The list is polled, since turns may begin and end in other tabs and browsers. It is polled faster while a turn runs.
+const IDLE_POLL_MS = 30_000;
+const RUNNING_POLL_MS = 3_000;
 
 export class Sessions {
   listed: readonly Listed[] = [];
@@ -21,12 +21,12 @@ export class Sessions {
     this.#changed = changed;
   }
 
-  /** Several reasons to look come together, at the end of a turn for one. */
+  /** Loads the list soon. Several calls come together, for example at the end of a turn, so they are debounced. */
   refresh(): void {
-    this.#lookIn(GATHER_MS);
+    this.#schedule(DEBOUNCE_MS);
   }
 
-  /** What this reader has before their eyes is not news. */
+  /** Marks a session's turns as seen. */
   seen(session: string, state: Listed['state'], turn: number): void {
     markSeen(session, state, turn);
     if (!this.unread.has(session)) return;
@@ -43,21 +43,21 @@ export class Sessions {
     try {
       await remove(session);
     } catch (error) {
-      // Gone is what was wished for.
+      // The session does not exist any more, which is what was asked for.
       if (!(error instanceof Refusal && error.status === 404)) throw error;
     }
     this.#set(this.listed.filter((one) => one.session_id !== session));
   }
 
   #set(listed: readonly Listed[]): void {
-    // A list that was asked for before this may show what was.
+    // The answer to an earlier request may be out of date: it is dropped.
     this.#newest += 1;
     this.listed = listed;
     this.#changed();
     this.refresh();
   }
 
-  #lookIn(milliseconds: number): void {
+  #schedule(milliseconds: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#load(), milliseconds);
   }
@@ -66,7 +66,7 @@ export class Sessions {
     this.#newest += 1;
     const round = this.#newest;
     try {
-      const listed = await mine();
+      const listed = await listSessions();
       if (round !== this.#newest) return;
       this.listed = listed;
       this.unread = unread(listed);
@@ -78,13 +78,13 @@ export class Sessions {
     }
     this.isLoaded = true;
     this.#changed();
-    this.#lookAgain();
+    this.#scheduleNext();
   }
 
-  /** A tab that nobody sees asks nothing; it looks when it is seen again. */
-  #lookAgain(): void {
+  /** Schedules the next poll. A hidden tab does not poll; `refresh` is called when it becomes visible. */
+  #scheduleNext(): void {
     if (document.visibilityState !== 'visible') return;
     const isRunning = this.listed.some(({ state }) => state !== 'idle');
-    this.#lookIn(isRunning ? RUNNING_MS : QUIET_MS);
+    this.#schedule(isRunning ? RUNNING_POLL_MS : IDLE_POLL_MS);
   }
 }

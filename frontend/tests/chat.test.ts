@@ -329,7 +329,7 @@ describe('a session that is gone', () => {
     await gone();
     expect(chat.steps).toHaveLength(1);
     chat.wake();
-    chat.seen();
+    chat.visibilityChanged();
     vi.advanceTimersByTime(120_000);
     expect(FakeEventSource.all).toHaveLength(1);
   });

@@ -146,7 +146,7 @@ def test_what_vite_refuses_is_said_in_its_words_and_what_to_do_in_one_sentence(c
     said, sentence = checkout.refusal()
     assert said == "src/main.ts is broken"
     assert sentence.startswith("Vite could not build the page")
-    assert "mend what it names" in sentence
+    assert "Correct the errors in frontend/" in sentence
 
 
 def test_a_page_that_vite_puts_elsewhere_is_not_taken_for_built(checkout: Checkout) -> None:

@@ -1,12 +1,12 @@
-// A conversation branches where a question was edited or an answer was asked for again: turns of one parent. What is read
-// is one path through them, from the first question to the last answer.
+// The branches of a conversation. An edited question or a regenerated answer is a new turn of the same parent. The page shows
+// one path through this tree, from the first question to the last answer.
 
 import type { Entry } from './events';
 
-/** Which turn a reader chose behind a parent. Where nothing was chosen, the path leads to the newest turn. */
+/** The turn that the reader chose behind each parent. Without a choice, the path leads to the newest turn. */
 export type Choices = Readonly<Record<number, number>>;
 
-/** A turn on the path, and those that could stand in its place: other questions, and other answers to this one. */
+/** A turn on the path and its alternatives: other questions, and other answers to this question. */
 export interface Step {
   readonly turn: number;
   readonly parent: number;
@@ -31,7 +31,7 @@ export function path(messages: readonly Entry[], choices: Choices): Step[] {
   return steps;
 }
 
-/** The last turn of the path: what is asked next follows it. */
+/** The last turn of the path, which the next question follows. */
 export function tip(steps: readonly Step[]): number {
   return steps.at(-1)?.turn ?? 0;
 }
@@ -51,7 +51,7 @@ function grouped(messages: readonly Entry[]): Turn[] {
     if (known === undefined) turns.set(turn, { turn, parent, question: entry, answer: null });
     else if (entry.role === 'assistant') known.answer = entry;
   }
-  // A parent that is not here any more must not take its children along: they stand at the root.
+  // A turn whose parent is missing becomes a root, so that it is shown.
   for (const turn of turns.values()) if (!turns.has(turn.parent)) turn.parent = 0;
   return [...turns.values()].sort((one, other) => one.turn - other.turn);
 }
@@ -66,7 +66,7 @@ function childrenOf(turns: readonly Turn[]): Map<number, Turn[]> {
   return children;
 }
 
-/** The newest turn in the tree below each. A child's number is always above its parent's. */
+/** The newest turn in the subtree of each turn. A child's number is always greater than its parent's. */
 function newestBelow(turns: readonly Turn[]): Map<number, number> {
   const newest = new Map<number, number>();
   for (const { turn, parent } of turns.toReversed()) {
@@ -92,7 +92,7 @@ function chosen(
   );
 }
 
-/** Siblings of one text are answers to the same question; of the others each text counts once, by its newest turn. */
+/** Siblings with the same text are answers to one question. Each other text is one question, represented by its newest turn. */
 function step(at: Turn, siblings: readonly Turn[]): Step {
   const answers = siblings.filter(({ question }) => question.text === at.question.text).map(({ turn }) => turn);
   const byText = new Map<string, number>();

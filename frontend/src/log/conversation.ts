@@ -1,12 +1,12 @@
-// All that the page knows of one session. The messages are the fold's; the rest is what stands around them. Pure: an event
-// makes a new state of an old one.
+// The page's state of one session: the messages, which fold.ts computes, and what belongs to them. Pure: `take` makes a new
+// state from an old one and an event.
 
 import { parts } from './cursor';
 import { type Queued, type SessionEvent, type SessionState, isLogged } from './events';
 import { fold, type Messages, nothing } from './fold';
 
 export interface Conversation extends Messages {
-  /** The id of the last event that was taken, or null before the first. */
+  /** The id of the last snapshot or logged event, or null before the first. */
   readonly cursor: string | null;
   readonly state: SessionState;
   readonly queued: readonly Queued[];
@@ -15,7 +15,7 @@ export interface Conversation extends Messages {
   readonly takeover: Takeover | null;
 }
 
-/** The worker of the running turn was replaced: its answer goes on, or began again as attempt number `attempt`. */
+/** The worker of the running turn was replaced: the answer continues, or it began again as attempt number `attempt`. */
 export interface Takeover {
   readonly attempt: number;
   readonly began: 'again' | 'on';
@@ -33,7 +33,7 @@ export const fresh: Conversation = Object.freeze({
   takeover: null,
 });
 
-/** A session that this page has just begun. Its message is known, and so is that message's id: no need for a snapshot. */
+/** A session that this page has just begun. Its message and that message's id are known, so no snapshot is needed. */
 export function begun(turn: number, text: string): Conversation {
   const message = { turn, parent: turn - 1, role: 'user', text, end: null } as const;
   return { ...fresh, cursor: `${turn}.0-0`, messages: [message], state: 'queued' };
@@ -54,7 +54,7 @@ function around(before: Conversation, event: SessionEvent): Partial<Conversation
       return { state, queued, title: title ?? '', model: model ?? before.model };
     }
     case 'message':
-      // The new `state` comes after this; until then the message would stand twice, asked and still waiting.
+      // The next `state` event comes after this one. Until then the message would be shown twice, asked and queued.
       return { queued: without(before.queued, event.data.text), takeover: null };
     case 'start':
       return { model: event.data.model, state: 'streaming', takeover: replaced(before, event.data.attempt, event.id) };
@@ -65,7 +65,7 @@ function around(before: Conversation, event: SessionEvent): Partial<Conversation
   }
 }
 
-/** A second `start` of a turn is another worker's. Where nothing was reset, it goes on with the words of the first. */
+/** A second `start` of a turn comes from another worker. Without a `reset`, that worker continues the answer. */
 function replaced({ takeover, cursor }: Conversation, attempt: number, id: string | null): Takeover | null {
   if (takeover !== null && takeover.attempt === attempt) return takeover;
   const [before, now] = [parts(cursor), parts(id)];
@@ -78,7 +78,7 @@ function without(queued: readonly Queued[], text: string): readonly Queued[] {
   return at < 0 ? queued : queued.toSpliced(at, 1);
 }
 
-/** Read off the log, which is the truth; `state` only tells the last two apart. */
+/** The phase follows from the log; `state` only distinguishes `queued` from `streaming`. */
 export function phase({ messages, state }: Conversation): Phase {
   const last = messages.at(-1);
   if (last === undefined) return 'idle';

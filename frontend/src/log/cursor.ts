@@ -1,4 +1,4 @@
-// Event ids `<turn>.<epoch>-<seq>` are arithmetic (docs/protocol.md 1.2): a reader can see for itself that nothing is missing.
+// The arithmetic of event ids, `<turn>.<epoch>-<seq>` (docs/protocol.md 1.2): a reader can detect a missing event.
 
 const SHAPE = /^(\d+)\.(\d+)-(\d+)$/;
 
@@ -8,26 +8,26 @@ interface Parts {
   seq: number;
 }
 
-/** What an event is to a reader that stands at `cursor`: the `next` one, `seen` already, or past a `hole`. */
-export function place(cursor: string | null, id: string | null): 'next' | 'seen' | 'hole' {
+/** How an event relates to a reader's cursor: it is the `next` one, was `seen` already, or follows a `gap`. */
+export function relation(cursor: string | null, id: string | null): 'next' | 'seen' | 'gap' {
   const here = parts(cursor);
   const there = parts(id);
-  // A reader without a cursor has nothing to compare with; what it gets first is a snapshot.
+  // A reader without a cursor receives a snapshot first.
   if (here === null) return 'next';
-  if (there === null) return 'hole';
+  if (there === null) return 'gap';
   return there.turn === here.turn ? within(here, there) : across(here, there);
 }
 
-function within(here: Parts, there: Parts): 'next' | 'seen' | 'hole' {
-  if (there.seq === here.seq + 1) return there.epoch >= here.epoch ? 'next' : 'hole';
-  if (there.seq > here.seq) return 'hole';
-  // The same seq under a later epoch is other content: a tail was lost, and what stands here is no longer the log.
-  return there.epoch > here.epoch ? 'hole' : 'seen';
+function within(here: Parts, there: Parts): 'next' | 'seen' | 'gap' {
+  if (there.seq === here.seq + 1) return there.epoch >= here.epoch ? 'next' : 'gap';
+  if (there.seq > here.seq) return 'gap';
+  // The same seq in a later epoch is another event: a tail of the log was lost, and this reader still shows that tail.
+  return there.epoch > here.epoch ? 'gap' : 'seen';
 }
 
-function across(here: Parts, there: Parts): 'next' | 'seen' | 'hole' {
+function across(here: Parts, there: Parts): 'next' | 'seen' | 'gap' {
   if (there.turn < here.turn) return 'seen';
-  return there.turn === here.turn + 1 && there.seq === 0 ? 'next' : 'hole';
+  return there.turn === here.turn + 1 && there.seq === 0 ? 'next' : 'gap';
 }
 
 export function parts(id: string | null): Parts | null {

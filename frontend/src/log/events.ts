@@ -1,4 +1,4 @@
-// The events of a session as they come over the wire (docs/protocol.md, section 8), and what a snapshot holds.
+// The events of a session as they are sent (docs/protocol.md, section 8), and the content of a snapshot.
 
 export type EndReason = 'stop' | 'length' | 'content_filter' | 'stopped' | 'error';
 export type SessionState = 'idle' | 'queued' | 'streaming';
@@ -16,7 +16,7 @@ export interface Tool {
   result?: string;
 }
 
-/** One message of the conversation. An answer that still grows has `end: null`, and so does a question. */
+/** One message of the conversation. `end` is null for a question, and for an answer that still grows. */
 export interface Entry {
   turn: number;
   parent: number;
@@ -55,10 +55,10 @@ interface Payloads {
 
 export type EventName = keyof Payloads;
 
-/** `id` is the event's own, or null for what is not in the log (`state`, `ping`). */
+/** `id` is null for an event that is not logged (`state`, `ping`). */
 export type SessionEvent = { [Name in EventName]: { event: Name; id: string | null; data: Payloads[Name] } }[EventName];
 
-// Named one by one, since an EventSource has no listener for all.
+// An EventSource needs a listener for each name.
 export const EVENT_NAMES: readonly EventName[] = [
   'snapshot',
   'message',
@@ -74,7 +74,7 @@ export const EVENT_NAMES: readonly EventName[] = [
 
 const UNLOGGED: ReadonlySet<EventName> = new Set(['state', 'ping']);
 
-/** Whether an event stands in the log, so that its id is a place to come back to. */
+/** Whether an event is logged, so that a reader can resume from its id. */
 export function isLogged(name: EventName): boolean {
   return !UNLOGGED.has(name);
 }

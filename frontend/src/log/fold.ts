@@ -1,6 +1,6 @@
-// The fold of docs/protocol.md 8.15: events become the conversation. Pure, so that the golden transcripts of
-// tests/transcripts can hold this one and the Python one to the same result. What did not change keeps its identity: a
-// view that compares by identity draws only the answer that grows.
+// The fold of docs/protocol.md 8.15: events become the conversation. It is pure, so that the golden transcripts of
+// tests/transcripts can check that this fold and the Python one agree. An unchanged message keeps its identity, so that a view
+// draws only the answer that grows.
 
 import type { Entry, SessionEvent, Tool } from './events';
 
@@ -28,7 +28,7 @@ export function fold(state: Messages, event: SessionEvent): Messages {
     case 'tool':
       return answered(state, event.id, (answer) => ({ ...answer, tools: merged(answer.tools ?? [], event.data) }));
     case 'reset':
-      // A turn that has said nothing has nothing to forget: an empty answer made here would look like a begun one.
+      // A turn without an answer has nothing to reset. An empty answer made here would look like one that has begun.
       return answerOf(state, turnOf(event.id)) < 0 ? state : answered(state, event.id, emptied);
     case 'end': {
       const { reason, error } = event.data;
@@ -45,7 +45,7 @@ function emptied({ turn, parent, role }: Entry): Entry {
   return { turn, parent, role, text: '', end: null };
 }
 
-/** A tool is named when it is called and again when it has answered; both are one row of the same id. */
+/** A tool has an event when it is called and one with its result; both have the same id and make one row. */
 function merged(tools: readonly Tool[], news: Tool): readonly Tool[] {
   const at = tools.findIndex((tool) => tool.id === news.id);
   return at < 0 ? [...tools, news] : tools.with(at, { ...tools[at], ...news });

@@ -1,4 +1,4 @@
-// A conversation as a Markdown document, for whoever takes it along.
+// A conversation as a Markdown document, for export.
 
 import type { Step } from './branches';
 
@@ -15,15 +15,15 @@ export function markdown(title: string, steps: readonly Step[], { you, assistant
   return `${[`# ${title.replace(/\s+/g, ' ')}`, ...parts].join('\n\n')}\n`;
 }
 
-/** A name that every file system takes. */
+/** A file name that is valid on every file system. */
 export function fileName(title: string): string {
   const plain = trimmed(title.replace(/[\p{C}<>:"/\\|?*]+/gu, ' ').replace(/\s+/g, ' '));
-  // Cut by code points, or half a character would stand at the end.
+  // Cut by code points: the name must not end with half a character.
   // oxlint-disable-next-line typescript/no-misused-spread
   return `${trimmed([...plain].slice(0, 60).join('')) || 'midsentence'}.md`;
 }
 
-/** A dot in front hides a file, and Windows drops those, and spaces, at an end. */
+/** Without dots and spaces at both ends: a leading dot hides a file, and Windows drops trailing ones. */
 function trimmed(name: string): string {
   return name.replace(/^[\s.]+|[\s.]+$/g, '');
 }

@@ -1,11 +1,11 @@
-// What is being typed, kept per session until it is sent. This tab's own words come first; a tab that has none, since it is
-// new or the browser was closed, is given what was typed last in any.
+// The draft of each session, kept until it is sent. This tab's own draft comes first. A tab without one, because it is new or
+// the browser was closed, gets the draft that was typed last in any tab.
 
 import { sharedStore, tabStore } from './webStorage';
 
 export interface Drafts {
   of(session: string | null): string;
-  /** False where it would not outlive this tab. */
+  /** False if the draft will not outlive this tab. */
   keep(session: string | null, text: string): boolean;
 }
 
@@ -18,7 +18,7 @@ export const drafts: Drafts = {
   keep(session, text) {
     const name = nameOf(session);
     if (text === '') {
-      // An emptied box is this tab's word too: another tab's draft must not come back into it.
+      // An empty draft is stored, too, so that another tab's draft does not appear in an emptied box.
       sharedStore.remove(name);
       tabStore.set(name, '');
       return true;

@@ -1,4 +1,4 @@
-// A name for this tab that lives as long as the tab, reloads included, and a way to tell which tabs are alive.
+// The identity of this tab, which outlives reloads, and a way to find out which tabs are gone.
 
 import { newKey } from '../transport/api';
 import { tabStore } from './webStorage';
@@ -8,13 +8,16 @@ const LOCK = 'midsentence.tab.';
 
 export interface Identity {
   name: string;
-  /** Which of these tabs are gone. None, where a browser cannot tell: better to wait for a tab that is dead than to act for one that lives. */
+  /**
+   * Which of these tabs are gone. Without Web Locks the answer is none: to wait for a dead tab does less harm than to act for a
+   * living one.
+   */
   gone: (names: readonly string[]) => Promise<string[]>;
 }
 
 export async function identity(): Promise<Identity> {
   const kept = tabStore.get(NAME);
-  // A tab that was duplicated begins with a copy of what the first one kept, its name included.
+  // A duplicated tab begins with a copy of the first tab's storage, its name included.
   const name = typeof kept === 'string' && (await hold(kept)) ? kept : await anew();
   tabStore.set(NAME, name);
   return { name, gone };
@@ -26,7 +29,7 @@ async function anew(): Promise<string> {
   return name;
 }
 
-/** Whether the name is this tab's, from now until it closes. Where a browser cannot tell, it is. */
+/** Claims the name for this tab until it closes. True if it succeeded, or if the browser has no Web Locks. */
 async function hold(name: string): Promise<boolean> {
   return new Promise((resolve) => {
     const held = locks()?.request(LOCK + name, { ifAvailable: true }, (lock) => {
@@ -34,7 +37,7 @@ async function hold(name: string): Promise<boolean> {
       return lock === null ? undefined : new Promise(() => {});
     });
     if (held === undefined) resolve(true);
-    // Storage that is forbidden forbids locks too; the page must begin all the same.
+    // A browser that forbids storage forbids locks, too. The page must start all the same.
     held?.catch(() => resolve(true));
   });
 }
@@ -51,7 +54,7 @@ async function gone(names: readonly string[]): Promise<string[]> {
   return names.filter((name) => !alive.has(LOCK + name));
 }
 
-/** Web Locks exist on secure origins alone (W3C Web Locks, 2). */
+/** Web Locks exist only in secure contexts (W3C Web Locks, 2). */
 function locks(): LockManager | undefined {
   return navigator.locks;
 }

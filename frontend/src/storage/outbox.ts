@@ -1,8 +1,9 @@
 // Messages on their way to the server, in the order in which they were typed.
 //
-// One is kept until the log shows it, not merely until its 202: a crash of Redis can take a 202 back (docs/protocol.md 4.2),
-// and then only this browser still has the text. Sending again is always safe, for the key stays the same. They stand in the
-// storage that all tabs share, each tab's under its name: a tab that closed leaves them to the next one that opens the session.
+// A message is kept until it is in the log, not only until its 202: a crash of Redis can lose an accepted message
+// (docs/protocol.md 4.2), and then only this browser has the text. It can be sent again safely, since its key stays the same.
+// Messages are in the storage that all tabs share, under the name of their tab. If a tab closes, the next tab that opens the
+// session adopts its messages.
 
 import type { Conversation } from '../log/conversation';
 import { lastTurn } from '../log/conversation';
@@ -15,18 +16,18 @@ const PREFIX = 'outbox.';
 export interface Unsent {
   readonly key: string;
   readonly text: string;
-  /** Where it goes; null begins a session. */
+  /** The session that it is sent to; null begins one. */
   readonly session: string | null;
-  /** The turn that it follows; undefined, the newest. */
+  /** The turn that it follows; undefined for the newest. */
   readonly parent?: number;
-  /** The message before it, where that has no number yet. */
+  /** The key of the message that it follows, if that one has no turn yet. */
   readonly behind?: string;
   readonly onBusy?: OnBusy;
   readonly state: 'waiting' | 'sending' | 'accepted' | 'failed';
-  /** What was sent under this key. It may not change: another body under the same key is refused. */
+  /** The request under this key. It must not change: the server refuses another body under the same key. */
   readonly sent: { session: string | null; body: Ask } | null;
   readonly turn: number | null;
-  /** The newest turn when it was typed. */
+  /** The newest turn at the time it was typed. */
   readonly after: number;
   readonly why: Reason | null;
   readonly begunAgain?: boolean;
@@ -37,7 +38,7 @@ export interface Receipt {
   readonly session: string;
   readonly turn: number;
   readonly text: string;
-  /** It began the session, in the place of this one: of none, or of one that the server has lost. */
+  /** Set if the message began the session: it replaces none (null), or one that the server has lost. */
   readonly began?: { insteadOf: string | null };
 }
 
@@ -48,7 +49,7 @@ export interface OutboxListener {
 
 export interface Wish {
   parent?: number;
-  /** It stands beside other messages of that parent: what was typed before it does not come between. */
+  /** It is a new branch of that parent, so it does not follow the message typed before it. */
   isBranch?: boolean;
   onBusy?: OnBusy;
 }
@@ -65,7 +66,7 @@ export class Outbox {
     this.#identity = identity;
     this.#listener = listener;
     this.#store = store;
-    // Nothing is sent yet, for the listener that would be told is not built either; `adopt` begins.
+    // Nothing is sent before `adopt`, since the listener is not complete yet.
     this.#entries = recalled(store, identity.name).map(interrupted);
   }
 
@@ -73,7 +74,7 @@ export class Outbox {
     return this.#entries.filter((entry) => entry.session === session);
   }
 
-  /** Whether what is written here would outlive this tab. */
+  /** Whether the messages will outlive this tab. */
   get isKept(): boolean {
     return this.#isKept;
   }
@@ -90,7 +91,7 @@ export class Outbox {
       text,
       session,
       ...(parent !== undefined && { parent }),
-      // One that goes to the newest turn went elsewhere: whoever typed this had turned to another branch since.
+      // A message that goes to the newest turn is in another branch, which the reader has left since.
       ...(before?.parent !== undefined && { behind: before.key }),
       ...(onBusy !== undefined && { onBusy }),
       state: 'waiting',
@@ -104,7 +105,7 @@ export class Outbox {
     return entry.key;
   }
 
-  /** Take over what tabs that are gone did not bring to the server: for this session, or for one that was to begin. */
+  /** Adopts the unsent messages of closed tabs for this session; with null, for sessions that were not begun. */
   async adopt(session: string | null): Promise<void> {
     const others = this.#store
       .keys()
@@ -129,7 +130,7 @@ export class Outbox {
     void this.#pump();
   }
 
-  /** The server can be reached again: what failed for want of it is sent. */
+  /** The server can be reached again: sends the messages that failed because of it. */
   retryPassing(): void {
     for (const { key, state, why } of this.#entries) {
       if (state === 'failed' && why !== null && (why.status === 0 || why.status >= 500)) {
@@ -139,7 +140,7 @@ export class Outbox {
     void this.#pump();
   }
 
-  /** Take a failed message out, and hand its text back to be edited. */
+  /** Removes a failed message and returns its text, to be edited. */
   takeBack(key: string): string {
     const entry = this.#entries.find((one) => one.key === key);
     this.#save(this.#entries.filter((one) => one !== entry));
@@ -147,8 +148,8 @@ export class Outbox {
     return entry?.text ?? '';
   }
 
-  /** Drop what the log holds now. What was typed behind it follows the turn that it has there. */
-  settle(session: string, conversation: Conversation): void {
+  /** Removes the messages that are in the log now. Messages that follow one of them get its turn as their parent. */
+  removeLogged(session: string, conversation: Conversation): void {
     const turns = new Map<string, number>();
     for (const entry of this.of(session)) {
       const turn = turnIn(entry, conversation);
@@ -162,12 +163,12 @@ export class Outbox {
     void this.#pump();
   }
 
-  /** Send again what was accepted and is nonetheless neither in the log nor in the queue. */
+  /** Sends accepted messages again that are neither in the log nor in the queue. */
   repeatUnknown(session: string, conversation: Conversation): void {
-    this.#repeat((entry) => entry.session === session && !known(entry, conversation));
+    this.#repeat((entry) => entry.session === session && !isKnown(entry, conversation));
   }
 
-  /** The whole session is unknown: if this tab's message began it, begin it again. False where there is none. */
+  /** The server does not know the session: if a message of this tab began it, sends that again. False if there is none. */
   beginAgain(session: string): boolean {
     return this.#repeat((entry) => entry.session === session && entry.sent?.session === null && !entry.begunAgain, {
       begunAgain: true,
@@ -181,7 +182,7 @@ export class Outbox {
     return lost.length > 0;
   }
 
-  /** One at a time: two POSTs on the way together may arrive in either order. A failed one holds back those behind it. */
+  /** Sends one message at a time, since two concurrent POSTs may arrive in either order. A failed one stops those behind it. */
   async #pump(): Promise<void> {
     if (this.#isBusy) return;
     this.#isBusy = true;
@@ -208,7 +209,7 @@ export class Outbox {
     this.#change(key, { state: 'sending', sent });
     try {
       const { session, turn } = await ask(sent.session, sent.body, key);
-      // Whatever was typed behind it goes to the session that it began.
+      // Messages typed behind it go to the session that it began.
       const insteadOf = entry.session;
       if (sent.session === null) {
         this.#save(this.#entries.map((one) => (one.session === insteadOf ? { ...one, session } : one)));
@@ -223,7 +224,7 @@ export class Outbox {
       });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      // One that was accepted before is repeated after every attach, so it need not trouble the reader yet.
+      // A message that was accepted before is sent again after each attach, so this failure is not shown.
       const isLater = entry.turn !== null && !entry.begunAgain && error.isPassing;
       this.#change(key, isLater ? { state: 'accepted' } : { state: 'failed', why: error.reason });
     }
@@ -257,21 +258,21 @@ function recalled(store: Store, tab: string): Unsent[] {
   return Array.isArray(kept) ? (kept as Unsent[]) : [];
 }
 
-/** The request of a page that is gone may have arrived or not; the same key makes asking again safe. */
+/** It is unknown whether the request of a closed page arrived; with the same key it can be sent again. */
 function interrupted(entry: Unsent): Unsent {
   return entry.state === 'sending' ? { ...entry, state: 'waiting' } : entry;
 }
 
-export function known(entry: Unsent, conversation: Conversation): boolean {
+export function isKnown(entry: Unsent, conversation: Conversation): boolean {
   return conversation.queued.some((waiting) => waiting.key === entry.key) || turnIn(entry, conversation) !== undefined;
 }
 
-/** Under which turn the log holds it. */
+/** The turn under which the message is in the log. */
 function turnIn(entry: Unsent, { messages }: Conversation): number | undefined {
   return messages.find(({ role, text, turn }) => role === 'user' && text === entry.text && isTurnOf(entry, turn))?.turn;
 }
 
-/** Events carry no key. Without a 202 that named the turn, a later message of the same text is this one, whose answer was lost. */
+/** Events have no key. If no 202 named the turn, a later logged message with the same text is this one; its 202 was lost. */
 function isTurnOf(entry: Unsent, turn: number): boolean {
   return entry.turn === null ? entry.sent !== null && turn > entry.after : turn === entry.turn;
 }

@@ -1,4 +1,4 @@
-// What a person chose for all tabs of this browser.
+// The reader's preferences, for all tabs of this browser.
 
 import { type Language, languageOf, WORDS } from '../words/words';
 import { sharedStore } from './webStorage';
@@ -9,7 +9,7 @@ export type Theme = (typeof THEMES)[number];
 export interface Preferences {
   theme: Theme;
   language: Language | 'auto';
-  /** Whether the list of conversations is shown beside the conversation, where there is room. */
+  /** Whether the sidebar is shown beside the conversation on a wide screen. */
   sidebar: boolean;
 }
 
@@ -19,7 +19,7 @@ const LANGUAGES = Object.keys(WORDS) as Language[];
 const ORDINARY: Preferences = { theme: 'auto', language: 'auto', sidebar: true };
 
 export function preferences(): Preferences {
-  // Another version of the page may have kept other things, and a language that is not here has no words.
+  // Another version of the page may have stored other values, and an unknown language has no texts.
   const kept = { ...(sharedStore.get(PREFERENCES) as Partial<Record<keyof Preferences, unknown>> | null) };
   return {
     theme: THEMES.find((theme) => theme === kept.theme) ?? ORDINARY.theme,

@@ -1,4 +1,4 @@
-// Up to which turn this browser has seen each session's answers, so that the list can mark what came since.
+// The last turn of each session that this browser has seen, so that the list can mark new answers.
 
 import type { Listed } from '../transport/api';
 import { sharedStore } from './webStorage';
@@ -12,7 +12,7 @@ function all(): Seen {
   return typeof kept === 'object' && kept !== null ? (kept as Seen) : {};
 }
 
-/** The newest turn that has ended. */
+/** The newest turn that is finished. */
 function ended({ state, turn }: Pick<Listed, 'state' | 'turn'>): number {
   return state === 'idle' ? turn : turn - 1;
 }
@@ -23,12 +23,12 @@ export function markSeen(session: string, state: Listed['state'], turn: number):
   if ((seen[session] ?? -1) < upTo) sharedStore.set(SEEN, { ...seen, [session]: upTo });
 }
 
-/** The sessions with an answer that nobody here has seen. One that this browser meets for the first time is not news. */
+/** The sessions with an answer that this browser has not seen. A session that is new to this browser counts as seen. */
 export function unread(listed: readonly Listed[]): ReadonlySet<string> {
   const seen = all();
   const known: Seen = {};
   for (const session of listed) known[session.session_id] = seen[session.session_id] ?? ended(session);
-  // Only what is listed is kept: sessions expire, and storage is small.
+  // Only listed sessions are stored: sessions expire, and storage is small.
   if (listed.some(({ session_id: id }) => !(id in seen))) sharedStore.set(SEEN, known);
   return new Set(
     listed.filter((session) => ended(session) > (known[session.session_id] ?? 0)).map(({ session_id: id }) => id),

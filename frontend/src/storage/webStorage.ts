@@ -1,11 +1,11 @@
-// What outlives a reload (`tab`) and what all tabs of this browser share (`shared`). A browser may forbid storage or have
-// none left; then the page works, forgets, and can say so.
+// Web Storage: `tabStore` outlives a reload, and `sharedStore` is shared by all tabs of this browser. A browser may forbid
+// storage, or have no room left. The page then works without it, and can tell the reader.
 
 const PREFIX = 'midsentence.';
 
 export interface Store {
   get(name: string): unknown;
-  /** False where nothing could be kept. */
+  /** False if the value could not be stored. */
   set(name: string, value: unknown): boolean;
   remove(name: string): void;
   keys(): string[];
@@ -32,7 +32,7 @@ function storeIn(storage: () => Storage): Store {
       try {
         storage().removeItem(PREFIX + name);
       } catch {
-        // Nothing was kept there either.
+        // Where storage is forbidden, there is nothing to remove.
       }
     },
     keys() {
@@ -47,14 +47,14 @@ function storeIn(storage: () => Storage): Store {
   };
 }
 
-// Merely to name the storage throws where it is forbidden.
+// A function, since reading `sessionStorage` itself throws where storage is forbidden.
 export const tabStore = storeIn(() => sessionStorage);
 export const sharedStore = storeIn(() => localStorage);
 
-/** Call when another tab changed what is shared under this name. Returns how to stop listening. */
+/** Calls `changed` when another tab changes the shared value. Returns a function that stops it. */
 export function onShared(name: string, changed: () => void): () => void {
   const listen = ({ key }: StorageEvent) => {
-    // Null where everything was cleared.
+    // `key` is null if another tab cleared the storage.
     if (key === null || key === PREFIX + name) changed();
   };
   addEventListener('storage', listen);

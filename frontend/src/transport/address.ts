@@ -1,18 +1,18 @@
-// How the page names a session behind the `#` of its address, which no server is sent: `<id>` for one of one's own, `<id>/<capability>`
-// for one that somebody shared, to be read along (docs/protocol.md, section 7).
+// The session in the fragment of the page's address, which browsers send to no server: `<id>` for a session of this reader,
+// `<id>/<capability>` for a shared one (docs/protocol.md, section 7).
 
-export interface Place {
+export interface SessionAddress {
   session: string;
-  /** What opens it to a reader who does not own it. */
+  /** The capability that lets a reader who is not the owner read it. */
   share: string | null;
 }
 
-export function placeOf(name: string): Place {
+export function parseAddress(name: string): SessionAddress {
   const at = name.indexOf('/');
   return at < 0 ? { session: name, share: null } : { session: name.slice(0, at), share: name.slice(at + 1) };
 }
 
-/** The address of this page that opens a session to whoever has it. */
-export function linkTo(session: string, share: string): string {
+/** The link with which anybody can read a session. */
+export function shareLink(session: string, share: string): string {
   return `${location.origin}${location.pathname}#${encodeURIComponent(session)}/${encodeURIComponent(share)}`;
 }

@@ -1,11 +1,11 @@
-// Requests to the server, and its refusals by their codes (docs/protocol.md, section 2).
+// Requests to the server, and the refusals with their codes (docs/protocol.md, section 2).
 
 import type { SessionState } from '../log/events';
-import { placeOf } from './address';
+import { parseAddress } from './address';
 
-const PATIENCE_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 
-/** Why not, as the server or the network said it. */
+/** Why a request failed. */
 export interface Reason {
   status: number;
   code: string;
@@ -13,8 +13,8 @@ export interface Reason {
 }
 
 /**
- * The server said no, or said nothing. `status` is 0 where no answer came; then the request may have been obeyed.
- * `code` is the server's own, or `unreachable`, `slow`, `broken`, or `status` where something else than our server answered.
+ * A request that failed. `status` is 0 if no answer arrived; the server may have processed the request all the same.
+ * `code` is the server's; or `unreachable`, `slow` or `broken`; or `status` if something else than our server answered.
  */
 export class Refusal extends Error {
   readonly status: number;
@@ -26,13 +26,13 @@ export class Refusal extends Error {
     this.code = code;
   }
 
-  /** The same without what only this tab can use: to be kept, or told to another tab. */
+  /** The refusal as plain data, which can be stored or sent to another tab. */
   get reason(): Reason {
     const { status, code, message } = this;
     return { status, code, message };
   }
 
-  /** Nothing is wrong with the request; the same may do later. */
+  /** Whether the same request may succeed later. */
   get isPassing(): boolean {
     return this.status === 0 || this.status >= 500;
   }
@@ -42,7 +42,7 @@ export type OnBusy = 'queue' | 'interrupt';
 
 export interface Ask {
   text: string;
-  /** The turn that this follows; left out, the newest. */
+  /** The turn that this message follows; the newest if it is left out. */
   parent?: number;
   on_busy?: OnBusy;
 }
@@ -57,22 +57,25 @@ export interface Listed {
   updated: number;
 }
 
-/** `name` is the session's as the page's address has it, a shared one's too. */
+/** `name` is a session as the page's address names it (address.ts). */
 export function eventsUrl(name: string, cursor: string | null): string {
-  const { session, share } = placeOf(name);
+  const { session, share } = parseAddress(name);
   return `${sessionPath(session)}/events${query({ share, last_event_id: cursor })}`;
 }
 
-/** Ask, in a session or, with null, in a new one. The same key with the same body may be sent any number of times and asks once. */
+/**
+ * Sends a message to a session, or with null to a new one. The key makes it idempotent: the same key with the same body can be
+ * sent any number of times and asks once.
+ */
 export async function ask(session: string | null, body: Ask, key: string): Promise<{ session: string; turn: number }> {
   const path = session === null ? '/sessions' : `${sessionPath(session)}/messages`;
   const { session_id: id, turn } = await send('POST', path, body, { 'Idempotency-Key': key });
-  // A network that wants a login answers 200 to everything: a message is not sent because something was said.
+  // A captive portal answers 200 to everything, so a 200 alone does not prove that the message was accepted.
   if (typeof id !== 'string' || typeof turn !== 'number') throw broken();
   return { session: id, turn };
 }
 
-/** Resolves with the end that the log holds, or with null where none was observed yet. */
+/** Stops the running turn. Resolves with the reason of its end, or with null if no end was observed yet. */
 export async function stop(session: string): Promise<string | null> {
   return (await send('POST', `${sessionPath(session)}/stop`, {}))['reason'] as string | null;
 }
@@ -85,13 +88,13 @@ export async function remove(session: string): Promise<void> {
   await request(sessionPath(session), { method: 'DELETE' });
 }
 
-export async function mine(): Promise<Listed[]> {
+export async function listSessions(): Promise<Listed[]> {
   const { sessions } = await read(await request('/sessions'));
   if (!Array.isArray(sessions)) throw broken();
   return sessions as Listed[];
 }
 
-/** Let whoever has what this gives read along. The same is given until it is taken back. */
+/** Returns the capability that lets others read the session. It stays the same until `unshare`. */
 export async function share(session: string): Promise<string> {
   const { share: capability } = await send('POST', `${sessionPath(session)}/share`, {});
   if (typeof capability !== 'string') throw broken();
@@ -102,9 +105,9 @@ export async function unshare(session: string): Promise<void> {
   await request(`${sessionPath(session)}/share`, { method: 'DELETE' });
 }
 
-/** What keeps a session from being read, or null. Only a 404 says that there is none; silence and trouble prove nothing. */
-export async function obstacle(name: string): Promise<Refusal | null> {
-  const { session, share: capability } = placeOf(name);
+/** The refusal that keeps a session from being read, or null. Only a 404 means that the session does not exist. */
+export async function accessRefusal(name: string): Promise<Refusal | null> {
+  const { session, share: capability } = parseAddress(name);
   try {
     const response = await request(sessionPath(session) + query({ share: capability }));
     await response.body?.cancel();
@@ -115,19 +118,20 @@ export async function obstacle(name: string): Promise<Refusal | null> {
   }
 }
 
-/** A new idempotency key. `crypto.randomUUID` is missing where the page comes over plain HTTP from another machine. */
+/** A new idempotency key. `crypto.randomUUID` is undefined on a page that was loaded over plain HTTP. */
 export function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 function query(parts: Record<string, string | null>): string {
-  const said = Object.entries(parts).filter((part): part is [string, string] => part[1] !== null);
-  return said.length === 0 ? '' : `?${new URLSearchParams(said)}`;
+  const given = Object.entries(parts).filter((part): part is [string, string] => part[1] !== null);
+  return given.length === 0 ? '' : `?${new URLSearchParams(given)}`;
 }
 
 function sessionPath(session: string): string {
-  // Dots alone are steps in a path to a browser, however they are written, and would lead to another route. No session has such an id.
+  // A browser resolves the path segments `.` and `..`, percent-encoded ones too, which would lead to another route. No session
+  // has such an id.
   return `/sessions/${/^\.\.?$/.test(session) ? '-' : encodeURIComponent(session)}`;
 }
 
@@ -146,7 +150,7 @@ async function request(path: string, options: RequestInit = {}): Promise<Respons
 
 async function answerTo(path: string, options: RequestInit): Promise<Response> {
   try {
-    return await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
+    return await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
   } catch (error) {
     const isSlow = error instanceof DOMException && error.name === 'TimeoutError';
     throw new Refusal(
@@ -172,6 +176,6 @@ async function refusal(response: Response): Promise<Refusal> {
   const body = (await response.json().catch(() => null)) as { error?: { code?: unknown; message?: unknown } } | null;
   const { code, message } = body?.error ?? {};
   if (typeof code === 'string' && typeof message === 'string') return new Refusal(status, code, message);
-  // Not our server's own words: a proxy in front of it.
+  // The body is not our server's, so a proxy in front of it answered.
   return new Refusal(status, 'status', `The server answered ${status}.`);
 }

@@ -1,31 +1,34 @@
-// One connection for all tabs of a session. A browser gives a host six connections over HTTP/1.1, and a seventh stream would
-// hang everything, POSTs too. The tab that holds the session's lock (W3C Web Locks) leads: it has the stream, and relays what
-// it hears over a BroadcastChannel. When it closes the next in the queue is given the lock, and goes on from its own cursor.
+// One connection for all tabs of a session. A browser opens six connections to a host over HTTP/1.1, so a seventh stream would
+// block all requests, POSTs too. The tab that holds the session's lock (W3C Web Locks) leads: it has the stream and relays its
+// events over a BroadcastChannel. When it closes, the next tab in the queue gets the lock and continues from its own cursor.
 
 import type { Conversation } from '../log/conversation';
-import { place } from '../log/cursor';
+import { relation } from '../log/cursor';
 import type { SessionEvent } from '../log/events';
 import { type Connection, Stream } from './stream';
 
-// A leader that lives answers at once; one that its browser has frozen does not, and keeps the lock all the same.
+// How long a tab waits for the leader's answer before it steals the lock. A leader answers at once, unless its browser has
+// frozen it; a frozen tab keeps its lock.
 const HELLO_MS = 2_000;
-// The leader relays the server's pings too.
+// After how much silence a tab asks the leader again. The leader relays the server's pings, too.
 const SILENCE_MS = 45_000;
-const LOOK_EVERY_MS = 5_000;
-// A session that nobody looks at and where nothing runs needs no connection; another one may.
+const CHECK_EVERY_MS = 5_000;
+// After what time the leader closes a stream that nobody needs: no tab is visible, and no turn is running or waiting. The
+// browser's connection is then free for another session.
 const REST_AFTER_MS = 20_000;
 
 export interface SharedStreamListener {
   cursor(): string | null;
-  heard(event: SessionEvent): void;
-  said(connection: Connection): void;
-  /** What a tab that joins is given: all that the leader knows. */
-  known(): Conversation;
+  onEvent(event: SessionEvent): void;
+  onConnection(connection: Connection): void;
+  /** The conversation that a leader sends to a tab that joins. */
+  conversation(): Conversation;
   adopt(conversation: Conversation): void;
-  /** Whether anything may come that was not asked for here. */
+  /** True if no turn is running and no message of this tab is on its way. */
   isIdle(): boolean;
 }
 
+// Tabs with another version of the page may be open: these messages must stay compatible.
 type Note =
   | { kind: 'hello'; from: string }
   | { kind: 'welcome'; to: string; conversation: Conversation; connection: Connection }
@@ -40,16 +43,16 @@ export class SharedStream {
   readonly #listener: SharedStreamListener;
   readonly #stream: Stream;
   readonly #channel: BroadcastChannel | null;
-  readonly #watching = new Set<string>();
+  readonly #visibleTabs = new Set<string>();
   #leads = false;
   #connection: Connection = { kind: 'connecting' };
-  #release: (() => void) | null = null;
-  #leaving: AbortController | null = null;
-  #lastHeard = 0;
-  #isUnanswered = false;
-  #hello: number | undefined;
-  #look: number | undefined;
-  #rest: number | undefined;
+  #releaseLock: (() => void) | null = null;
+  #closing: AbortController | null = null;
+  #lastReceived = 0;
+  #isAwaitingWelcome = false;
+  #helloTimer: number | undefined;
+  #silenceTimer: number | undefined;
+  #restTimer: number | undefined;
 
   constructor(session: string, tab: string, listener: SharedStreamListener) {
     this.#tab = tab;
@@ -57,210 +60,210 @@ export class SharedStream {
     this.#listener = listener;
     this.#stream = new Stream(session, {
       cursor: () => listener.cursor(),
-      heard: (event) => this.#relay(event),
-      said: (connection) => this.#tell(connection),
+      onEvent: (event) => this.#relay(event),
+      onConnection: (connection) => this.#shareConnection(connection),
     });
     // oxlint-disable-next-line typescript/no-unnecessary-condition -- plain HTTP has no `navigator.locks`
     this.#channel = navigator.locks && typeof BroadcastChannel === 'function' ? new BroadcastChannel(this.#lock) : null;
-    this.#channel?.addEventListener('message', ({ data }: MessageEvent<Note>) => this.#take(data));
+    this.#channel?.addEventListener('message', ({ data }: MessageEvent<Note>) => this.#receive(data));
   }
 
   open(): void {
-    this.#leaving = new AbortController();
+    this.#closing = new AbortController();
     if (this.#channel === null) {
-      this.#lead();
+      this.#startLeading();
     } else {
-      this.#queue({});
-      this.#greet();
-      this.#look = window.setInterval(() => this.#lookForSilence(), LOOK_EVERY_MS);
+      this.#requestLock({});
+      this.#askLeader();
+      this.#silenceTimer = window.setInterval(() => this.#checkForSilence(), CHECK_EVERY_MS);
     }
-    this.#tellSight();
+    this.#announceVisibility();
   }
 
   close(): void {
-    this.#send({ kind: 'seen', from: this.#tab, visible: false });
-    this.#leaving?.abort();
-    this.#unlead();
-    clearTimeout(this.#hello);
-    clearInterval(this.#look);
+    this.#post({ kind: 'seen', from: this.#tab, visible: false });
+    this.#closing?.abort();
+    this.#stopLeading();
+    clearTimeout(this.#helloTimer);
+    clearInterval(this.#silenceTimer);
     this.#channel?.close();
   }
 
-  /** The machine woke, the network changed, or somebody will not wait. */
+  /** Reconnects at once: the machine woke, the network changed, or the reader asked for it. */
   wake(): void {
-    if (this.#leads) this.#rouse();
-    else this.#send({ kind: 'wake' });
+    if (this.#leads) this.#resume();
+    else this.#post({ kind: 'wake' });
   }
 
-  /** A session that was gone was begun again. */
+  /** Reconnects to a session that was gone and has begun again. */
   again(): void {
     if (this.#leads) this.#stream.open();
-    else this.#send({ kind: 'again' });
+    else this.#post({ kind: 'again' });
   }
 
   startOver(): void {
     if (this.#leads) this.#stream.startOver();
-    else this.#greet();
+    else this.#askLeader();
   }
 
-  /** This tab came to the front, or went behind. */
-  seen(): void {
+  /** Call when this tab becomes visible or hidden. */
+  visibilityChanged(): void {
     const isResting = this.#connection.kind === 'resting';
-    this.#tellSight();
+    this.#announceVisibility();
     if (!isVisible()) return;
-    this.#greet();
-    // What rests was roused by the sight alone.
+    this.#askLeader();
+    // A resting stream was resumed by `announceVisibility`.
     if (!isResting) this.wake();
   }
 
-  /** Something began or ended, so that the connection may be needed or not. */
-  #settle(): void {
-    clearTimeout(this.#rest);
+  /** Resumes the stream if it is needed, or lets it rest after a while if not. */
+  #updateNeed(): void {
+    clearTimeout(this.#restTimer);
     if (!this.#leads) return;
-    const isNeeded = this.#watching.size > 0 || !this.#listener.isIdle();
-    if (isNeeded && this.#connection.kind === 'resting') this.#rouse();
+    const isNeeded = this.#visibleTabs.size > 0 || !this.#listener.isIdle();
+    if (isNeeded && this.#connection.kind === 'resting') this.#resume();
     if (!isNeeded && this.#connection.kind === 'live') {
-      this.#rest = window.setTimeout(() => this.#sleep(), REST_AFTER_MS);
+      this.#restTimer = window.setTimeout(() => this.#pause(), REST_AFTER_MS);
     }
   }
 
-  #tellSight(): void {
-    this.#note(this.#tab, isVisible());
-    this.#send({ kind: 'seen', from: this.#tab, visible: isVisible() });
+  #announceVisibility(): void {
+    this.#noteVisibility(this.#tab, isVisible());
+    this.#post({ kind: 'seen', from: this.#tab, visible: isVisible() });
   }
 
-  #rouse(): void {
+  #resume(): void {
     if (this.#connection.kind === 'resting') this.#stream.open();
     else this.#stream.wake();
   }
 
-  #sleep(): void {
+  #pause(): void {
     this.#stream.close();
-    this.#tell({ kind: 'resting' });
+    this.#shareConnection({ kind: 'resting' });
   }
 
-  #queue(options: { steal?: true }): void {
-    const { signal } = this.#leaving!;
+  #requestLock(options: { steal?: true }): void {
+    const { signal } = this.#closing!;
     const asked = navigator.locks.request(this.#lock, options.steal ? options : { signal }, () => {
       if (signal.aborted) return undefined;
-      this.#lead();
+      this.#startLeading();
       return new Promise<void>((release) => {
-        this.#release = release;
+        this.#releaseLock = release;
       });
     });
     asked.catch((error: unknown) => {
       if (signal.aborted) return;
-      // A browser that forbids storage refuses locks as well: then this tab reads for itself.
+      // A browser that forbids storage forbids locks, too. This tab then opens a stream of its own.
       if (!(error instanceof DOMException && error.name === 'AbortError')) {
-        this.#lead();
+        this.#startLeading();
         return;
       }
       // Another tab took the lock while this one was frozen.
-      this.#unlead();
-      // Who stole it stands in the queue still.
-      if (!options.steal) this.#queue({});
-      this.#greet();
+      this.#stopLeading();
+      // If this tab once stole the lock, its first request is still in the queue.
+      if (!options.steal) this.#requestLock({});
+      this.#askLeader();
     });
   }
 
-  #lead(): void {
-    this.#isUnanswered = false;
-    clearTimeout(this.#hello);
+  #startLeading(): void {
+    this.#isAwaitingWelcome = false;
+    clearTimeout(this.#helloTimer);
     this.#leads = true;
     this.#stream.open();
   }
 
-  #unlead(): void {
-    clearTimeout(this.#rest);
+  #stopLeading(): void {
+    clearTimeout(this.#restTimer);
     this.#leads = false;
     this.#stream.close();
-    this.#release?.();
-    this.#release = null;
+    this.#releaseLock?.();
+    this.#releaseLock = null;
   }
 
-  /** Ask the leader for all that it knows. */
-  #greet(): void {
+  /** Asks the leader for its conversation, and steals the lock if no answer comes. */
+  #askLeader(): void {
     if (this.#leads) return;
-    this.#isUnanswered = true;
-    this.#send({ kind: 'hello', from: this.#tab });
-    clearTimeout(this.#hello);
-    this.#hello = window.setTimeout(() => !this.#leads && this.#queue({ steal: true }), HELLO_MS);
+    this.#isAwaitingWelcome = true;
+    this.#post({ kind: 'hello', from: this.#tab });
+    clearTimeout(this.#helloTimer);
+    this.#helloTimer = window.setTimeout(() => !this.#leads && this.#requestLock({ steal: true }), HELLO_MS);
   }
 
-  #lookForSilence(): void {
-    const isSilent = Date.now() - this.#lastHeard > SILENCE_MS;
-    if (!this.#leads && isSilent && this.#connection.kind !== 'resting') this.#greet();
+  #checkForSilence(): void {
+    const isSilent = Date.now() - this.#lastReceived > SILENCE_MS;
+    if (!this.#leads && isSilent && this.#connection.kind !== 'resting') this.#askLeader();
   }
 
   #relay(event: SessionEvent): void {
-    this.#send({ kind: 'event', event });
-    this.#listener.heard(event);
-    if (event.event === 'end' || event.event === 'state') this.#settle();
+    this.#post({ kind: 'event', event });
+    this.#listener.onEvent(event);
+    if (event.event === 'end' || event.event === 'state') this.#updateNeed();
   }
 
-  #tell(connection: Connection): void {
+  #shareConnection(connection: Connection): void {
     this.#connection = connection;
-    this.#send({ kind: 'said', connection });
-    this.#listener.said(connection);
-    if (connection.kind === 'live') this.#settle();
+    this.#post({ kind: 'said', connection });
+    this.#listener.onConnection(connection);
+    if (connection.kind === 'live') this.#updateNeed();
   }
 
-  #take(note: Note): void {
-    if (this.#leads) this.#answer(note);
-    else this.#follow(note);
-    if (note.kind === 'seen') this.#note(note.from, note.visible);
+  #receive(note: Note): void {
+    if (this.#leads) this.#receiveAsLeader(note);
+    else this.#receiveAsFollower(note);
+    if (note.kind === 'seen') this.#noteVisibility(note.from, note.visible);
   }
 
-  #answer(note: Note): void {
-    if (note.kind === 'wake') this.#rouse();
+  #receiveAsLeader(note: Note): void {
+    if (note.kind === 'wake') this.#resume();
     if (note.kind === 'again' && this.#connection.kind === 'gone') this.#stream.open();
     if (note.kind !== 'hello') return;
-    const conversation = this.#listener.known();
-    this.#send({ kind: 'welcome', to: note.from, conversation, connection: this.#connection });
+    const conversation = this.#listener.conversation();
+    this.#post({ kind: 'welcome', to: note.from, conversation, connection: this.#connection });
   }
 
-  #follow(note: Note): void {
+  #receiveAsFollower(note: Note): void {
     if (note.kind === 'hello' || note.kind === 'wake' || note.kind === 'again' || note.kind === 'seen') return;
-    this.#lastHeard = Date.now();
-    if (note.kind === 'event') this.#hear(note.event);
-    if (note.kind === 'said') this.#say(note.connection);
-    // Whoever leads now may not have heard the greeting: without another one each tab in turn would take the lock.
-    if (note.kind === 'said' && this.#isUnanswered) this.#greet();
+    this.#lastReceived = Date.now();
+    if (note.kind === 'event') this.#followEvent(note.event);
+    if (note.kind === 'said') this.#setConnection(note.connection);
+    // A new leader may not have received this tab's `hello`. Without a second one, each tab in turn would steal the lock.
+    if (note.kind === 'said' && this.#isAwaitingWelcome) this.#askLeader();
     if (note.kind !== 'welcome' || note.to !== this.#tab) return;
-    this.#isUnanswered = false;
-    clearTimeout(this.#hello);
-    this.#say(note.connection);
+    this.#isAwaitingWelcome = false;
+    clearTimeout(this.#helloTimer);
+    this.#setConnection(note.connection);
     if (this.#isNews(note.conversation)) this.#listener.adopt(note.conversation);
   }
 
-  /** A former leader that wakes answers what it was asked long ago, with what it knew then. */
+  /** A former leader that thaws answers an old `hello` with an old conversation. */
   #isNews({ cursor }: Conversation): boolean {
     const here = this.#listener.cursor();
-    return here === null || here === cursor || (cursor !== null && place(here, cursor) !== 'seen');
+    return here === null || here === cursor || (cursor !== null && relation(here, cursor) !== 'seen');
   }
 
-  #hear(event: SessionEvent): void {
-    // Who relays is connected. A former leader that wakes may have said otherwise of a connection that is none any more.
-    if (this.#connection.kind !== 'live') this.#say({ kind: 'live' });
-    this.#listener.heard(event);
-    // The leader that was greeted had nothing to give yet, and is gone; this one went on from where it stood.
-    if (this.#listener.cursor() === null && !this.#isUnanswered) this.#greet();
+  #followEvent(event: SessionEvent): void {
+    // A leader that relays is connected. A former leader that thaws may have reported the state of a closed connection.
+    if (this.#connection.kind !== 'live') this.#setConnection({ kind: 'live' });
+    this.#listener.onEvent(event);
+    // The leader that answered had no conversation yet and is gone. The new leader continues from its own cursor.
+    if (this.#listener.cursor() === null && !this.#isAwaitingWelcome) this.#askLeader();
   }
 
-  #say(connection: Connection): void {
+  #setConnection(connection: Connection): void {
     this.#connection = connection;
-    this.#listener.said(connection);
-    // A leader knows of those alone whom it heard come to the front.
-    if (connection.kind === 'resting' && isVisible()) this.#tellSight();
+    this.#listener.onConnection(connection);
+    // A new leader does not know which tabs became visible before it led.
+    if (connection.kind === 'resting' && isVisible()) this.#announceVisibility();
   }
 
-  #note(tab: string, visible: boolean): void {
-    if (visible) this.#watching.add(tab);
-    else this.#watching.delete(tab);
-    this.#settle();
+  #noteVisibility(tab: string, visible: boolean): void {
+    if (visible) this.#visibleTabs.add(tab);
+    else this.#visibleTabs.delete(tab);
+    this.#updateNeed();
   }
 
-  #send(note: Note): void {
+  #post(note: Note): void {
     this.#channel?.postMessage(note);
   }
 }

@@ -1,42 +1,44 @@
-// One session's events, for as long as the page wants them.
+// The stream of one session's events.
 //
-// EventSource comes back by itself after a broken connection, but any answer other than 200 closes it for good
-// (HTML standard, 9.2.3), and a connection that dies without a word is never noticed. Both are mended here.
+// EventSource reconnects by itself after a broken connection. But any answer other than 200 closes it for good (HTML standard,
+// 9.2.3), and it never notices a connection that dies silently. This class handles both.
 
 import { EVENT_NAMES, type EventName, type SessionEvent } from '../log/events';
-import { eventsUrl, obstacle, type Reason } from './api';
+import { eventsUrl, accessRefusal, type Reason } from './api';
 
-// Two pings (docs/protocol.md 8.6) and some: what is silent for longer is dead, whatever the socket says.
+// More than two intervals of the server's ping (docs/protocol.md 8.6). A stream that is silent for longer is dead, even if its
+// socket is open.
 const STALL_MS = 40_000;
-const LOOK_EVERY_MS = 5_000;
+const CHECK_EVERY_MS = 5_000;
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 30_000;
 
-// Events that prove a connection good. Every attach brings a snapshot and a state, the one that breaks right after it too.
+// Events that prove a connection good and reset the retry delay. A snapshot and a state do not: each attach begins with them,
+// even if the connection breaks right after.
 const PROOFS: ReadonlySet<EventName> = new Set(EVENT_NAMES.filter((name) => name !== 'snapshot' && name !== 'state'));
 
 export type Connection =
   | { kind: 'connecting' | 'live' | 'reconnecting' | 'gone' | 'resting' }
-  /** `why` is the server's word, where it had one. */
+  /** `why` is the server's refusal, if there was one. */
   | { kind: 'waiting'; seconds: number; why?: Reason };
 
 export interface Listener {
-  /** The id of the last event that was taken. */
+  /** The id of the last snapshot or logged event, or null before the first. */
   cursor(): string | null;
-  heard(event: SessionEvent): void;
-  said(connection: Connection): void;
+  onEvent(event: SessionEvent): void;
+  onConnection(connection: Connection): void;
 }
 
 export class Stream {
   readonly #session: string;
   readonly #listener: Listener;
   #source: EventSource | null = null;
-  #round = 0;
+  #attempt = 0;
   #failures = 0;
-  #lastHeard = 0;
+  #lastReceived = 0;
   #connection: Connection = { kind: 'connecting' };
-  #timer: number | undefined;
-  #watch: number | undefined;
+  #retryTimer: number | undefined;
+  #stallTimer: number | undefined;
 
   constructor(session: string, listener: Listener) {
     this.#session = session;
@@ -45,66 +47,66 @@ export class Stream {
 
   open(): void {
     this.close();
-    this.#lastHeard = Date.now();
-    this.#say({ kind: this.#connection.kind === 'connecting' ? 'connecting' : 'reconnecting' });
+    this.#lastReceived = Date.now();
+    this.#setConnection({ kind: this.#connection.kind === 'connecting' ? 'connecting' : 'reconnecting' });
     const source = new EventSource(eventsUrl(this.#session, this.#listener.cursor()));
-    source.onopen = () => source === this.#source && this.#say({ kind: 'live' });
-    source.onerror = () => this.#broke(source);
+    source.onopen = () => source === this.#source && this.#setConnection({ kind: 'live' });
+    source.onerror = () => this.#failed(source);
     for (const name of EVENT_NAMES) {
-      source.addEventListener(name, (message: MessageEvent<string>) => this.#take(source, name, message));
+      source.addEventListener(name, (message: MessageEvent<string>) => this.#receive(source, name, message));
     }
     this.#source = source;
-    this.#watch = window.setInterval(() => this.#lookForStall(), LOOK_EVERY_MS);
+    this.#stallTimer = window.setInterval(() => this.#checkForStall(), CHECK_EVERY_MS);
   }
 
   close(): void {
-    this.#round += 1;
+    this.#attempt += 1;
     this.#source?.close();
     this.#source = null;
-    clearTimeout(this.#timer);
-    clearInterval(this.#watch);
+    clearTimeout(this.#retryTimer);
+    clearInterval(this.#stallTimer);
   }
 
-  /** The machine woke or the network changed: a wait is pointless now. */
+  /** Reconnects at once if there is no live connection: the machine woke, or the network changed. */
   wake(): void {
     if (this.#connection.kind !== 'gone' && (this.#connection.kind !== 'live' || this.#isStalled)) this.open();
   }
 
-  /** Come back from wherever the reader stands then. Not at once, for a server may fail every time. */
+  /** Reconnects with the reader's cursor of that time. There is a delay, since the server may fail each time. */
   startOver(): void {
     this.close();
-    this.#wait();
+    this.#scheduleRetry();
   }
 
-  #take(source: EventSource, event: EventName, { data, lastEventId }: MessageEvent<string>): void {
+  #receive(source: EventSource, event: EventName, { data, lastEventId }: MessageEvent<string>): void {
     if (source !== this.#source) return;
-    this.#lastHeard = Date.now();
+    this.#lastReceived = Date.now();
     if (PROOFS.has(event)) this.#failures = 0;
-    this.#listener.heard({ event, id: lastEventId || null, data: JSON.parse(data) as unknown } as SessionEvent);
+    this.#listener.onEvent({ event, id: lastEventId || null, data: JSON.parse(data) as unknown } as SessionEvent);
   }
 
-  #broke(source: EventSource): void {
+  #failed(source: EventSource): void {
     if (source !== this.#source) return;
-    if (source.readyState === EventSource.CLOSED) void this.#refused();
-    // The first way back is EventSource's own, at the time that the server asked for. If that fails too it would try for
-    // ever at the same pace, and nobody could say when.
-    else if (this.#connection.kind === 'live') this.#say({ kind: 'reconnecting' });
+    if (source.readyState === EventSource.CLOSED) void this.#checkSession();
+    // EventSource makes the first attempt to reconnect, after the delay that the server asked for (`retry`). If that fails, it
+    // would try for ever with the same delay, and the page could not show when.
+    else if (this.#connection.kind === 'live') this.#setConnection({ kind: 'reconnecting' });
     else this.startOver();
   }
 
-  /** EventSource does not tell the status, so ask whether there is anything to come back to. */
-  async #refused(): Promise<void> {
+  /** Asks whether the session can still be read: EventSource does not tell the status of an answer. */
+  async #checkSession(): Promise<void> {
     this.close();
-    this.#say({ kind: 'reconnecting' });
-    const round = this.#round;
-    const found = await obstacle(this.#session);
-    if (round !== this.#round) return;
-    if (found?.status === 404) this.#say({ kind: 'gone' });
-    else this.#wait(found === null || found.status === 0 ? undefined : found.reason);
+    this.#setConnection({ kind: 'reconnecting' });
+    const attempt = this.#attempt;
+    const found = await accessRefusal(this.#session);
+    if (attempt !== this.#attempt) return;
+    if (found?.status === 404) this.#setConnection({ kind: 'gone' });
+    else this.#scheduleRetry(found === null || found.status === 0 ? undefined : found.reason);
   }
 
-  /** Full jitter: readers who were all cut at once must not all come back at once. */
-  #wait(why?: Reason): void {
+  /** Retries after a random delay (full jitter): readers that lost their server at once must not all return at once. */
+  #scheduleRetry(why?: Reason): void {
     const ceiling = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
     this.#failures += 1;
     this.#countDown(Date.now() + Math.random() * ceiling, why);
@@ -116,21 +118,21 @@ export class Stream {
       this.open();
       return;
     }
-    this.#say({ kind: 'waiting', seconds: Math.ceil(left / 1_000), ...(why && { why }) });
-    this.#timer = window.setTimeout(() => this.#countDown(until, why), Math.min(left, 1_000));
+    this.#setConnection({ kind: 'waiting', seconds: Math.ceil(left / 1_000), ...(why && { why }) });
+    this.#retryTimer = window.setTimeout(() => this.#countDown(until, why), Math.min(left, 1_000));
   }
 
-  #lookForStall(): void {
+  #checkForStall(): void {
     if (this.#isStalled) this.open();
   }
 
-  /** By the wall clock, which goes on while a machine sleeps; one that was set back would otherwise hide a stall. */
+  /** Uses the wall clock, which goes on while the machine sleeps. `abs`, since a clock that is set back would hide a stall. */
   get #isStalled(): boolean {
-    return Math.abs(Date.now() - this.#lastHeard) > STALL_MS;
+    return Math.abs(Date.now() - this.#lastReceived) > STALL_MS;
   }
 
-  #say(connection: Connection): void {
+  #setConnection(connection: Connection): void {
     this.#connection = connection;
-    this.#listener.said(connection);
+    this.#listener.onConnection(connection);
   }
 }

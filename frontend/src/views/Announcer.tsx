@@ -1,4 +1,4 @@
-// What a screen reader is told: the turning points, never every token.
+// Announces changes of state to screen readers, but not each token.
 
 import { useLayoutEffect, useState } from 'preact/hooks';
 
@@ -12,7 +12,7 @@ export function Announcer({ page }: { page: Page }) {
   const [said, say] = useState('');
   useLayoutEffect(() => {
     let before: { chat: object; moment: Moment } = { chat: page.chat, moment: UNKNOWN };
-    // At every change: an answer that begins and fails between two paints would otherwise have been neither.
+    // After each change, not each paint: an answer may begin and fail between two paints.
     return page.onChange(() => {
       const { chat, words } = page;
       const last = before.chat === chat ? before.moment : UNKNOWN;
@@ -32,6 +32,6 @@ export function Announcer({ page }: { page: Page }) {
 function momentOf({ chat }: Page, last: Moment): Moment {
   const kind = chat.connection?.kind;
   const isLost = kind === 'reconnecting' || kind === 'waiting' ? true : kind === 'live' ? false : last.isLost;
-  // What was there before the page looked is not news.
+  // The state that the page finds when it attaches is not announced.
   return { isLost, phase: chat.conversation.cursor === null ? last.phase : phase(chat.conversation) };
 }

@@ -1,4 +1,4 @@
-// The page as it is drawn: the list, the conversation, the line that says what is going on, the text box.
+// The whole page: the sidebar, the conversation, the status line and the text box.
 
 import { useCallback, useEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks';
 
@@ -43,7 +43,7 @@ export function App({ page }: { page: Page }) {
   const isFromBox = useRef(false);
   const edit = useCallback((turn: number | null) => {
     setEdited(turn);
-    // Who came from the text box goes on there.
+    // If the edit began in the text box, the focus returns there.
     if (turn === null && isFromBox.current) composer.current?.focus();
     isFromBox.current = false;
   }, []);
@@ -55,7 +55,7 @@ export function App({ page }: { page: Page }) {
   }, [chat]);
   const isNarrow = useNarrow();
   const isListOver = isNarrow && isListShown;
-  // The list may have to be drawn first.
+  // The search box is focused after the render that shows the sidebar.
   const isSearchWanted = useRef(false);
   useEffect(() => {
     const box = document.getElementById('search');
@@ -188,7 +188,7 @@ function DemoNote({ page }: { page: Page }) {
   );
 }
 
-/** Whether the list has no room beside the conversation and lies over it (style/list.css). */
+/** Whether the sidebar has no room beside the conversation and is shown over it (style/list.css). */
 function useNarrow(): boolean {
   const query = useMemo(() => matchMedia('(max-width: 50rem)'), []);
   const [isNarrow, setNarrow] = useState(query.matches);
@@ -234,6 +234,6 @@ function download(name: string, text: string): void {
   const address = URL.createObjectURL(new Blob([text], { type: 'text/markdown;charset=utf-8' }));
   const link = Object.assign(document.createElement('a'), { href: address, download: name });
   link.click();
-  // Not at once: the browser begins to read it after this.
+  // Not at once: the browser begins to read the blob after this function returns.
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }

@@ -1,4 +1,4 @@
-// The text box: what sends, what only ends a line, and the draft that outlives a reload.
+// The text box: its keys, its buttons, and the draft that outlives a reload.
 
 import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Ref } from 'preact';
@@ -11,7 +11,7 @@ import { isSending } from './keys';
 
 export interface ComposerHandle {
   focus(): void;
-  /** Put text back into the box, before what stands there. */
+  /** Puts text into the box, before the text that is there. */
   giveBack(text: string): void;
 }
 
@@ -23,7 +23,7 @@ interface ComposerProps {
   isStopping: boolean;
   onSend: (text: string) => void;
   onStop: () => void;
-  /** The arrow up in an empty box. */
+  /** Called for the up arrow in an empty box. */
   onEditLast: () => void;
   handle: Ref<ComposerHandle>;
 }
@@ -118,7 +118,7 @@ export function Composer({
   );
 }
 
-/** Show the draft of the session that is open. One that a new chat has become takes along what is being typed. */
+/** Shows the draft of the open session. When a new chat becomes a session, the text in the box becomes that session's draft. */
 function useDraft(chat: Chat, session: string | null, fill: (text: string) => void, keep: () => void): void {
   const shown = useRef<{ chat: Chat; session: string | null } | null>(null);
   useLayoutEffect(() => {
@@ -138,11 +138,11 @@ function useDraft(chat: Chat, session: string | null, fill: (text: string) => vo
 }
 
 export function focusBox(): void {
-  // On a phone, focus would raise the keyboard over what one came to read.
+  // On a phone, the focus would raise the keyboard over the conversation.
   if (matchMedia('(pointer: fine)').matches) document.getElementById('text')?.focus();
 }
 
-/** As high as its text, up to what the style sheet allows. */
+/** Makes the box as high as its text, up to the style sheet's limit. */
 function grow(box: HTMLTextAreaElement): void {
   if (CSS.supports('field-sizing', 'content')) return;
   box.style.height = 'auto';

@@ -1,9 +1,9 @@
-// A link with which anybody reads along, until it is taken back.
+// The dialog with the link to a shared session, which is valid until sharing is stopped.
 
 import { useEffect, useState } from 'preact/hooks';
 
 import type { Page } from '../page';
-import { linkTo } from '../transport/address';
+import { shareLink } from '../transport/address';
 import { share, unshare } from '../transport/api';
 import { useWords } from '../words/words';
 import { CopyButton, Dialog, IconButton } from './controls';
@@ -18,7 +18,7 @@ export function ShareDialog({ page, session, onClose }: ShareDialogProps) {
   const words = useWords();
   const [link, setLink] = useState('');
   useEffect(() => {
-    const give = async () => setLink(linkTo(session, await share(session)));
+    const give = async () => setLink(shareLink(session, await share(session)));
     void page.attempt(words.share, give).then((isDone) => isDone || onClose());
   }, [session]);
   const takeBack = async () => {

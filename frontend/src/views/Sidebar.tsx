@@ -1,4 +1,4 @@
-// The reader's conversations, and how this page looks and speaks.
+// The sidebar: the list of conversations, the theme and the language.
 
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
@@ -69,7 +69,7 @@ export function Sidebar({ page, onChosen, onShortcuts }: SidebarProps) {
   );
 }
 
-/** By every word, wherever it stands. */
+/** The sessions whose title contains each word of `wanted`. */
 export function matching(listed: readonly Listed[], wanted: string): readonly Listed[] {
   const words = wanted
     .toLocaleLowerCase()
@@ -106,7 +106,7 @@ function Item({ session, isCurrent, isUnread, onChosen, onRename, onRemove }: It
   const [isRenamed, setRenamed] = useState(false);
   const item = useRef<HTMLLIElement>(null);
   const isByKey = useRef(false);
-  // The box takes the focus along when it goes; a click elsewhere has put it elsewhere.
+  // When the name box disappears, the focus would be lost: it returns to the item, unless the reader clicked elsewhere.
   useLayoutEffect(() => {
     if (isByKey.current) item.current?.querySelector('button')?.focus();
     isByKey.current = false;
@@ -149,7 +149,7 @@ function Item({ session, isCurrent, isUnread, onChosen, onRename, onRemove }: It
 function NameBox({ title, onDone }: { title: string; onDone: (title: string | null, byKey: boolean) => void }) {
   const words = useWords();
   const isOver = useRef(false);
-  // A box that goes away loses the focus too, which must not say it twice.
+  // A box that is removed fires `blur`, too, which must not call `onDone` twice.
   const once = (named: string | null, byKey: boolean) => {
     if (isOver.current) return;
     isOver.current = true;
@@ -171,7 +171,7 @@ function NameBox({ title, onDone }: { title: string; onDone: (title: string | nu
       onKeyDown={(event) => {
         if (event.isComposing || event.keyCode === 229) return;
         if (event.key === 'Enter') {
-          // The same press would be given to the button that has the focus next.
+          // Without this, the key press would also activate the button that gets the focus next.
           event.preventDefault();
           once(event.currentTarget.value, true);
         }

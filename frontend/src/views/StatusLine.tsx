@@ -1,4 +1,4 @@
-// In words, what is going on.
+// The status line: the state of the connection and of the running turn.
 
 import { phase } from '../log/conversation';
 import type { Page } from '../page';

@@ -1,8 +1,8 @@
-// The conversation: what the log holds, then what waits in the queue, then what this tab has still to bring to the server.
+// The conversation: the logged turns, then the queued messages, then the unsent messages of this tab.
 
 import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 
-import { known, type Unsent } from '../storage/outbox';
+import { isKnown, type Unsent } from '../storage/outbox';
 import { phase } from '../log/conversation';
 import type { Step } from '../log/branches';
 import type { Queued } from '../log/events';
@@ -13,8 +13,8 @@ import { focusBox } from './Composer';
 import type { AutoScroll } from './autoScroll';
 import { Turn, type TurnActions } from './Turn';
 
-// What is out of sight costs as much as what is seen; a session may have thousands of turns.
-const SHOWN = 40;
+// How many turns are drawn. Turns out of sight cost as much as visible ones, and a session may have thousands.
+const DRAWN = 40;
 
 interface TranscriptProps {
   page: Page;
@@ -34,7 +34,7 @@ export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack
   const [first, showEarlier] = useWindow(steps.length, autoScroll, chat);
   const chosen = useRef<{ row: string; way: string } | null>(null);
   useLayoutEffect(() => {
-    if (chosen.current !== null && goOnAt(chosen.current)) chosen.current = null;
+    if (chosen.current !== null && focusVersion(chosen.current)) chosen.current = null;
   });
   const actions: TurnActions = useMemo(
     () => ({
@@ -44,7 +44,7 @@ export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack
         onEdit(null);
         chat.askInstead(step, text);
         autoScroll.toBottom();
-        // What was pressed goes with its row.
+        // The row disappears with the button that had the focus.
         focusBox();
       },
       choose: (step, turn, who) => {
@@ -55,7 +55,7 @@ export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack
     }),
     [chat, autoScroll, onEdit],
   );
-  const unsent = outbox.of(session).filter((entry) => !known(entry, conversation));
+  const unsent = outbox.of(session).filter((entry) => !isKnown(entry, conversation));
   useLayoutEffect(() => autoScroll.keep());
   return (
     <>
@@ -93,8 +93,8 @@ export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack
   );
 }
 
-/** The row that was pressed went, and another stands in its place: there whoever leafs through versions goes on. */
-function goOnAt({ row, way }: { row: string; way: string }): boolean {
+/** Focuses the same button in the row that has replaced the pressed one, so that the reader can go on through the versions. */
+function focusVersion({ row, way }: { row: string; way: string }): boolean {
   const versions = document.querySelector(`[data-row="${row}"] .versions`);
   const button =
     versions?.querySelector<HTMLElement>(`.${way}:enabled`) ?? versions?.querySelector<HTMLElement>('button:enabled');
@@ -102,16 +102,16 @@ function goOnAt({ row, way }: { row: string; way: string }): boolean {
   return versions !== null;
 }
 
-/** From which step on the conversation is drawn. It moves along with a reader who follows, and stays with one who reads. */
+/** The first step that is drawn. It moves while the reader follows the answer, and stays while they read above. */
 function useWindow(length: number, autoScroll: AutoScroll, chat: object): [number, () => void] {
-  const newest = Math.max(0, length - SHOWN);
+  const newest = Math.max(0, length - DRAWN);
   const [from, setFrom] = useState(newest);
   const of = useRef(chat);
   const wanted =
-    of.current !== chat || from > newest ? newest : autoScroll.isFollowing && newest - from > SHOWN ? newest : from;
+    of.current !== chat || from > newest ? newest : autoScroll.isFollowing && newest - from > DRAWN ? newest : from;
   of.current = chat;
   useLayoutEffect(() => setFrom(wanted));
-  return [wanted, () => autoScroll.holding(() => setFrom(Math.max(0, wanted - SHOWN)))];
+  return [wanted, () => autoScroll.holding(() => setFrom(Math.max(0, wanted - DRAWN)))];
 }
 
 function QueuedRow({ waiting }: { waiting: Queued }) {

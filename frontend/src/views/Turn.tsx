@@ -1,4 +1,4 @@
-// One turn: what was asked, what was answered, and what can be done with either.
+// One turn: its question, its answer, and their buttons.
 
 import { memo } from 'preact/compat';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
@@ -12,24 +12,24 @@ import { CopyButton, IconButton } from './controls';
 import { isSending } from './keys';
 
 export interface TurnActions {
-  /** Not so where somebody else's conversation is read along. */
+  /** False for another owner's session, which can only be read. */
   mayAsk: boolean;
   edit(turn: number | null): void;
   askInstead(step: Step, text: string): void;
-  /** Follow another turn in this one's place; `who` says whether another question or another answer is meant. */
+  /** Shows another turn instead of this one; `who` tells whether the reader chose another question or another answer. */
   choose(step: Step, turn: number, who: Entry['role']): void;
   painted: () => void;
 }
 
 interface TurnProps {
   step: Step;
-  /** Its answer is to come or grows. */
+  /** Whether its answer is awaited or grows. */
   isLive: boolean;
   isEdited: boolean;
   actions: TurnActions;
 }
 
-/** Drawn again only when something of it changed: a conversation has hundreds, and one grows. */
+/** A turn is drawn again only if it has changed: a conversation has hundreds, and one grows. */
 export const Turn = memo(TurnRows, (before: TurnProps, now: TurnProps) => {
   const [one, other] = [before.step, now.step];
   return (
@@ -57,7 +57,7 @@ function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
   const row = useRef<HTMLLIElement>(null);
   const wasEdited = useRef(false);
   useLayoutEffect(() => {
-    // The editor took the focus along when it went, unless somebody gave it away.
+    // If the editor had the focus when it disappeared, the focus returns to the edit button.
     const isLost = document.activeElement === document.body;
     if (wasEdited.current && !isEdited && isLost) row.current?.querySelector<HTMLElement>('.edit')?.focus();
     wasEdited.current = isEdited;
@@ -167,7 +167,7 @@ function Reasoning({ text, isNow }: { text: string; isNow: boolean }) {
   return (
     <details class="aside reasoning" onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
       <summary>{isNow ? words.reasoningNow : words.reasoning}</summary>
-      {/* Nobody pays for what is folded away. */}
+      {/* Folded reasoning is not rendered. */}
       {isOpen && <Answer text={text} open={isNow} />}
     </details>
   );
@@ -199,7 +199,7 @@ function ToolCall({ tool }: { tool: Tool }) {
   );
 }
 
-/** The question, to be asked otherwise. Null is said where it was left alone. */
+/** Edits a question. `onDone` gets null if the reader cancels. */
 function Editor({ text, onDone }: { text: string; onDone: (text: string | null) => void }) {
   const words = useWords();
   const box = useRef<HTMLTextAreaElement>(null);
@@ -212,7 +212,7 @@ function Editor({ text, onDone }: { text: string; onDone: (text: string | null) 
     if (asked.trim() !== '') onDone(asked);
   };
   const key = (event: KeyboardEvent) => {
-    // The key is the input method's own, to leave a word that is not chosen yet.
+    // During a composition the keys belong to the input method: Escape cancels its word.
     if (event.isComposing || event.keyCode === 229) return;
     if (event.key === 'Escape') {
       event.stopPropagation();

@@ -1,4 +1,4 @@
-/** The name, with the mark of what it is about: a pen that waits in the middle of a sentence. */
+/** The product's name, with the pen between its two halves. */
 export function Wordmark() {
   return (
     <span class="wordmark" role="img" aria-label="midsentence">

@@ -1,4 +1,4 @@
-// Keeps the newest words in sight, but only of a reader who stands at the bottom.
+// Scrolls to the end while an answer grows, but only if the reader is at the end.
 
 const NEAR_PX = 40;
 
@@ -8,15 +8,15 @@ export class AutoScroll {
   #isFollowing = true;
   #isFar = false;
   #lastTop = 0;
-  #lastBelow = 0;
+  #lastDistance = 0;
   #resized: ResizeObserver | null = null;
 
-  /** `changed` tells that `isFar` did. */
+  /** `changed` is called when `isFar` has changed. */
   constructor(changed: () => void) {
     this.#changed = changed;
   }
 
-  /** Whether the newest words are out of sight. */
+  /** Whether the end is out of sight. */
   get isFar(): boolean {
     return this.#isFar;
   }
@@ -30,9 +30,9 @@ export class AutoScroll {
     this.#scroller = scroller;
     if (scroller === null) return;
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
-    // The wheel says what is wished before anything has moved; a token that came between would pull the reader back.
-    scroller.addEventListener('wheel', ({ deltaY }) => deltaY < 0 && this.#letGo(), { passive: true });
-    // A phone's keyboard, or a text box that grows, takes from the height without any scrolling.
+    // The wheel event comes before the scroll event. Without it, a token that arrives between the two would scroll back.
+    scroller.addEventListener('wheel', ({ deltaY }) => deltaY < 0 && this.#stopFollowing(), { passive: true });
+    // A phone's keyboard, or a text box that grows, reduces the height without a scroll event.
     this.#resized = new ResizeObserver(() => this.keep());
     this.#resized.observe(scroller);
   };
@@ -40,7 +40,7 @@ export class AutoScroll {
   /** Call after every paint. */
   readonly keep = (): void => {
     if (this.#isFollowing) this.toBottom();
-    else this.#tell();
+    else this.#update();
   };
 
   readonly toBottom = (): void => {
@@ -48,10 +48,10 @@ export class AutoScroll {
     this.#isFollowing = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#lastTop = this.#scroller.scrollTop;
-    this.#tell();
+    this.#update();
   };
 
-  /** Show more above without moving what is read. */
+  /** Adds content above without moving what the reader sees. */
   holding(change: () => void): void {
     const scroller = this.#scroller;
     if (scroller === null) return;
@@ -64,34 +64,34 @@ export class AutoScroll {
     });
   }
 
-  #letGo(): void {
+  #stopFollowing(): void {
     const scroller = this.#scroller;
-    // Where there is nothing to scroll there is nothing to let go of.
+    // At the top there is nothing to scroll up to.
     if (scroller !== null && scroller.scrollTop > 0) this.#isFollowing = false;
   }
 
-  /** The least move upwards is a wish to stay: nearness alone would pull a slow finger back with every token. */
+  /** Any move upwards stops the following. A threshold alone would pull a slow finger back with each token. */
   #scrolled(): void {
     const { scrollTop } = this.#scroller!;
     const moved = scrollTop - this.#lastTop;
     this.#lastTop = scrollTop;
-    // The page's own move, of which it is told a frame late, or the browser's, which holds what is read in its place, must not
-    // take back what the wheel has said since: neither leads nearer to the end.
-    const isNearer = this.#below < this.#lastBelow;
-    if (moved < 0) this.#isFollowing = this.#below <= 1;
-    else if (moved > 0 && isNearer) this.#isFollowing ||= this.#below <= NEAR_PX;
-    this.#tell();
+    // Two kinds of scroll must not undo a wheel event: the page's own, whose event arrives a frame late, and the browser's scroll
+    // anchoring. Neither moves nearer to the end.
+    const isNearer = this.#distance < this.#lastDistance;
+    if (moved < 0) this.#isFollowing = this.#distance <= 1;
+    else if (moved > 0 && isNearer) this.#isFollowing ||= this.#distance <= NEAR_PX;
+    this.#update();
   }
 
-  #tell(): void {
-    this.#lastBelow = this.#below;
-    const isFar = !this.#isFollowing && this.#lastBelow > NEAR_PX;
+  #update(): void {
+    this.#lastDistance = this.#distance;
+    const isFar = !this.#isFollowing && this.#lastDistance > NEAR_PX;
     if (isFar === this.#isFar) return;
     this.#isFar = isFar;
     this.#changed();
   }
 
-  get #below(): number {
+  get #distance(): number {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller!;
     return scrollHeight - scrollTop - clientHeight;
   }

@@ -1,4 +1,4 @@
-// Small things to press, used all over the page.
+// Buttons and dialogs that are used all over the page.
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
@@ -7,7 +7,7 @@ import { copy } from '../answer/clipboard';
 import { useWords } from '../words/words';
 import { Icon, type IconName } from './icons';
 
-const SAID_MS = 2_500;
+const SHOWN_MS = 2_500;
 
 interface IconButtonProps {
   icon: IconName;
@@ -42,21 +42,21 @@ export function IconButton({
 
 export function CopyButton({ text, label }: { text: string; label: string }) {
   const words = useWords();
-  const [said, setSaid] = useState<'copied' | 'copyFailed' | null>(null);
+  const [outcome, setOutcome] = useState<'copied' | 'copyFailed' | null>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   useEffect(() => () => clearTimeout(timer.current), []);
   const press = async () => {
     const isDone = await copy(text);
-    setSaid(isDone ? 'copied' : 'copyFailed');
+    setOutcome(isDone ? 'copied' : 'copyFailed');
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => setSaid(null), SAID_MS);
+    timer.current = setTimeout(() => setOutcome(null), SHOWN_MS);
   };
   return (
     <>
-      <IconButton icon={said === 'copied' ? 'check' : 'copy'} label={label} onClick={() => void press()} />
-      {/* A tick is seen; that nothing was copied has to be read. */}
-      <span class={said === 'copyFailed' ? 'said' : 'unseen'} aria-live="polite">
-        {said !== null && words[said]}
+      <IconButton icon={outcome === 'copied' ? 'check' : 'copy'} label={label} onClick={() => void press()} />
+      {/* Success shows a tick; a failure needs a visible text. */}
+      <span class={outcome === 'copyFailed' ? 'said' : 'unseen'} aria-live="polite">
+        {outcome !== null && words[outcome]}
       </span>
     </>
   );
@@ -68,19 +68,19 @@ interface DialogProps {
   children: ComponentChildren;
 }
 
-/** A modal dialog: the browser's own, which keeps the focus inside and gives it back. */
+/** A modal dialog: the browser's own, which keeps the focus inside and restores it. */
 export function Dialog({ label, onClose, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const isGone = useRef(false);
-  // That it is closed is told later, and would close the next one that was opened meanwhile.
+  // The `close` event comes later, and would close another dialog that was opened meanwhile.
   const closed = () => isGone.current || onClose();
-  // At once: a key that comes before it is shown would not be the dialog's.
+  // In a layout effect: before the dialog is shown, a key would go to the page.
   useLayoutEffect(() => {
     const shown = dialog.current!;
     shown.showModal();
     return () => {
       isGone.current = true;
-      // One that is merely taken away keeps the focus that it should give back.
+      // A dialog that is removed without `close` does not restore the focus.
       shown.close();
     };
   }, []);

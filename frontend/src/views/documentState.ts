@@ -1,4 +1,4 @@
-// What of the page stands outside of its body: the title and the icon of its tab, its language and its colours.
+// The document's state outside the body: the title and the icon of the tab, the language and the theme.
 
 import { withoutBidi } from '../answer/bidi';
 import { type Phase, phase } from '../log/conversation';
@@ -7,7 +7,7 @@ import type { Words } from '../words/words';
 
 const NAME = 'midsentence';
 
-/** What became of an answer while nobody looked. */
+/** The outcome of an answer that ended while the page was hidden. */
 type News = 'done' | 'failed' | null;
 
 /** Keeps the tab title, the icon, the language and the theme in step with the page, whether it is visible or hidden. */
@@ -23,7 +23,7 @@ export function syncDocument(page: Page): void {
     before = now;
     const { words } = page;
     write(titleOf(words, conversation.title, isHidden && now !== 'idle' ? 'answering' : news));
-    // In front the page speaks for itself, and a browser draws each new icon anew, however fast they come.
+    // A visible page needs no mark, and a browser draws each new icon, however fast they change.
     icon(!isHidden || (now === 'idle' && news === null) ? '' : now === 'idle' ? 'done' : 'busy');
     root('lang', words.tag);
     root('data-theme', page.preferences.theme);
@@ -34,16 +34,16 @@ export function syncDocument(page: Page): void {
 }
 
 export function titleOf(words: Words, title: string, mark: News | 'answering'): string {
-  // What would turn the rest of a line around is for no title: it would reach what stands behind it.
+  // A bidi control in a title would reorder the text behind it.
   return `${mark === null ? '' : words.hidden[mark]}${title === '' ? NAME : `${withoutBidi(title)} · ${NAME}`}`;
 }
 
 function write(title: string): void {
-  // Each assignment is an entry of the history to some browsers' extensions, and costs a layout of the tab strip.
+  // Each assignment costs a layout of the tab strip, and some browser extensions record it as a visit.
   if (document.title !== title) document.title = title;
 }
 
-/** Written only where it says something else: the style of all that is drawn depends on it. */
+/** Sets an attribute of the root element, only if it differs: each write recalculates the style of the whole page. */
 function root(name: string, value: string): void {
   const { documentElement } = document;
   if (documentElement.getAttribute(name) !== value) documentElement.setAttribute(name, value);

@@ -1,4 +1,4 @@
-// Line drawings, one path each, in the colour of the text around them.
+// The icons: line drawings of one path each, in the colour of the text around them.
 
 const PATHS = {
   menu: 'M4 7h16M4 12h16M4 17h16',

@@ -1,20 +1,20 @@
-// Which keys do what.
+// The keyboard shortcuts.
 
 const isTouch = () => matchMedia('(pointer: coarse)').matches;
 export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 
-/** An Enter that sends: not one that breaks a line, nor one by which an input method takes a word. */
+/** Whether an Enter sends the message; it does not if it breaks a line or confirms a word of an input method. */
 export function isSending(event: KeyboardEvent): boolean {
   if (event.key !== 'Enter' || event.shiftKey || event.altKey || event.repeat) return false;
-  // Safari ends the composition first, and says so by the key code alone (W3C UI Events, 5.1: 229).
+  // Safari ends the composition before this event; only the key code 229 shows it (W3C UI Events, 5.1).
   if (event.isComposing || event.keyCode === 229) return false;
-  // A keyboard on glass has no Shift+Enter, and a button that sends stands beside it.
+  // A touch keyboard has no Shift+Enter, and the send button is beside it.
   return event.ctrlKey || event.metaKey || !isTouch();
 }
 
 export type Command = 'newChat' | 'search' | 'focus' | 'list';
 
-/** What of the whole page a key asks for. */
+/** The command of the page that a key stands for. */
 export function command(event: KeyboardEvent): Command | null {
   if (event.isComposing || event.altKey) return null;
   const isCommand = isMac ? event.metaKey : event.ctrlKey;
@@ -28,7 +28,7 @@ export function command(event: KeyboardEvent): Command | null {
 
 const COMMAND = isMac ? '⌘' : 'Ctrl';
 
-/** For the list of shortcuts: what each is called in `Words.keys`, and its keys. */
+/** The list of shortcuts: the name of each in `Words.keys`, and its keys. */
 export const SHORTCUTS = [
   ['send', ['Enter']],
   ['newLine', ['Shift', 'Enter']],

@@ -1,4 +1,4 @@
-// English, and the shape of every other language.
+// The English texts, whose type every other language must have.
 
 export const en = {
   tag: 'en',
@@ -119,7 +119,7 @@ export const en = {
     error: (why: string) => `The answer failed: ${why}`,
   },
 
-  // By the codes of docs/protocol.md; a code that is not here is said in the server's own words.
+  // By the codes of docs/protocol.md. For another code, the server's message is shown.
   failures: {
     model_unreachable: 'nobody answers at the model’s address.',
     model_refused_key: 'the model’s provider refused the key.',

@@ -1,4 +1,4 @@
-// What the page says of what is going on, and what a screen reader is told of it. Pure: sentences from states.
+// The texts of the status line, of the note below an answer, and of announcements to screen readers. Pure.
 
 import type { Conversation, Phase } from '../log/conversation';
 import { phase } from '../log/conversation';
@@ -13,7 +13,7 @@ export interface Situation {
   isOnline: boolean;
 }
 
-/** The line above the text box. */
+/** The text of the status line above the text box. */
 export function status(words: Words, { connection, conversation, resumedAt, isOnline }: Situation): string {
   switch (connection?.kind) {
     case undefined:
@@ -32,12 +32,12 @@ export function status(words: Words, { connection, conversation, resumedAt, isOn
       return words.reconnectingIn(connection.seconds);
     default: {
       const resumed = resumedAt === null ? [] : [words.resumedAt(resumedAt.toLocaleTimeString(words.tag))];
-      return [words.live, ...resumed, ...doing(words, conversation)].join(' · ');
+      return [words.live, ...resumed, ...activity(words, conversation)].join(' · ');
     }
   }
 }
 
-function doing(words: Words, conversation: Conversation): string[] {
+function activity(words: Words, conversation: Conversation): string[] {
   const { takeover, messages } = conversation;
   switch (phase(conversation)) {
     case 'queued':
@@ -50,7 +50,7 @@ function doing(words: Words, conversation: Conversation): string[] {
   }
 }
 
-/** The note below an answer, or an empty string where there is nothing to add. */
+/** The note below an answer, or an empty string if it needs none. */
 export function ending(words: Words, { text, end, error }: Pick<Entry, 'text' | 'end' | 'error'>): string {
   switch (end) {
     case null:
@@ -64,19 +64,19 @@ export function ending(words: Words, { text, end, error }: Pick<Entry, 'text' | 
   }
 }
 
-/** Why something was refused, in the page's language where the code is known. */
+/** The sentence for a refusal; in the page's language if the code is known. */
 export function reason(words: Words, refusal: { status: number; code: string; message: string }): string {
   const { code, message } = refusal;
   return code === 'status' ? words.answered(refusal.status) : (words.refusals[code] ?? message);
 }
 
-/** What matters of a moment to somebody who hears the page. */
+/** The state that announcements to a screen reader depend on. */
 export interface Moment {
   isLost: boolean | null;
   phase: Phase | null;
 }
 
-/** The turning points alone, since every token would be unbearable. Null where there is nothing new to say. */
+/** The announcement for a change of state, or null if it needs none. Tokens are not announced: there are too many. */
 export function announcement(words: Words, before: Moment, now: Moment, conversation: Conversation): string | null {
   if (before.isLost !== null && now.isLost !== null && before.isLost !== now.isLost) {
     return now.isLost ? words.announce.lost : words.announce.back;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { parts, place } from '../../src/log/cursor';
+import { parts, relation } from '../../src/log/cursor';
 
 describe('a reader sees by the ids alone (docs/protocol.md 1.2)', () => {
   test.each([
@@ -17,15 +17,15 @@ describe('a reader sees by the ids alone (docs/protocol.md 1.2)', () => {
     ['2.0-0', '1.1-7', 'seen'],
     ['10.0-0', '9.1-7', 'seen'],
     ['1.2-5', '1.1-3', 'seen'],
-    ['1.1-4', '1.1-6', 'hole'],
-    ['1.1-4', '1.2-4', 'hole'],
-    ['1.2-4', '1.1-5', 'hole'],
-    ['1.1-4', '2.1-1', 'hole'],
-    ['1.1-4', '3.0-0', 'hole'],
-    ['1.1-4', 'nonsense', 'hole'],
-    ['1.1-4', null, 'hole'],
+    ['1.1-4', '1.1-6', 'gap'],
+    ['1.1-4', '1.2-4', 'gap'],
+    ['1.2-4', '1.1-5', 'gap'],
+    ['1.1-4', '2.1-1', 'gap'],
+    ['1.1-4', '3.0-0', 'gap'],
+    ['1.1-4', 'nonsense', 'gap'],
+    ['1.1-4', null, 'gap'],
   ] as const)('from %s that %s is %s', (cursor, id, expected) => {
-    expect(place(cursor, id)).toBe(expected);
+    expect(relation(cursor, id)).toBe(expected);
   });
 
   test.each([['1.1'], ['1-1'], ['1.1-1 '], ['x1.1-1'], ['1.1-1.1'], ['-1.1-1'], ['']])(

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { Outbox, type Receipt, type Unsent, known } from '../../src/storage/outbox';
+import { Outbox, type Receipt, type Unsent, isKnown } from '../../src/storage/outbox';
 import { type Conversation, fresh } from '../../src/log/conversation';
 import { linear, question } from '../support/entries';
 import { Memory } from '../support/memory';
@@ -135,7 +135,7 @@ describe('a message that is sent again', () => {
     expect(asked.body).toStrictEqual({ text: 'Two', parent: 7 });
     const after = outbox();
     // What it was behind has settled meanwhile.
-    after.settle('s', conversation([...linear(1), question(7, 1, 'One')]));
+    after.removeLogged('s', conversation([...linear(1), question(7, 1, 'One')]));
     after.retryPassing();
     await taken();
     expect([posts.last.body, posts.last.key]).toStrictEqual([asked.body, asked.key]);
@@ -224,7 +224,7 @@ describe('what a message follows', () => {
     box.add('One', 's', conversation(linear(3)), { parent: 1 });
     box.add('Two', 's', conversation(linear(3)), { parent: 1 });
     await taken();
-    box.settle('s', conversation([...linear(3), question(4, 1, 'One')]));
+    box.removeLogged('s', conversation([...linear(3), question(4, 1, 'One')]));
     await posts.accept(4);
     expect(posts.last.body).toStrictEqual({ text: 'Two', parent: 4 });
   });
@@ -234,7 +234,7 @@ describe('what a message follows', () => {
     box.add('One', 's', conversation(linear(3)), { parent: 1 });
     box.add('Two', 's', conversation(linear(3)), { parent: 1 });
     await posts.lose();
-    box.settle('s', conversation([...linear(3), question(4, 1, 'One')]));
+    box.removeLogged('s', conversation([...linear(3), question(4, 1, 'One')]));
     await taken();
     expect(posts.last.body).toStrictEqual({ text: 'Two', parent: 4 });
   });
@@ -271,9 +271,9 @@ describe('a message is kept', () => {
     const box = outbox();
     box.add('One', 's', conversation());
     await posts.accept(2);
-    box.settle('s', conversation());
+    box.removeLogged('s', conversation());
     expect(stored('me').map(({ text }) => text)).toStrictEqual(['One']);
-    box.settle('s', conversation([...linear(1), question(2, 1, 'One')]));
+    box.removeLogged('s', conversation([...linear(1), question(2, 1, 'One')]));
     expect(box.of('s')).toStrictEqual([]);
     expect(kept.size).toBe(0);
   });
@@ -282,10 +282,10 @@ describe('a message is kept', () => {
     const box = outbox();
     box.add('Question 1', 's', conversation());
     await taken();
-    box.settle('s', conversation());
+    box.removeLogged('s', conversation());
     expect(states(box)).toStrictEqual([['Question 1', 'sending']]);
     await posts.accept(3);
-    box.settle('s', conversation([...linear(1), question(2, 1, 'Question 1')]));
+    box.removeLogged('s', conversation([...linear(1), question(2, 1, 'Question 1')]));
     expect(states(box)).toStrictEqual([['Question 1', 'accepted']]);
   });
 
@@ -293,7 +293,7 @@ describe('a message is kept', () => {
     const box = outbox();
     box.add('One', 's', conversation());
     await posts.lose();
-    box.settle('s', conversation([...linear(1), question(2, 1, 'One')]));
+    box.removeLogged('s', conversation([...linear(1), question(2, 1, 'One')]));
     expect(box.of('s')).toStrictEqual([]);
   });
 
@@ -302,7 +302,7 @@ describe('a message is kept', () => {
     box.add('Zero', 's', conversation());
     box.add('One', 's', conversation());
     await taken();
-    box.settle('s', conversation([...linear(1), question(2, 1, 'One')]));
+    box.removeLogged('s', conversation([...linear(1), question(2, 1, 'One')]));
     expect(states(box)).toStrictEqual([
       ['Zero', 'sending'],
       ['One', 'waiting'],
@@ -313,7 +313,7 @@ describe('a message is kept', () => {
     const box = outbox();
     box.add('One', 's', conversation());
     await posts.accept(2);
-    box.settle('other', conversation([...linear(1), question(2, 1, 'One')]));
+    box.removeLogged('other', conversation([...linear(1), question(2, 1, 'One')]));
     expect(states(box)).toStrictEqual([['One', 'accepted']]);
   });
 });
@@ -500,7 +500,7 @@ test('a message is known to a conversation that has it in its log or in its queu
   const box = outbox();
   const key = box.add('One', 's', conversation());
   const [entry] = box.of('s') as [Unsent];
-  expect(known(entry, conversation())).toBe(false);
-  expect(known(entry, conversation(linear(1), [{ key, text: 'One' }]))).toBe(true);
-  expect(known({ ...entry, turn: 2 }, conversation([...linear(1), question(2, 1, 'One')]))).toBe(true);
+  expect(isKnown(entry, conversation())).toBe(false);
+  expect(isKnown(entry, conversation(linear(1), [{ key, text: 'One' }]))).toBe(true);
+  expect(isKnown({ ...entry, turn: 2 }, conversation([...linear(1), question(2, 1, 'One')]))).toBe(true);
 });

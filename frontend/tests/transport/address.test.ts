@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest';
 
-import { linkTo, placeOf } from '../../src/transport/address';
+import { shareLink, parseAddress } from '../../src/transport/address';
 import { eventsUrl } from '../../src/transport/api';
 
 describe('the name of a session behind the # of the address', () => {
   it('is its id, or its id and what opens it to others', () => {
-    expect(placeOf('0aAbc')).toEqual({ session: '0aAbc', share: null });
-    expect(placeOf('0aAbc/s-e_c')).toEqual({ session: '0aAbc', share: 's-e_c' });
-    expect(placeOf('0aAbc/')).toEqual({ session: '0aAbc', share: '' });
+    expect(parseAddress('0aAbc')).toEqual({ session: '0aAbc', share: null });
+    expect(parseAddress('0aAbc/s-e_c')).toEqual({ session: '0aAbc', share: 's-e_c' });
+    expect(parseAddress('0aAbc/')).toEqual({ session: '0aAbc', share: '' });
   });
 
   it('comes back from the link that was passed on', () => {
-    const { hash } = new URL(linkTo('0aAbc', 's-e_c'));
-    expect(placeOf(decodeURIComponent(hash.slice(1)))).toEqual({ session: '0aAbc', share: 's-e_c' });
+    const { hash } = new URL(shareLink('0aAbc', 's-e_c'));
+    expect(parseAddress(decodeURIComponent(hash.slice(1)))).toEqual({ session: '0aAbc', share: 's-e_c' });
   });
 
   it('opens a stream with its capability and its cursor', () => {

@@ -1,6 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { Refusal, ask, eventsUrl, mine, newKey, obstacle, remove, rename, stop } from '../../src/transport/api';
+import {
+  Refusal,
+  ask,
+  eventsUrl,
+  listSessions,
+  newKey,
+  accessRefusal,
+  remove,
+  rename,
+  stop,
+} from '../../src/transport/api';
 
 const fetched = vi.fn<(path: string, options: RequestInit) => Promise<Response>>();
 
@@ -102,7 +112,7 @@ describe('a refusal', () => {
     ['a bare word', '"no"'],
   ])('of a proxy that says %s is told by its status', async (_, body) => {
     answers(502, body as string);
-    expect(await refused(mine())).toStrictEqual({
+    expect(await refused(listSessions())).toStrictEqual({
       status: 502,
       code: 'status',
       message: 'The server answered 502.',
@@ -136,7 +146,7 @@ describe('where no answer comes', () => {
     fetched.mockResolvedValue(
       new Response(new ReadableStream({ pull: (body) => body.error(new TypeError('network error')) }), { status: 200 }),
     );
-    expect(await refused(mine())).toMatchObject({ status: 0, code: 'broken' });
+    expect(await refused(listSessions())).toMatchObject({ status: 0, code: 'broken' });
   });
 });
 
@@ -164,24 +174,24 @@ describe('of a session', () => {
   test('the list is what the server lists', async () => {
     const listed = [{ session_id: 's', title: 'Streams', state: 'idle', turn: 1, updated: 1 }];
     answers(200, { sessions: listed });
-    expect(await mine()).toStrictEqual(listed);
+    expect(await listSessions()).toStrictEqual(listed);
   });
 });
 
 describe('what keeps a session from being read', () => {
   test('is nothing where it is there', async () => {
     answers(200, {});
-    expect(await obstacle('s')).toBeNull();
+    expect(await accessRefusal('s')).toBeNull();
   });
 
   test.each([404, 401, 413, 429, 500, 502, 503])('is told by its status: %i', async (status) => {
     answers(status, { error: { code: 'x', message: 'Not so.' } });
-    expect((await obstacle('s'))?.reason).toStrictEqual({ status, code: 'x', message: 'Not so.' });
+    expect((await accessRefusal('s'))?.reason).toStrictEqual({ status, code: 'x', message: 'Not so.' });
   });
 
   test("is nobody's word while the server cannot be reached", async () => {
     fetched.mockRejectedValue(new TypeError('Failed to fetch'));
-    expect((await obstacle('s'))?.status).toBe(0);
+    expect((await accessRefusal('s'))?.status).toBe(0);
   });
 });
 

@@ -36,7 +36,7 @@ class Reader {
   show(isVisible: boolean): void {
     if (this.tab.isVisible === isVisible) return;
     this.tab.isVisible = isVisible;
-    this.tab.run(() => this.chat.seen());
+    this.tab.run(() => this.chat.visibilityChanged());
   }
 
   close(): void {

@@ -13,8 +13,8 @@ const state: SessionEvent = {
 };
 
 let cursor: string | null;
-let said: Connection[];
-let heard: SessionEvent[];
+let connections: Connection[];
+let events: SessionEvent[];
 let stream: Stream;
 let status: number;
 let luck: number;
@@ -28,11 +28,11 @@ beforeEach(() => {
     vi.fn(async () => new Response('{}', { status })),
   );
   vi.spyOn(Math, 'random').mockImplementation(() => luck);
-  [cursor, said, heard, status, luck] = [null, [], [], 503, 0.999];
+  [cursor, connections, events, status, luck] = [null, [], [], 503, 0.999];
   stream = new Stream('s', {
     cursor: () => cursor,
-    heard: (event) => heard.push(event),
-    said: (connection) => said.push(connection),
+    onEvent: (event) => events.push(event),
+    onConnection: (connection) => connections.push(connection),
   });
   stream.open();
 });
@@ -43,7 +43,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-const kinds = () => said.map(({ kind }) => kind);
+const kinds = () => connections.map(({ kind }) => kind);
 /** What a refused connection asks the server is answered. */
 const asked = () => vi.advanceTimersByTimeAsync(0);
 
@@ -52,7 +52,7 @@ describe('a stream that is well', () => {
     FakeEventSource.last.opens();
     FakeEventSource.last.says(delta);
     expect(kinds()).toStrictEqual(['connecting', 'live']);
-    expect(heard).toStrictEqual([delta]);
+    expect(events).toStrictEqual([delta]);
   });
 
   test('goes on from the cursor, by its address', () => {
@@ -70,7 +70,7 @@ describe('a stream that is well', () => {
     source.isRefused();
     vi.advanceTimersByTime(120_000);
     expect(kinds()).toStrictEqual(['connecting']);
-    expect(heard).toStrictEqual([]);
+    expect(events).toStrictEqual([]);
     expect(FakeEventSource.all).toHaveLength(1);
   });
 
@@ -104,7 +104,7 @@ describe('a connection that breaks', () => {
 
   test('before it ever opened is taken over at once', () => {
     FakeEventSource.last.breaks();
-    expect(said.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
+    expect(connections.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
   });
 });
 
@@ -114,24 +114,24 @@ describe('an answer other than 200', () => {
     expect(fetch).toHaveBeenCalledWith('/sessions/s', expect.anything());
     await asked();
     const why = { status: 503, code: 'status', message: 'The server answered 503.' };
-    expect(said.slice(1)).toStrictEqual([{ kind: 'reconnecting' }, { kind: 'waiting', seconds: 1, why }]);
+    expect(connections.slice(1)).toStrictEqual([{ kind: 'reconnecting' }, { kind: 'waiting', seconds: 1, why }]);
     vi.advanceTimersByTime(1_000);
     expect(FakeEventSource.all).toHaveLength(2);
-    expect(said.at(-1)).toStrictEqual({ kind: 'reconnecting' });
+    expect(connections.at(-1)).toStrictEqual({ kind: 'reconnecting' });
   });
 
   test('says no reason where the session itself is there', async () => {
     status = 200;
     FakeEventSource.last.isRefused();
     await asked();
-    expect(said.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
+    expect(connections.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
   });
 
   test('is the end where the session is gone', async () => {
     status = 404;
     FakeEventSource.last.isRefused();
     await asked();
-    expect(said.at(-1)).toStrictEqual({ kind: 'gone' });
+    expect(connections.at(-1)).toStrictEqual({ kind: 'gone' });
     stream.wake();
     vi.advanceTimersByTime(120_000);
     expect(FakeEventSource.all).toHaveLength(1);
@@ -141,7 +141,7 @@ describe('an answer other than 200', () => {
     vi.mocked(fetch).mockRejectedValue(new TypeError('Failed to fetch'));
     FakeEventSource.last.isRefused();
     await asked();
-    expect(said.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
+    expect(connections.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
   });
 
   test('that was asked about before somebody closed or woke it is news of yesterday', async () => {
@@ -150,7 +150,7 @@ describe('an answer other than 200', () => {
     stream.wake();
     FakeEventSource.last.opens();
     await asked();
-    expect(said.at(-1)).toStrictEqual({ kind: 'live' });
+    expect(connections.at(-1)).toStrictEqual({ kind: 'live' });
     FakeEventSource.last.isRefused();
     stream.close();
     await asked();
@@ -168,7 +168,7 @@ describe('a wait', () => {
     }
     FakeEventSource.last.isRefused();
     await asked();
-    const now = said.at(-1)!;
+    const now = connections.at(-1)!;
     return now.kind === 'waiting' ? now.seconds : NaN;
   }
 
@@ -192,9 +192,9 @@ describe('a wait', () => {
   test('is counted down, second by second', async () => {
     await refusedTimes(3);
     vi.advanceTimersByTime(3_999);
-    const seconds = said.flatMap((now) => (now.kind === 'waiting' ? [now.seconds] : [])).slice(-4);
+    const seconds = connections.flatMap((now) => (now.kind === 'waiting' ? [now.seconds] : [])).slice(-4);
     expect(seconds).toStrictEqual([4, 3, 2, 1]);
-    expect(said.at(-1)).toStrictEqual({ kind: 'reconnecting' });
+    expect(connections.at(-1)).toStrictEqual({ kind: 'reconnecting' });
   });
 
   test('is over when the machine wakes', async () => {
@@ -288,7 +288,7 @@ describe('a reader that starts over', () => {
     for (let time = 0; time < 4; time += 1) {
       FakeEventSource.last.opens();
       stream.startOver();
-      const now = said.at(-1)!;
+      const now = connections.at(-1)!;
       if (now.kind === 'waiting') waits.push(now.seconds);
       vi.advanceTimersByTime(30_000);
     }
