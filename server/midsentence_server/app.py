@@ -29,7 +29,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
-        tasks = [asyncio.create_task(work) for work in (at.live.run(), at.hub.watch(), _announce_store(at.store))]
+        tasks = [asyncio.create_task(work) for work in (at.live.run(), at.hub.run(), _announce_store(at.store))]
         yield
         for task in tasks:
             task.cancel()

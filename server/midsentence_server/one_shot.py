@@ -60,7 +60,7 @@ async def _resumed(request: Request, capability: str) -> Response:
     try:
         if cursor is not None:
             view = await at.log.read(session_id, cursor)
-            if dialect.admits(view.access):
+            if dialect.allows(view.access):
                 return EventStream(at.hub, at.settings, session_id, cursor, dialect, until_end=True)
     except SessionNotFoundError:
         pass
@@ -77,7 +77,7 @@ class OneShot:
 
     def __init__(self, session_id: str, *, begins_at: EventId | None = None, owes_half: EventId | None = None) -> None:
         self._session_id = session_id
-        self.over = False
+        self.is_finished = False
         # Goes ahead of all that the log holds.
         self._ahead = b""
         if begins_at is not None:
@@ -85,7 +85,7 @@ class OneShot:
         elif owes_half is not None:
             self._ahead = self._event(owes_half, _END[_HEAD_CHARS:])
 
-    def admits(self, access: Access) -> bool:
+    def allows(self, access: Access) -> bool:
         # The id of an event opens the answer that was asked for here, and no session of anybody's.
         return access.kind == "push"
 
@@ -103,7 +103,7 @@ class OneShot:
             case "snapshot":
                 return self._caught_up(event.id, _snapshot(event.data))
             case "end":
-                self.over = True
+                self.is_finished = True
                 error = _end(event.data).error
                 return (self._failed(error) if error else b"") + self._event(event.id, _END)
             case "reset":
@@ -121,7 +121,7 @@ class OneShot:
             rendered = b'event: reset\ndata: {"attempt":0,"why":"the place in the answer was lost"}\n\n'
             rendered += self._text(event_id, answer.text)
         if answer.end is not None:
-            self.over = True
+            self.is_finished = True
             error = answer.error
             rendered += (self._failed(error) if isinstance(error, Failure) else b"") + self._event(event_id, _END)
         return rendered

@@ -11,7 +11,7 @@ from midsentence.log import Submitted
 from midsentence_server import requests
 from midsentence_server.errors import Refusal
 from midsentence_server.owner_cookie import new_owner
-from midsentence_server.relay.dialects import Native, ReadAlong
+from midsentence_server.relay.dialects import Native, Shared
 from midsentence_server.relay.event_stream import EventStream
 from midsentence_server.services import Services, services
 from midsentence_server.stop_waiter import observed_stop
@@ -86,7 +86,7 @@ async def show(request: Request) -> Response:
     at = services(request)
     dialect = await _dialect(request)
     view = await at.log.read(_id(request))
-    if not dialect.admits(view.access):
+    if not dialect.allows(view.access):
         raise SessionNotFoundError(_id(request))
     return _json({**msgspec.to_builtins(view.snapshot(_id(request))), "cursor": str(view.top)})
 
@@ -138,7 +138,7 @@ async def _dialect(request: Request) -> Native:
     """How, and by what right, a session is read. Raises Refusal (404) to a stranger."""
     capability = request.query_params.get("share")
     if capability is not None:
-        return ReadAlong(capability)
+        return Shared(capability)
     return Native(await services(request).visitors.known(request))
 
 

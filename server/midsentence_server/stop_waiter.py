@@ -15,7 +15,7 @@ class _Watcher:
     def __init__(self) -> None:
         self.news = asyncio.Event()
 
-    def heard(self, burst: Burst) -> None:  # noqa: ARG002 - whatever it is
+    def deliver(self, burst: Burst) -> None:  # noqa: ARG002 - whatever it is
         self.news.set()
 
     def wake(self) -> None:

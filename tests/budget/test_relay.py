@@ -15,7 +15,7 @@ from midsentence.store.subscriptions import Live
 from midsentence_server.relay.dialects import Native
 from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.reader import Reader
-from midsentence_server.relay.sinks import SocketOutlet
+from midsentence_server.relay.sinks import SocketSink
 from tests.support.calls import counted
 
 pytestmark = pytest.mark.anyio
@@ -88,12 +88,10 @@ class Relay:
             self.live.listen([keys.session(session_id).live], feed)
             feed.subscribed()
             for _ in range(readers):
-                reader = Reader(feed, Native("ann"), until_end=False)
-                first = await reader.find(b"1.1-0")
-                outlet = SocketOutlet(reader, 30)
+                first = await feed.find(b"1.1-0", until_end=False)
                 socket = Socket()
-                outlet.inherit(socket, b"", lambda _: None)
-                reader.begin(outlet, b": hello\n\n", first)
+                reader = Reader(feed, Native("ann"), SocketSink(socket, b"", 30), until_end=False)
+                reader.start(b": hello\n\n", first)
                 self.sockets.append(socket)
 
     @property

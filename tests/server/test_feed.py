@@ -148,10 +148,10 @@ class Tab:
         if self.reader is not None:
             self.reader.leave()
         self.pipe = Pipe(self.client)
-        self.reader = Reader(self.feed, Native(OWNER), until_end=until_end)
         cursor = self.client.cursor
-        first = await self.reader.find(b"" if cursor is None else str(cursor).encode())
-        self.reader.begin(self.pipe, b"", first)
+        first = await self.feed.find(b"" if cursor is None else str(cursor).encode(), until_end=until_end)
+        self.reader = Reader(self.feed, Native(OWNER), self.pipe, until_end=until_end)
+        self.reader.start(b"", first)
 
     def unblock(self) -> None:
         self.pipe.is_busy = False
@@ -169,7 +169,7 @@ async def test_no_order_of_growth_loss_cut_and_failover_loses_or_repeats_an_even
     """Seeded schedules over a feed, its log, two readers that stall, break and come back.
 
     Seen red without the comparison of `before` with the top in `published`, without the reset in `_adopt`, with
-    `since` answering from the frame of a batch where the cursor stands in its middle, and with `heard` writing to
+    `since` answering from the frame of a batch where the cursor stands in its middle, and with `deliver` writing to
     whoever is behind.
     """
     for seed in range(SCHEDULES):
@@ -315,7 +315,7 @@ async def test_what_a_feed_keeps_is_bounded_and_a_reader_beyond_it_reads_the_log
 async def test_a_crowd_that_reconnects_in_mid_answer_is_answered_from_memory() -> None:
     """Every cursor, those in the middle of what was published together too; not one read of the log.
 
-    Seen red without `Frames._rest_of`.
+    Seen red without `ReplayBuffer._rest_of`.
     """
     log = ScriptedLog()
     feed = make(log)
@@ -373,7 +373,7 @@ async def test_that_nothing_will_come_is_said_only_by_a_read_that_began_after_th
 ) -> None:
     """A message may have been written a moment ago through another server, its announcement still on the way.
 
-    Whoever lacks something of the past waits for that message no less. Seen red without the condition in `Reader.find`.
+    Whoever lacks something of the past waits for that message no less. Seen red without the condition in `Feed.find`.
     """
     log = ScriptedLog(state="idle")
     log.append(2)
@@ -415,9 +415,9 @@ async def test_an_idle_session_keeps_no_frames_for_longer_than_the_log_does() ->
     publish(feed, log.announced)
     assert feed.since(b"1.0-0") is not None
     now = asyncio.get_running_loop().time()
-    feed.look(now + 4)
+    feed.tick(now + 4)
     assert feed.since(b"1.0-0") is not None
-    feed.look(now + 6)
+    feed.tick(now + 6)
     assert (feed.since(b"1.0-0"), feed.snapshot()) == (None, None)
 
 
@@ -429,8 +429,22 @@ async def test_a_feed_outlives_its_last_reader_for_a_moment_and_no_longer() -> N
     assert tab.reader is not None
     tab.reader.leave()
     now = asyncio.get_running_loop().time()
-    assert feed.look(now + 9) is not None
-    assert feed.look(now + 11) is None
+    assert feed.tick(now + 9)
+    assert not feed.tick(now + 11)
+
+
+async def test_a_feed_is_not_dropped_while_a_request_waits_for_a_read() -> None:
+    log = ScriptedLog()
+    feed = make(log)
+    request = asyncio.create_task(Tab(feed, log).connect())
+    await asyncio.sleep(0)
+    assert feed.tick(asyncio.get_running_loop().time() + 60)
+    await request
+
+
+async def test_a_feed_is_not_dropped_before_it_is_subscribed() -> None:
+    feed = Feed(SESSION, cast("SessionLog", ScriptedLog()), ping_seconds=15, replay_seconds=300)
+    assert feed.tick(asyncio.get_running_loop().time() + 60)
 
 
 async def test_readers_of_a_redis_in_trouble_wait_and_go_on() -> None:

@@ -54,7 +54,7 @@ def test_every_line_break_arrives_as_one_lf(text: str, arrives: str) -> None:
 def test_an_answer_ends_with_end_and_says_so() -> None:
     dialect = OneShot(SESSION)
     assert heard(dialect, wire(1, Delta("hi")), wire(2, End("stop"))) == ["hi", "[END]"]
-    assert dialect.over
+    assert dialect.is_finished
 
 
 def test_a_model_that_says_end_does_not_end_its_answer() -> None:

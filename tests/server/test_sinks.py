@@ -1,107 +1,17 @@
 """A stream on a connection of uvicorn's, whose socket is full, read and gone exactly where a test wants it to be."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import cast
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
-from midsentence_server.relay.uvicorn_takeover import Connection
-from tests.support.houses import STUCK_SECONDS, House, house
+from tests.support.houses import STUCK_SECONDS
+from tests.support.sockets import Socket, serving
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
 PAGE = "x" * 1000
-
-
-class Socket(asyncio.Transport):
-    """What uvicorn writes to; says that it is full when it is told so."""
-
-    def __init__(self) -> None:
-        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
-        self.protocol: Any = None
-        self.writes: list[bytes] = []
-        self.unsent = 0
-        self.closed = self.aborted = False
-
-    @property
-    def written(self) -> bytes:
-        return b"".join(self.writes)
-
-    def fill(self, unsent: int = 100_000) -> None:
-        self.unsent = unsent
-        self.protocol.pause_writing()
-
-    def empty(self) -> None:
-        self.unsent = 0
-        self.protocol.resume_writing()
-
-    def lose(self) -> None:
-        self.closed = True
-        self.protocol.connection_lost(None)
-
-    # asyncio.Transport
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self.protocol = protocol
-
-    def get_write_buffer_size(self) -> int:
-        return self.unsent
-
-    def write(self, data: Any) -> None:
-        self.writes.append(bytes(data))
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.aborted = self.closed = True
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-
-class Server:
-    """As much of uvicorn as stands between a socket and the application."""
-
-    def __init__(self, at: House) -> None:
-        self.at = at
-        self.state = ServerState()
-        self._config = uvicorn.Config(at.app, http=Connection)
-        self._config.load()
-
-    def connect(self, headers: str = "", rest: bytes = b"") -> Socket:
-        socket = Socket()
-        connection = Connection(self._config, self.state, {})
-        socket.protocol = connection
-        connection.connection_made(socket)
-        cookie = f"Cookie: midsentence={self.at.cookie}\r\n"
-        head = f"GET /sessions/{self.at.session_id}/events HTTP/1.1\r\nHost: x\r\n{cookie}{headers}\r\n"
-        connection.data_received(head.encode() + rest)
-        return socket
-
-    async def stream(self, headers: str = "", rest: bytes = b"") -> Socket:
-        socket = self.connect(headers, rest)
-        await eventually(lambda: b"event: state" in socket.written, description="the stream began")
-        # The request's task is over: what follows is written by nobody's task.
-        await eventually(lambda: not self.state.tasks, description="no task is left")
-        return socket
-
-
-@asynccontextmanager
-async def serving(**settings: object) -> AsyncGenerator[Server]:
-    async with house(**settings) as at:
-        yield Server(at)
 
 
 async def writes(socket: Socket, count: int) -> None:
@@ -150,7 +60,7 @@ async def test_a_full_socket_is_written_nothing_and_then_all_that_waits_at_once(
 
 
 async def test_a_socket_that_takes_nothing_is_dropped_and_one_that_takes_a_little_is_not() -> None:
-    """Seen red without the comparison in `SocketOutlet._look`, which is what tells them apart."""
+    """Seen red without the comparison in `SocketSink._check_progress`, which is what tells them apart."""
     async with serving() as server:
         stuck, slow = await server.stream(), await server.stream()
         began = asyncio.get_running_loop().time()

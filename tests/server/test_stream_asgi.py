@@ -11,7 +11,7 @@ from midsentence.events import Delta
 from midsentence.jobs import Jobs
 from midsentence.log import Kind, SessionLog, Submitted, Write
 from midsentence_server import requests
-from midsentence_server.relay import feed
+from midsentence_server.relay import deadlines
 from tests.support.client import lines_of, parse
 from tests.support.houses import STUCK_SECONDS, House, house
 from tests.support.waiting import eventually
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def brief_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(deadlines, "LINGER_SECONDS", 0.1)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""How one kind of client wants the log's events."""
+"""The forms in which the log's events are sent, and who may read them."""
 
 import hmac
 from typing import Protocol
@@ -14,47 +14,47 @@ HEADERS = {
 
 
 class Dialect(Protocol):
-    # Its frames are the log's own, so that all readers are written the same bytes.
+    # The log's own frames are sent unchanged, so all readers share the same bytes.
     is_native: bool
     ping: bytes
     headers: dict[str, str]
 
-    def admits(self, access: Access) -> bool:
-        """Whether such a session may be read here at all."""
+    def allows(self, access: Access) -> bool:
+        """Whether this client may read such a session."""
         ...
 
     def render(self, wire: bytes) -> bytes:
-        """Native frames in this dialect; b"" where nothing of them is for this client."""
+        """Translate native frames; b"" where this client gets nothing of them."""
         ...
 
     @property
-    def over(self) -> bool:
-        """Nothing more will be said."""
+    def is_finished(self) -> bool:
+        """Nothing more will be sent."""
         ...
 
 
 class Native:
-    """For whoever owns the session."""
+    """For the session's owner."""
 
     __slots__ = ("_owner",)
 
     is_native = True
     ping = PING
     headers = HEADERS
-    over = False
+    is_finished = False
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
 
-    def admits(self, access: Access) -> bool:
+    def allows(self, access: Access) -> bool:
         return access.owner == self._owner
 
     def render(self, wire: bytes) -> bytes:
         return wire
 
 
-class ReadAlong(Native):
-    """For whoever was given the session's capability, as long as its owner lets it stand."""
+class Shared(Native):
+    """For a holder of the session's share link, until the owner revokes it."""
 
     __slots__ = ("_capability",)
 
@@ -62,6 +62,6 @@ class ReadAlong(Native):
         super().__init__("")
         self._capability = capability.encode()
 
-    def admits(self, access: Access) -> bool:
-        # An empty one is none, and no name of an owner is asked for here.
+    def allows(self, access: Access) -> bool:
+        # Empty means that the session is not shared. The comparison takes constant time.
         return access.share != "" and hmac.compare_digest(access.share.encode(), self._capability)

@@ -1,4 +1,4 @@
-"""An event stream to one reader, whatever the dialect: attach, greet, and leave the rest to the feed."""
+"""A response that is an event stream to one reader: attach, send what was missed, and leave the rest to the feed."""
 
 import random
 from typing import Any
@@ -15,20 +15,21 @@ from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.hub import Hub
 from midsentence_server.relay.reader import Reader
 from midsentence_server.relay.replay_buffer import Frame
-from midsentence_server.relay.sinks import AsgiOutlet, SocketOutlet
+from midsentence_server.relay.sinks import AsgiSink, SocketSink, StreamProtocol
 from midsentence_server.shutdown import BEGUN
 
-# How soon an EventSource comes back after a cut. Spread, so that the readers of a server that died do not arrive as
-# one.
+# How soon an EventSource reconnects after a cut. Spread, so that the readers of a server that died do not arrive all
+# at once.
 _RETRY_MS = (500, 1500)
-# Where the server's protocol class offers the connection itself: a function that gives it to an outlet.
+# The ASGI extension by which the server gives its connection away: a function from the response's headers to a
+# `TakenConnection`, or None where the client has left.
 TAKE_OVER = "midsentence.take_over"
 
 
 class EventStream(Response):
     """Relays a session from a cursor.
 
-    Answers 204 instead where `until_end` and the reader lacks nothing of an idle session.
+    Answers 204 instead where `until_end` is set and the reader lacks nothing of a complete session.
     """
 
     def __init__(
@@ -50,9 +51,8 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         feed = await self._hub.feed(self._session_id)
-        reader = Reader(feed, self._dialect, until_end=self._until_end)
-        first = await self._found(feed, reader)
-        if self._until_end and not first.wire and reader.is_done_at(first.last):
+        first = await self._find(feed)
+        if self._until_end and not first.wire and feed.is_complete_at(first.last):
             response = Response(status_code=204, headers={"Cache-Control": "no-store", **self._extra_headers()})
             await response(scope, receive, send)
             return
@@ -62,21 +62,26 @@ class EventStream(Response):
         scope[BEGUN] = True
         if take_over is None:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            outlet = AsgiOutlet(reader, self._settings.stuck_reader_seconds)
-            reader.begin(outlet, greeting, first)
-            await outlet.run(receive, send)
-        else:
-            outlet = SocketOutlet(reader, self._settings.stuck_reader_seconds)
-            if take_over(outlet, headers):
-                reader.begin(outlet, greeting, first)
+            sink = AsgiSink(self._settings.stuck_reader_seconds)
+            reader = self._reader(feed, sink)
+            reader.start(greeting, first)
+            await sink.run(reader, receive, send)
+        elif (taken := take_over(headers)) is not None:
+            sink = SocketSink(taken.transport, taken.head, self._settings.stuck_reader_seconds)
+            reader = self._reader(feed, sink)
+            taken.hand_to(StreamProtocol(reader, sink, taken.connections))
+            reader.start(greeting, first)
 
-    async def _found(self, feed: Feed, reader: Reader) -> Frame:
+    def _reader(self, feed: Feed, sink: AsgiSink | SocketSink) -> Reader:
+        return Reader(feed, self._dialect, sink, until_end=self._until_end)
+
+    async def _find(self, feed: Feed) -> Frame:
         try:
-            found = await reader.find(self._cursor)
+            found = await feed.find(self._cursor, until_end=self._until_end)
         except SessionNotFoundError:
             self._hub.forget(feed)
             raise
-        if feed.access is None or not self._dialect.admits(feed.access):
+        if feed.access is None or not self._dialect.allows(feed.access):
             raise not_found()
         return found
 

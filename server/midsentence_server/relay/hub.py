@@ -1,17 +1,18 @@
-"""All the sessions that this process follows: one subscription and one feed each, whatever the number of readers."""
+"""All sessions that this process follows: one subscription and one feed each, whatever the number of readers."""
 
 import asyncio
-import heapq
+import functools
 
 from midsentence import keys
-from midsentence.errors import SessionNotFoundError, StoreUnavailableError
+from midsentence.errors import SessionNotFoundError
 from midsentence.ids import is_session_id
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.subscriptions import Live
+from midsentence_server.relay.clock import Clock
 from midsentence_server.relay.feed import Feed
 
-# How late a ping or a look may be.
+# How late a ping or a poll may be.
 _TICK_SECONDS = 0.1
 
 
@@ -22,9 +23,9 @@ class Hub:
         self._live = live
         self._settings = settings
         self._feeds: dict[str, Feed] = {}
-        # When which feed is to be looked at. The number keeps two of the same time from being compared.
-        self._due: list[tuple[float, int, Feed]] = []
-        self._number = 0
+        # Until Redis confirmed the subscription. Kept here: a feed must not hold the task that holds the feed.
+        self._subscribing: dict[str, asyncio.Task[None]] = {}
+        self._clock = Clock(self._feeds, min(_TICK_SECONDS, settings.ping_seconds / 4), self._drop)
 
     async def feed(self, session_id: str) -> Feed:
         """The session's feed, subscribed: whatever is appended from now on reaches it.
@@ -37,58 +38,50 @@ class Hub:
                 raise SessionNotFoundError(session_id)
             if feed is not None:
                 self._drop(feed)
-            feed = self._begin(session_id)
-        if not feed.ready.done():
-            try:
-                # Shielded: a reader who leaves must not undo the subscription that others wait for.
-                await asyncio.shield(feed.ready)
-            except StoreUnavailableError:
-                self._drop(feed)
-                raise
+            feed = self._open(session_id)
+        if session_id in self._subscribing:
+            # Shielded: a reader that leaves must not cancel the subscription that others wait for.
+            await asyncio.shield(self._subscribing[session_id])
         return feed
 
     def forget(self, feed: Feed) -> None:
-        """Let go of a feed of a session that does not exist: whoever guesses ids must not be remembered for it."""
+        """Drop the feed of a session that does not exist: a client that guesses ids must not fill the memory."""
         if not feed.followers:
             self._drop(feed)
 
-    async def watch(self) -> None:
-        """Look after every feed, for ever: pings, lost messages, and readers who did not come back."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(min(_TICK_SECONDS, self._settings.ping_seconds / 4))
-            now = loop.time()
-            while self._due and self._due[0][0] <= now:
-                _, _, feed = heapq.heappop(self._due)
-                if self._feeds.get(feed.session_id) is feed:
-                    again = feed.look(now)
-                    if again is None:
-                        self._drop(feed)
-                    else:
-                        self._look_at(feed, again)
+    async def run(self) -> None:
+        """Let every feed do what is due, for ever."""
+        await self._clock.run()
 
     def drain(self) -> None:
         """Send every reader away, to come back to another server."""
         self.draining = True
         for feed in self._feeds.values():
-            feed.draining = True
-            for follower in [*feed.followers]:
-                follower.wake()
+            feed.drain()
 
-    def _begin(self, session_id: str) -> Feed:
-        ping, replay = self._settings.ping_seconds, self._settings.replay_seconds
-        feed = self._feeds[session_id] = Feed(session_id, self.log, ping_seconds=ping, replay_seconds=replay)
-        feed.draining = self.draining
-        feed.ready = asyncio.create_task(self._live.subscribe(keys.session(session_id).live, feed))
-        self._look_at(feed, asyncio.get_running_loop().time())
+    def _open(self, session_id: str) -> Feed:
+        feed = self._feeds[session_id] = Feed(
+            session_id,
+            self.log,
+            ping_seconds=self._settings.ping_seconds,
+            replay_seconds=self._settings.replay_seconds,
+            draining=self.draining,
+        )
+        task = asyncio.create_task(self._live.subscribe(keys.session(session_id).live, feed))
+        task.add_done_callback(functools.partial(self._subscribed, feed))
+        self._subscribing[session_id] = task
+        self._clock.add(feed)
         return feed
 
-    def _look_at(self, feed: Feed, due: float) -> None:
-        self._number += 1
-        heapq.heappush(self._due, (due, self._number, feed))
+    def _subscribed(self, feed: Feed, task: "asyncio.Task[None]") -> None:
+        if self._subscribing.get(feed.session_id) is task:
+            del self._subscribing[feed.session_id]
+        if not task.cancelled() and task.exception() is not None:
+            self._drop(feed)
 
     def _drop(self, feed: Feed) -> None:
         if self._feeds.get(feed.session_id) is feed:
             del self._feeds[feed.session_id]
+            self._subscribing.pop(feed.session_id, None)
             feed.close()
             self._live.unsubscribe(keys.session(feed.session_id).live)

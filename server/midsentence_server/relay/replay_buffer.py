@@ -1,50 +1,50 @@
-"""The frames of one session that came lately, shared by all of its readers.
+"""The newest frames of one session, shared by all of its readers.
 
-A frame is kept under the id of the event before it. A reader is a cursor: what it still lacks is the chain of frames
-that begins there. Order, holes and duplicates are all settled by that one comparison of ids.
+A frame is kept under the id of the event before it. A reader is a cursor: it lacks the chain of frames that begins
+there. This one comparison of ids settles order, gaps and duplicates.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# Frames beyond these are let go, oldest first; a reader who still needs them reads the log. Bounds what a stalled
-# reader can cost.
-_KEPT_FRAMES = 512
-_KEPT_BYTES = 1 << 20
+# The oldest frames beyond these limits are dropped, and a reader that still lacks them reads the log. This bounds the
+# memory that a stalled reader can cost.
+_MAX_FRAMES = 512
+_MAX_BYTES = 1 << 20
 
 
 class Frame(NamedTuple):
-    """One event on the wire, or a few that came together, and the id of the last of them."""
+    """One or more consecutive events as they are sent, and the id of the last."""
 
     last: bytes
     wire: bytes
 
 
-class Frames:
+class ReplayBuffer:
     __slots__ = ("_after", "_bytes")
 
     def __init__(self) -> None:
-        # As plain tuples: a collector stops looking at those that hold nothing but bytes, and there may be a million.
+        # Plain tuples of bytes, which the garbage collector stops tracking: there may be a million.
         self._after: dict[bytes, tuple[bytes, bytes]] = {}
         self._bytes = 0
 
-    def keep(self, before: bytes, last: bytes, wire: bytes) -> None:
+    def append(self, before: bytes, last: bytes, wire: bytes) -> None:
         after = self._after
         if before in after:
             return
         after[before] = (last, wire)
         self._bytes += len(wire)
-        while len(after) > _KEPT_FRAMES or self._bytes > _KEPT_BYTES:
+        while len(after) > _MAX_FRAMES or self._bytes > _MAX_BYTES:
             _, oldest = after.pop(next(iter(after)))
             self._bytes -= len(oldest)
 
-    def put_before(self, frames: Iterable[tuple[bytes, bytes, bytes]]) -> None:
-        """Keep older frames too. In front of the rest, since the oldest are the first to go."""
+    def prepend(self, frames: Iterable[tuple[bytes, bytes, bytes]]) -> None:
+        """Add older frames, as (before, last, wire). They stand in front, since the first ones are dropped first."""
         newer = self._after
         self._after = {}
         self._bytes = 0
         for before, last, wire in (*frames, *((before, *frame) for before, frame in newer.items())):
-            self.keep(before, last, wire)
+            self.append(before, last, wire)
 
     @property
     def is_empty(self) -> bool:
@@ -55,7 +55,7 @@ class Frames:
         self._bytes = 0
 
     def since(self, cursor: bytes) -> Frame | None:
-        """Join all frames after the cursor, or give None where none is known to follow it."""
+        """Join all frames after the cursor, or give None where no frame is known to follow it."""
         after = self._after
         frame = after.get(cursor) or self._rest_of(cursor)
         if frame is None:
@@ -69,8 +69,8 @@ class Frames:
         return Frame(last, b"".join(wires))
 
     def _rest_of(self, cursor: bytes) -> tuple[bytes, bytes] | None:
-        """What follows an event that came with others: a connection may break anywhere."""
-        # As a whole line this stands nowhere but at the head of that event: data is JSON and holds no raw line break.
+        """Find the events after one in the middle of a frame: a connection may break anywhere."""
+        # No other line can equal this one: data is JSON, which holds no raw line break.
         head = b"id: %b\n" % cursor
         for last, wire in self._after.values():
             if head in wire:

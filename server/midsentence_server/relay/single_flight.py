@@ -1,60 +1,69 @@
-"""One read for all who ask while another is under way."""
+"""One read for all that ask while another is running."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-# Asks for one more read, for these places.
+# Reads the log for these cursors.
 Read = Callable[[set[bytes]], Awaitable[None]]
 
 
-class SharedRead:
-    __slots__ = ("_done", "_failed", "_read", "_reading", "_wanted")
+class SingleFlight:
+    """Runs at most one read at a time, and one more for all that asked meanwhile.
 
-    def __init__(self, read: Read, failed: Callable[[Exception], None]) -> None:
-        """`failed` is told why a read failed, whether or not anybody waits for it."""
-        self._read = read
-        self._failed = failed
-        self._wanted: set[bytes] = set()
-        # Of the next read, which has not begun; whoever asks from now on waits for it.
-        self._done: asyncio.Future[None] | None = None
-        self._reading: asyncio.Task[None] | None = None
+    It keeps `read` only while a read runs: kept longer, the feed and this object would hold each other, and only the
+    garbage collector would free them.
+    """
 
-    def begin(self) -> "asyncio.Future[None]":
-        """Read soon. The future is everybody's: nobody may cancel it, and nobody need wait for it."""
+    __slots__ = ("_cursors", "_next", "_running", "waiting")
+
+    def __init__(self) -> None:
+        # How many callers wait.
+        self.waiting = 0
+        # Of the next read, which has not begun.
+        self._cursors: set[bytes] = set()
+        self._next: asyncio.Future[None] | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self, read: Read) -> "asyncio.Future[None]":
+        """Read soon. The future is shared: do not cancel it. It need not be awaited."""
         loop = asyncio.get_running_loop()
-        if self._done is None:
-            self._done = loop.create_future()
-        if self._reading is None:
-            self._reading = loop.create_task(self._run())
-        return self._done
+        if self._next is None:
+            self._next = loop.create_future()
+        if self._running is None:
+            self._running = loop.create_task(self._run(read))
+        return self._next
 
-    async def of(self, place: bytes) -> None:
-        """Wait for a read that begins after this call and concerns this place. Raises what the read raises."""
-        self._wanted.add(place)
-        await asyncio.shield(self.begin())
+    async def wait(self, cursor: bytes, read: Read) -> None:
+        """Wait for a read that begins after this call and covers this cursor. Raises what the read raises."""
+        self._cursors.add(cursor)
+        self.waiting += 1
+        try:
+            await asyncio.shield(self.start(read))
+        finally:
+            self.waiting -= 1
 
     def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-        if self._done is not None:
-            self._done.cancel()
+        if self._running is not None:
+            self._running.cancel()
+        if self._next is not None:
+            self._next.cancel()
 
-    async def _run(self) -> None:
+    async def _run(self, read: Read) -> None:
         try:
-            while (done := self._done) is not None:
-                self._done = None
-                wanted, self._wanted = self._wanted, set()
+            # `done` is None at the end: an exception's traceback holds this frame, so the frame must not hold the
+            # future that holds the exception.
+            while (done := self._next) is not None:
+                self._next = None
+                cursors, self._cursors = self._cursors, set()
                 try:
-                    await self._read(wanted)
+                    await read(cursors)
                 except asyncio.CancelledError:
                     done.cancel()
                     raise
-                except Exception as error:  # noqa: BLE001 - it is theirs who wait
-                    self._failed(error)
+                except Exception as error:  # noqa: BLE001 - it is raised in the callers of `wait`
                     done.set_exception(error)
-                    done.exception()  # nobody need have waited
+                    done.exception()  # retrieved, since nobody need have waited
                 else:
                     done.set_result(None)
         finally:
-            # Before anybody else can look: who asks from now on needs another task.
-            self._reading = None
+            self._running = None
