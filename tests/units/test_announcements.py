@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midsentence import announcements
-from midsentence.announcements import Announcement, Wake
+from midsentence.announcements import Wake
 from midsentence.ids import EventId
 
 numbers = st.integers(0, 999)
@@ -17,9 +17,7 @@ def test_decode_inverts_encode_for_any_frames(
     before: EventId, last: EventId, frames: bytes, state_changed: bool
 ) -> None:
     payload = announcements.encode(str(before), str(last), frames, state_changed=state_changed)
-    assert announcements.decode(payload) == Announcement(
-        str(before).encode(), str(last).encode(), state_changed, frames
-    )
+    assert announcements.decode(payload) == (str(before).encode(), str(last).encode(), state_changed, frames)
 
 
 @pytest.mark.parametrize("payload", [b"", b"1.1-1", b"1.1-1 1.1-2\nframes", b"1.1-1 1.1-2 - -\n"])
