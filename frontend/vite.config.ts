@@ -1,8 +1,8 @@
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
-// The folder and the path from which the server serves the page (server/midsentence_server/page.py). frontend/build.py checks
-// the folder, tests/protocol/test_page.py the path.
+// The folder and the path from which the server serves the page (server/midsentence_server/page.py). frontend/build.py
+// checks the folder, tests/protocol/test_page.py the path.
 const OUTPUT = '../server/midsentence_server/page';
 const BASE = '/page/';
 
@@ -16,7 +16,8 @@ export default defineConfig({
     target: 'es2023',
     // The page's content security policy forbids fonts and images inlined in a style sheet.
     assetsInlineLimit: 0,
-    // Browsers that support modules also preload them. The polyfill for others would be inline code, which the policy forbids.
+    // Browsers that support modules also preload them. The polyfill for others would be inline code, which the policy
+    // forbids.
     modulePreload: { polyfill: false },
     // The licences of the bundled packages.
     license: { fileName: 'licenses.md' },
@@ -29,7 +30,10 @@ export default defineConfig({
   },
 });
 
-/** KaTeX's style sheet has three formats of each font. Each browser that runs this page takes the first, which is the smallest. */
+/**
+ * KaTeX's style sheet has three formats of each font. Each browser that runs this page takes the first, which is the
+ * smallest.
+ */
 function onlyWoff2(): Plugin {
   const others = /,\s*url\([^)]+\.(?:woff|ttf)\)\s*format\([^)]+\)/g;
   return {

@@ -10,8 +10,8 @@ import { parseAddress } from './transport/address';
 import { SharedStream } from './transport/sharedStream';
 import type { Connection } from './transport/stream';
 
-// How long after an attach an accepted message that is neither queued nor logged counts as lost. While a reader attaches, a
-// message can be on its way from the queue into the log.
+// How long after an attach an accepted message that is neither queued nor logged counts as lost. While a reader
+// attaches, a message can be on its way from the queue into the log.
 const CHECK_FOR_LOST_MS = 1_000;
 
 export interface ChatListener {
@@ -78,7 +78,8 @@ export class Chat {
   ask(text: string): void {
     const steps = this.steps;
     const end = tip(steps);
-    // The parent is sent only if it is not the newest turn. The server knows the newest turn better than a page that lags.
+    // The parent is sent only if it is not the newest turn. The server knows the newest turn better than a page that
+    // lags.
     const newest = this.conversation.messages.reduce((most, { turn }) => Math.max(most, turn), 0);
     this.#add(text, end === newest ? {} : { parent: end });
   }
@@ -177,7 +178,8 @@ export class Chat {
       if (this.conversation.cursor === null) return;
       const order = relation(this.conversation.cursor, event.id);
       if (order === 'seen') return;
-      // The ids do not show whether the first turn's `end` was received. A second turn begins only after it, so it was missed.
+      // The ids do not show whether the first turn's `end` was received. A second turn begins only after it, so it was
+      // missed.
       if (order === 'gap' || (event.event === 'message' && phase(this.conversation) !== 'idle')) {
         this.#startOver();
         return;

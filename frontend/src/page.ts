@@ -49,7 +49,10 @@ export class Page {
     this.sessions.refresh();
   }
 
-  /** Calls `painter` after changes: once a frame at most, since tokens arrive faster, and only while the page is visible. */
+  /**
+   * Calls `painter` after changes: once a frame at most, since tokens arrive faster, and only while the page is
+   * visible.
+   */
   onPaint(painter: () => void): () => void {
     this.#painters.add(painter);
     return () => this.#painters.delete(painter);
@@ -153,8 +156,8 @@ export class Page {
     const before = chat.session;
     chat.accepted(receipt);
     this.sessions.refresh();
-    // The new chat has a session. From now on the address names it, so that a reload or another tab finds it. If the address
-    // has changed meanwhile, the reader is on the way to another session.
+    // The new chat has a session. From now on the address names it, so that a reload or another tab finds it. If the
+    // address has changed meanwhile, the reader is on the way to another session.
     if (chat.session !== before && addressed() === before) {
       history.pushState(null, '', `#${encodeURIComponent(chat.session ?? '')}`);
     }

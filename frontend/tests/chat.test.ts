@@ -51,7 +51,7 @@ function opened(session: string | null, store = new Memory()): Chat {
   return chat;
 }
 
-/** What every attach brings. */
+/** Sends what each attach begins with. */
 function attaches(messages: readonly Entry[], id: string, queued: readonly Queued[] = []): void {
   const isRunning = messages.at(-1)?.end === null;
   const now = isRunning ? 'streaming' : 'idle';
@@ -67,7 +67,7 @@ function attaches(messages: readonly Entry[], id: string, queued: readonly Queue
 const branched = [...linear(3), ...turn(4, 1, 'Otherwise?')];
 
 describe('a question', () => {
-  test('names what it follows only where that is not the newest turn: the server knows that one better', async () => {
+  test('names its parent only if that is not the newest turn', async () => {
     opened('s');
     attaches(branched, '4.1-9');
     chat.ask('More?');
@@ -80,14 +80,14 @@ describe('a question', () => {
     expect(posts.last.body).toStrictEqual({ text: 'And here?', parent: 3 });
   });
 
-  test('in an empty conversation names nothing', async () => {
+  test('names no parent in an empty conversation', async () => {
     opened(null);
     chat.ask('Well?');
     await taken();
     expect(posts.last).toMatchObject({ path: '/sessions', body: { text: 'Well?' } });
   });
 
-  test('that is asked otherwise stands beside the first, and is followed though another was chosen', async () => {
+  test('that is edited becomes a branch beside the first, which is shown even if another was chosen', async () => {
     opened('s');
     attaches(branched, '4.1-9');
     chat.choose(1, 2);
@@ -102,7 +102,7 @@ describe('a question', () => {
     expect(chat.steps.map((step) => step.turn)).toStrictEqual([1, 5]);
   });
 
-  test('that is asked otherwise interrupts the answer that grows', async () => {
+  test('that is edited interrupts a growing answer', async () => {
     opened('s');
     attaches([question(1, 0), { ...answer(1, 0), end: null }], '1.1-2');
     chat.askInstead({ turn: 1, parent: 0 }, 'Or so?');
@@ -110,7 +110,7 @@ describe('a question', () => {
     expect(posts.last.body).toStrictEqual({ text: 'Or so?', parent: 0, on_busy: 'interrupt' });
   });
 
-  test('keeps the order in which it was typed, on a branch too', async () => {
+  test('keeps its order, also on a branch', async () => {
     opened('s');
     attaches(branched, '4.1-9');
     chat.choose(1, 2);
@@ -134,7 +134,7 @@ describe('a choice among branches', () => {
     expect(chat.steps.map((step) => step.turn)).toStrictEqual([1, 4]);
   });
 
-  test('is the session’s alone', () => {
+  test('belongs to one session', () => {
     opened('s');
     attaches(branched, '4.1-9');
     chat.choose(1, 2);
@@ -145,7 +145,7 @@ describe('a choice among branches', () => {
 });
 
 describe('a new chat', () => {
-  test('becomes its session with the 202, and shows its message without waiting for the log', async () => {
+  test('becomes a session with the 202 and shows its message at once', async () => {
     opened(null);
     chat.ask('Well?');
     await posts.accept(1);
@@ -170,10 +170,10 @@ describe('a new chat', () => {
   });
 });
 
-describe('what was heard', () => {
+describe('an event', () => {
   const running = [question(1, 0), { ...answer(1, 0, 'So '), end: null }];
 
-  test('before any conversation was given is for others', () => {
+  test('that arrives before the conversation is ignored', () => {
     opened('s');
     FakeEventSource.last.opens();
     FakeEventSource.last.says(delta('1.1-5'));
@@ -183,7 +183,7 @@ describe('what was heard', () => {
     expect(chat.conversation.messages.at(-1)!.text).toBe('So be it');
   });
 
-  test('before is not taken twice', () => {
+  test('that was received before is not applied twice', () => {
     opened('s');
     attaches(running, '1.1-2');
     FakeEventSource.last.says(delta('1.1-3', 'be '));
@@ -192,10 +192,10 @@ describe('what was heard', () => {
   });
 
   test.each<[string, SessionEvent]>([
-    ['a hole', delta('1.1-4')],
-    ['a tail that was lost', delta('1.2-2')],
-    ['a turn before the end of the one before it', message(2)],
-  ])('with %s is not believed: the whole is asked for', (_, event) => {
+    ['a gap', delta('1.1-4')],
+    ['a lost tail', delta('1.2-2')],
+    ['a turn before the end of the last one', message(2)],
+  ])('with %s makes the page ask for a snapshot', (_, event) => {
     opened('s');
     attaches(running, '1.1-2');
     const before = chat.conversation.messages;
@@ -207,8 +207,8 @@ describe('what was heard', () => {
   });
 });
 
-describe('a connection that comes back', () => {
-  test('is told by its time, until the next question', () => {
+describe('a stream that reconnects', () => {
+  test('has its time shown until the next question', () => {
     opened('s');
     attaches(linear(1), '1.1-9');
     expect(chat.resumedAt).toBeNull();
@@ -219,7 +219,7 @@ describe('a connection that comes back', () => {
     expect(chat.resumedAt).toBeNull();
   });
 
-  test('sends what failed for want of it', async () => {
+  test('sends the messages that failed without it', async () => {
     opened('s');
     attaches(linear(1), '1.1-9');
     FakeEventSource.last.breaks();
@@ -232,19 +232,19 @@ describe('a connection that comes back', () => {
   });
 });
 
-describe('a message that was accepted and is lost', () => {
+describe('a lost accepted message', () => {
   async function accepted(): Promise<Memory> {
     const memory = new Memory();
     opened('s', memory);
     attaches(linear(1), '1.1-9');
-    // Past the look that every attach ends with.
+    // Past the check that follows each attach.
     vi.advanceTimersByTime(2_000);
     chat.ask('Well?');
     await posts.accept(2);
     return memory;
   }
 
-  test('is sent again a second after an attach that shows nothing of it', async () => {
+  test('is sent again a second after an attach that does not show it', async () => {
     await accepted();
     attaches(linear(1), '1.1-9');
     vi.advanceTimersByTime(900);
@@ -255,7 +255,7 @@ describe('a message that was accepted and is lost', () => {
     expect(posts.texts).toStrictEqual(['Well?', 'Well?']);
   });
 
-  test('is not, where it comes within that second, or waits in the queue', async () => {
+  test('is not sent again if it arrives within that second or is queued', async () => {
     await accepted();
     attaches(linear(1), '1.1-9');
     FakeEventSource.last.says(message(2, 'Well?'));
@@ -268,7 +268,7 @@ describe('a message that was accepted and is lost', () => {
     expect(posts.texts).toStrictEqual(['Well?', 'And?']);
   });
 
-  test('is not, by what a connection said that broke at once', async () => {
+  test('is not sent again after a connection that broke at once', async () => {
     await accepted();
     attaches(linear(1), '1.1-9');
     FakeEventSource.last.breaks();
@@ -277,7 +277,7 @@ describe('a message that was accepted and is lost', () => {
     expect(posts.all).toHaveLength(1);
   });
 
-  test('is sent again by a tab that follows another one, and so sees no attach', async () => {
+  test('is sent again by a following tab, which has no attach', async () => {
     const memory = await accepted();
     chat.close();
     const server = new Server();
@@ -306,7 +306,7 @@ describe('a session that is gone', () => {
     expect(chat.connection).toStrictEqual({ kind: 'gone' });
   }
 
-  test('and begun again is read from its beginning: its ids are those of another conversation now', async () => {
+  test('is read from the start when it is begun again', async () => {
     opened(null);
     chat.ask('Well?');
     await posts.accept(1);
@@ -323,7 +323,7 @@ describe('a session that is gone', () => {
     expect(outbox.of('s')).toStrictEqual([]);
   });
 
-  test('shows what it said, and is not asked for again', async () => {
+  test('keeps its conversation and is not requested again', async () => {
     opened('s');
     attaches(linear(1), '1.1-9');
     await gone();
@@ -334,7 +334,7 @@ describe('a session that is gone', () => {
     expect(FakeEventSource.all).toHaveLength(1);
   });
 
-  test('and begun again by a tab that follows is read by all', async () => {
+  test('is read by all tabs when a following tab begins it again', async () => {
     const server = new Server();
     server.ask('Question 1');
     server.end();
@@ -370,7 +370,7 @@ describe('a session that is gone', () => {
   });
 });
 
-test('the list is told of what it shows: a message, an end, another title', () => {
+test('the list is refreshed after a message, an end and another title', () => {
   opened('s');
   attaches(linear(1), '1.1-9');
   const before = listed;

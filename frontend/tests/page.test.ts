@@ -21,7 +21,7 @@ beforeEach(() => {
   vi.stubGlobal('fetch', posts.fetch);
   vi.stubGlobal('EventSource', FakeEventSource);
   vi.spyOn(document, 'visibilityState', 'get').mockImplementation(() => visibility);
-  // A page listens for as long as its window lives, and a test's window lives longer.
+  // A page keeps its listeners until its window closes, but the window of a test stays open.
   for (const target of [window, document]) {
     const add = target.addEventListener.bind(target) as typeof window.addEventListener;
     vi.spyOn(target, 'addEventListener').mockImplementation((...args: Parameters<typeof add>) => {
@@ -47,7 +47,7 @@ function begin(): Page {
   return page;
 }
 
-/** The reader went there, by a link or by the browser's back. */
+/** Navigates as a link or the browser's back button does. */
 function goTo(session: string): void {
   history.replaceState(null, '', `#${session}`);
   dispatchEvent(new HashChangeEvent('hashchange'));
@@ -65,7 +65,7 @@ function attaches(id = '1.1-9', messages = linear(1)): void {
   FakeEventSource.last.says(state);
 }
 
-describe('a page that begins', () => {
+describe('a page that starts', () => {
   test('opens the session that its address names', () => {
     history.replaceState(null, '', '#s%3F1');
     begin();
@@ -73,12 +73,12 @@ describe('a page that begins', () => {
     expect(FakeEventSource.last.url).toBe('/sessions/s%3F1/events');
   });
 
-  test('takes an address that nobody wrote for what it says', () => {
+  test('opens an address that cannot be decoded as it is', () => {
     history.replaceState(null, '', '#%E6%BA');
     expect(begin().chat.session).toBe('%E6%BA');
   });
 
-  test('sends what the page before it left', async () => {
+  test('sends the messages of the page before it', async () => {
     begin();
     page.chat.ask('Well?');
     await taken();
@@ -91,7 +91,7 @@ describe('a page that begins', () => {
 });
 
 describe('the address', () => {
-  test('names a new chat’s session from its 202 on, so that a reload finds it, and the way back leads to a new chat', async () => {
+  test('names a new chat’s session from its 202 on, and the back button leads to a new chat', async () => {
     begin();
     const before = history.length;
     page.chat.ask('Well?');
@@ -100,7 +100,7 @@ describe('the address', () => {
     expect(history.length).toBe(before + 1);
   });
 
-  test('is left alone by a message of the session that it names', async () => {
+  test('does not change with a message of its session', async () => {
     goTo('s');
     begin();
     attaches();
@@ -110,18 +110,18 @@ describe('the address', () => {
     expect([location.hash, history.length]).toStrictEqual(['#s', before]);
   });
 
-  test.each(['', 's'])('is left alone by a 202 that comes while the reader goes elsewhere from #%s', async (from) => {
+  test.each(['', 's'])('does not change with a 202 that arrives while the reader leaves #%s', async (from) => {
     goTo(from);
     begin();
     page.chat.ask('Well?');
     await taken();
-    // The address is another by now, and the page has not been told.
+    // The address has changed, and the page was not notified yet.
     history.replaceState(null, '', '#other');
     await posts.accept(2, 's');
     expect(location.hash).toBe('#other');
   });
 
-  test('leads to another session, and the one before is left', () => {
+  test('opens another session and closes the one before', () => {
     goTo('s');
     begin();
     const [source] = FakeEventSource.all;
@@ -132,8 +132,8 @@ describe('the address', () => {
   });
 });
 
-describe('what a person asked for', () => {
-  test('and did not get is said in the page’s language, until the next time', async () => {
+describe('an action of the reader', () => {
+  test('shows its failure in the page’s language until the next action', async () => {
     goTo('s');
     begin();
     const stopping = page.stop();
@@ -148,7 +148,7 @@ describe('what a person asked for', () => {
     expect(page.failure).toBe('');
   });
 
-  test('twice is asked once', async () => {
+  test('is requested once if it is started twice', async () => {
     goTo('s');
     begin();
     void page.stop();
@@ -157,13 +157,13 @@ describe('what a person asked for', () => {
     expect(posts.all.map(({ path }) => path)).toStrictEqual(['/sessions/s/stop']);
   });
 
-  test('is nothing on a new chat', async () => {
+  test('is ignored in a new chat', async () => {
     begin();
     await page.stop();
     expect(posts.all).toHaveLength(0);
   });
 
-  test('that has a defect is not hidden', async () => {
+  test('does not hide an unexpected error', async () => {
     begin();
     await expect(page.attempt('Stop', () => Promise.reject(new TypeError('a defect')))).rejects.toThrow('a defect');
   });
@@ -171,7 +171,7 @@ describe('what a person asked for', () => {
   test.each([
     ['s', ''],
     ['other', '#s'],
-  ])('to be removed, of %s, leaves the address %j', async (removed, hash) => {
+  ])('that removes %s leaves the address %j', async (removed, hash) => {
     goTo('s');
     begin();
     await page.remove(removed);
@@ -179,8 +179,8 @@ describe('what a person asked for', () => {
   });
 });
 
-describe('whoever draws', () => {
-  test('is told once a frame, however much came', () => {
+describe('a painter', () => {
+  test('is called once a frame', () => {
     begin();
     vi.advanceTimersToNextFrame();
     const [painter, watcher] = [vi.fn<() => void>(), vi.fn<() => void>()];
@@ -195,7 +195,7 @@ describe('whoever draws', () => {
     expect(watcher).toHaveBeenCalledTimes(5);
   });
 
-  test('is told nothing of a chat that was left', () => {
+  test('is not called for a closed chat', () => {
     goTo('s');
     begin();
     const left = page.chat;
@@ -207,17 +207,17 @@ describe('whoever draws', () => {
   });
 });
 
-describe('an answer is seen', () => {
+describe('an answer is marked as seen', () => {
   const seen = () => JSON.parse(localStorage.getItem('midsentence.seen') ?? '{}') as Record<string, number>;
 
-  test('where it stands before the reader’s eyes', () => {
+  test('if the page is visible', () => {
     goTo('s');
     begin();
     attaches();
     expect(seen()).toStrictEqual({ s: 1 });
   });
 
-  test('not on a page that nobody looks at, but as soon as somebody does', () => {
+  test('when a hidden page becomes visible', () => {
     goTo('s');
     visibility = 'hidden';
     begin();
@@ -229,8 +229,8 @@ describe('an answer is seen', () => {
   });
 });
 
-describe('a network that comes back', () => {
-  test('ends a wait, and sends what failed for want of it', async () => {
+describe('a network that returns', () => {
+  test('ends the retry delay and sends the failed messages', async () => {
     goTo('s');
     begin();
     attaches();
@@ -246,8 +246,8 @@ describe('a network that comes back', () => {
   });
 });
 
-describe('a page that the browser puts aside', () => {
-  test('has no connection meanwhile, and has it again when it comes back', () => {
+describe('a page in the back/forward cache', () => {
+  test('has no stream, and opens one when it returns', () => {
     goTo('s');
     begin();
     attaches();

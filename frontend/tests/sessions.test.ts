@@ -55,7 +55,7 @@ async function loaded(...all: Listed[]): Promise<void> {
 }
 
 describe('the list', () => {
-  test('is asked for once, though several reasons to look come together', async () => {
+  test('is requested once for several refreshes at a time', async () => {
     for (let reason = 0; reason < 5; reason += 1) {
       sessions.refresh();
       vi.advanceTimersByTime(150);
@@ -67,7 +67,7 @@ describe('the list', () => {
     expect([titles(), sessions.isLoaded, changes]).toStrictEqual([['one'], true, 1]);
   });
 
-  test('is the newest, whichever answer comes last', async () => {
+  test('is the newest, even if its answer is not the last', async () => {
     for (let time = 0; time < 2; time += 1) {
       sessions.refresh();
       vi.advanceTimersByTime(200);
@@ -78,7 +78,7 @@ describe('the list', () => {
     expect(titles()).toStrictEqual(['new']);
   });
 
-  test('stays, where looking again fails, and says so until it works', async () => {
+  test('stays if a later request fails, and shows the failure until one succeeds', async () => {
     await loaded(listed('one'));
     sessions.refresh();
     vi.advanceTimersByTime(200);
@@ -89,10 +89,10 @@ describe('the list', () => {
   });
 
   test.each([
-    ['nothing runs', 'idle', 30_000],
-    ['something runs', 'streaming', 3_000],
-    ['something waits', 'queued', 3_000],
-  ] as const)('is looked at again by itself where %s', async (_, state, after) => {
+    ['no turn runs', 'idle', 30_000],
+    ['a turn runs', 'streaming', 3_000],
+    ['a turn is queued', 'queued', 3_000],
+  ] as const)('is polled again if %s', async (_, state, after) => {
     await loaded(listed('one', { state }));
     vi.advanceTimersByTime(after - 1);
     expect(requests).toHaveLength(1);
@@ -100,7 +100,7 @@ describe('the list', () => {
     expect(requests).toHaveLength(2);
   });
 
-  test('is looked at again after a failure too', async () => {
+  test('is polled after a failure, too', async () => {
     sessions.refresh();
     vi.advanceTimersByTime(200);
     await requests[0]!.answer(503, { error: { code: 'draining', message: 'Later.' } });
@@ -108,7 +108,7 @@ describe('the list', () => {
     expect(requests).toHaveLength(2);
   });
 
-  test('is not, while nobody looks', async () => {
+  test('is not polled while the page is hidden', async () => {
     visibility = 'hidden';
     await loaded(listed('one', { state: 'streaming' }));
     vi.advanceTimersByTime(600_000);
@@ -117,7 +117,7 @@ describe('the list', () => {
 });
 
 describe('a new answer', () => {
-  test('is marked, until it is seen', async () => {
+  test('is marked until it is seen', async () => {
     await loaded(listed('one'), listed('two'));
     await loaded(listed('one', { turn: 2 }), listed('two'));
     expect([...sessions.unread]).toStrictEqual(['one']);
@@ -141,7 +141,7 @@ describe('a session', () => {
     expect(requests.at(-1)!.method).toBe('GET');
   });
 
-  test('keeps its title where the server keeps it', async () => {
+  test('keeps its title if the server refuses the new one', async () => {
     await loaded(listed('one'));
     // oxlint-disable-next-line vitest/valid-expect -- awaited below, after the server has answered
     const renaming = expect(sessions.rename('one', '')).rejects.toMatchObject({ code: 'invalid_body' });
@@ -153,7 +153,7 @@ describe('a session', () => {
   test.each([
     [204, null],
     [404, { error: { code: 'not_found', message: 'Gone.' } }],
-  ])('that is removed is gone, by %i', async (status, body) => {
+  ])('that is removed is gone after a %i', async (status, body) => {
     await loaded(listed('one'), listed('two'));
     const removing = sessions.remove('one');
     await requests.at(-1)!.answer(status, body);
@@ -161,7 +161,7 @@ describe('a session', () => {
     expect(titles()).toStrictEqual(['two']);
   });
 
-  test('that could not be removed is still there', async () => {
+  test('that could not be removed stays', async () => {
     await loaded(listed('one'));
     // oxlint-disable-next-line vitest/valid-expect -- awaited below, after the server has answered
     const removing = expect(sessions.remove('one')).rejects.toMatchObject({ code: 'store_unavailable' });
@@ -170,7 +170,7 @@ describe('a session', () => {
     expect(titles()).toStrictEqual(['one']);
   });
 
-  test('that was removed does not come back with a list that was asked for before', async () => {
+  test('that was removed does not return with an older list', async () => {
     await loaded(listed('one'), listed('two'));
     sessions.refresh();
     vi.advanceTimersByTime(200);

@@ -65,7 +65,8 @@ function useColours(fence: Fence, shown: { readonly current: HTMLElement | null 
           if (work.behind(complete)) cancel = whenIdle(next);
         };
         const publish = (from: Colouring): void => {
-          // Colouring replaces text nodes, which would collapse a selection in them: it waits until the selection changes.
+          // Colouring replaces text nodes, which would collapse a selection in them: it waits until the selection
+          // changes.
           if (isSelected(shown.current)) document.addEventListener('selectionchange', later, { once: true });
           else setDone(from.done.slice());
         };

@@ -1,5 +1,5 @@
-// Embeddings, overrides and isolates can show a text in another order than it has ("Trojan Source"). An answer needs none: the
-// page sets the direction of each block.
+// Embeddings, overrides and isolates can show a text in another order than it has ("Trojan Source"). An answer needs
+// none: the page sets the direction of each block.
 const CONTROLS = /[\u202A-\u202E\u2066-\u2069]/g;
 
 export function withoutBidi(text: string): string {

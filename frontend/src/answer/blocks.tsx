@@ -1,4 +1,5 @@
-// Draws a syntax tree. A node that is the same object as in the last paint is not drawn again (`reuse` in syntaxTree.ts).
+// Draws a syntax tree. A node that is the same object as in the last paint is not drawn again (`reuse` in
+// syntaxTree.ts).
 
 import { Component, type ComponentChildren } from 'preact';
 
@@ -11,8 +12,8 @@ import type { Element, Node } from './markdown/syntaxTree';
 
 // How many siblings are compared and laid out as one group.
 const GROUP = 32;
-// The browser lays a paragraph out as a whole for each letter that is added. So a paragraph longer than this is split into
-// parts, each a box of its own. The price is a line break between two parts, which nobody wrote.
+// The browser lays a paragraph out as a whole for each letter that is added. So a paragraph longer than this is split
+// into parts, each a box of its own. The price is a line break between two parts, which nobody wrote.
 const PART = 8_000;
 
 interface GroupProps {
@@ -35,7 +36,9 @@ class Group extends Component<GroupProps> {
   }
 }
 
-/** Siblings in groups. The groups exist from the first node on: to move a node into a group later would draw it again. */
+/**
+ * Siblings in groups. The groups exist from the first node on: to move a node into a group later would draw it again.
+ */
 export function Groups({ nodes, wrap }: GroupProps) {
   const groups: ComponentChildren[] = [];
   for (let from = 0; from < nodes.length; from += GROUP) {

@@ -7,8 +7,8 @@ export interface Run {
 
 export type Highlight = (language: string, code: string) => Run[] | null;
 
-// A comment or a docstring may begin in one chunk and end in another. So the last run of a chunk is coloured again with the next
-// chunk, up to this many characters.
+// A comment or a docstring may begin in one chunk and end in another. So the last run of a chunk is coloured again with
+// the next chunk, up to this many characters.
 const CARRIED = 12_000;
 // A longer chunk is minified code or data, which nobody reads: it stays plain.
 const READABLE = 20_000;

@@ -64,7 +64,8 @@ const lowlight = createLowlight({
   yaml,
 });
 
-// The page's colour for each scope of the highlighter. A scope that is not listed has the colour of the scope around it.
+// The page's colour for each scope of the highlighter. A scope that is not listed has the colour of the scope around
+// it.
 const COLOURS: Record<string, string> = {
   keyword: 'keyword',
   'selector-tag': 'keyword',

@@ -24,8 +24,9 @@ export function render(source: string, node: HTMLElement, display: boolean): voi
 }
 
 /**
- * Runs `work` with every `style` attribute set through the style object instead. A few of KaTeX's commands (`\overbrace`,
- * `\boxed`) set the attribute. The page's content security policy forbids that, so these would be drawn without their width.
+ * Runs `work` with every `style` attribute set through the style object instead. A few of KaTeX's commands
+ * (`\overbrace`, `\boxed`) set the attribute. The page's content security policy forbids that, so these would be drawn
+ * without their width.
  */
 function withStylesByObject(work: () => void): void {
   // oxlint-disable-next-line typescript/unbound-method -- it is called with its element, and restored

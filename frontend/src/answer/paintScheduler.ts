@@ -1,5 +1,5 @@
-// Decides when an answer is painted, and how much of it: once a frame at most, as fast as the typewriter types, and never so
-// often that the page has no time for anything else.
+// Decides when an answer is painted, and how much of it: once a frame at most, as fast as the typewriter types, and
+// never so often that the page has no time for anything else.
 
 import { cutAt, withoutHalf } from './markdown/textSplitting';
 import { normalise } from './markdown/parser';
@@ -8,12 +8,12 @@ import { IncrementalParser } from './markdown/incrementalParser';
 import type { Node } from './markdown/syntaxTree';
 
 const FRAME = 16;
-// After a paint, the scheduler rests for three times its duration, so that a slow device stays usable. A rest has an upper
-// bound, so that no reader notices it.
+// After a paint, the scheduler rests for three times its duration, so that a slow device stays usable. A rest has an
+// upper bound, so that no reader notices it.
 const REST = 3;
 const LONGEST_REST = 150;
-// How many characters one paint adds at most. More arrive at once only if a reader opens a long answer or comes back to it. One
-// paint of all would block the page, so the next paints add the rest.
+// How many characters one paint adds at most. More arrive at once only if a reader opens a long answer or comes back to
+// it. One paint of all would block the page, so the next paints add the rest.
 const PORTION = 12_000;
 // How many milliseconds of a frame the final parse takes.
 const SLICE = 12;

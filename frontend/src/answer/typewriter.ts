@@ -17,7 +17,9 @@ export class Typewriter {
     this.shown = shown;
   }
 
-  /** `length` characters have arrived by `now`, in milliseconds. If `smooth` is true, they appear over several frames. */
+  /**
+   * `length` characters have arrived by `now`, in milliseconds. If `smooth` is true, they appear over several frames.
+   */
   arrive(length: number, now: number, smooth: boolean): void {
     const last = this.arrivals.at(-1)?.length ?? this.shown;
     if (length > last || (!smooth && length > this.shown)) {

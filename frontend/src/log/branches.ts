@@ -1,5 +1,5 @@
-// The branches of a conversation. An edited question or a regenerated answer is a new turn of the same parent. The page shows
-// one path through this tree, from the first question to the last answer.
+// The branches of a conversation. An edited question or a regenerated answer is a new turn of the same parent. The page
+// shows one path through this tree, from the first question to the last answer.
 
 import type { Entry } from './events';
 
@@ -92,7 +92,10 @@ function chosen(
   );
 }
 
-/** Siblings with the same text are answers to one question. Each other text is one question, represented by its newest turn. */
+/**
+ * Siblings with the same text are answers to one question. Each other text is one question, represented by its newest
+ * turn.
+ */
 function step(at: Turn, siblings: readonly Turn[]): Step {
   const answers = siblings.filter(({ question }) => question.text === at.question.text).map(({ turn }) => turn);
   const byText = new Map<string, number>();

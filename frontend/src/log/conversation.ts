@@ -1,5 +1,5 @@
-// The page's state of one session: the messages, which fold.ts computes, and what belongs to them. Pure: `take` makes a new
-// state from an old one and an event.
+// The page's state of one session: the messages, which fold.ts computes, and what belongs to them. Pure: `take` makes a
+// new state from an old one and an event.
 
 import { parts } from './cursor';
 import { type Queued, type SessionEvent, type SessionState, isLogged } from './events';

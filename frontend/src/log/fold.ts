@@ -1,6 +1,6 @@
 // The fold of docs/protocol.md 8.15: events become the conversation. It is pure, so that the golden transcripts of
-// tests/transcripts can check that this fold and the Python one agree. An unchanged message keeps its identity, so that a view
-// draws only the answer that grows.
+// tests/transcripts can check that this fold and the Python one agree. An unchanged message keeps its identity, so that
+// a view draws only the answer that grows.
 
 import type { Entry, SessionEvent, Tool } from './events';
 

@@ -1,5 +1,5 @@
-// The draft of each session, kept until it is sent. This tab's own draft comes first. A tab without one, because it is new or
-// the browser was closed, gets the draft that was typed last in any tab.
+// The draft of each session, kept until it is sent. This tab's own draft comes first. A tab without one, because it is
+// new or the browser was closed, gets the draft that was typed last in any tab.
 
 import { sharedStore, tabStore } from './webStorage';
 

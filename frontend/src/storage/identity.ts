@@ -9,8 +9,8 @@ const LOCK = 'midsentence.tab.';
 export interface Identity {
   name: string;
   /**
-   * Which of these tabs are gone. Without Web Locks the answer is none: to wait for a dead tab does less harm than to act for a
-   * living one.
+   * Which of these tabs are gone. Without Web Locks the answer is none: to wait for a dead tab does less harm than to
+   * act for a living one.
    */
   gone: (names: readonly string[]) => Promise<string[]>;
 }

@@ -1,9 +1,9 @@
 // Messages on their way to the server, in the order in which they were typed.
 //
 // A message is kept until it is in the log, not only until its 202: a crash of Redis can lose an accepted message
-// (docs/protocol.md 4.2), and then only this browser has the text. It can be sent again safely, since its key stays the same.
-// Messages are in the storage that all tabs share, under the name of their tab. If a tab closes, the next tab that opens the
-// session adopts its messages.
+// (docs/protocol.md 4.2), and then only this browser has the text. It can be sent again safely, since its key stays the
+// same. Messages are in the storage that all tabs share, under the name of their tab. If a tab closes, the next tab
+// that opens the session adopts its messages.
 
 import type { Conversation } from '../log/conversation';
 import { lastTurn } from '../log/conversation';
@@ -168,7 +168,9 @@ export class Outbox {
     this.#repeat((entry) => entry.session === session && !isKnown(entry, conversation));
   }
 
-  /** The server does not know the session: if a message of this tab began it, sends that again. False if there is none. */
+  /**
+   * The server does not know the session: if a message of this tab began it, sends that again. False if there is none.
+   */
   beginAgain(session: string): boolean {
     return this.#repeat((entry) => entry.session === session && entry.sent?.session === null && !entry.begunAgain, {
       begunAgain: true,
@@ -182,7 +184,10 @@ export class Outbox {
     return lost.length > 0;
   }
 
-  /** Sends one message at a time, since two concurrent POSTs may arrive in either order. A failed one stops those behind it. */
+  /**
+   * Sends one message at a time, since two concurrent POSTs may arrive in either order. A failed one stops those behind
+   * it.
+   */
   async #pump(): Promise<void> {
     if (this.#isBusy) return;
     this.#isBusy = true;
@@ -272,7 +277,10 @@ function turnIn(entry: Unsent, { messages }: Conversation): number | undefined {
   return messages.find(({ role, text, turn }) => role === 'user' && text === entry.text && isTurnOf(entry, turn))?.turn;
 }
 
-/** Events have no key. If no 202 named the turn, a later logged message with the same text is this one; its 202 was lost. */
+/**
+ * Events have no key. If no 202 named the turn, a later logged message with the same text is this one; its 202 was
+ * lost.
+ */
 function isTurnOf(entry: Unsent, turn: number): boolean {
   return entry.turn === null ? entry.sent !== null && turn > entry.after : turn === entry.turn;
 }

@@ -1,5 +1,5 @@
-// Web Storage: `tabStore` outlives a reload, and `sharedStore` is shared by all tabs of this browser. A browser may forbid
-// storage, or have no room left. The page then works without it, and can tell the reader.
+// Web Storage: `tabStore` outlives a reload, and `sharedStore` is shared by all tabs of this browser. A browser may
+// forbid storage, or have no room left. The page then works without it, and can tell the reader.
 
 const PREFIX = 'midsentence.';
 

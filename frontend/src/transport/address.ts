@@ -1,5 +1,5 @@
-// The session in the fragment of the page's address, which browsers send to no server: `<id>` for a session of this reader,
-// `<id>/<capability>` for a shared one (docs/protocol.md, section 7).
+// The session in the fragment of the page's address, which browsers send to no server: `<id>` for a session of this
+// reader, `<id>/<capability>` for a shared one (docs/protocol.md, section 7).
 
 export interface SessionAddress {
   session: string;

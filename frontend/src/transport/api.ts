@@ -64,8 +64,8 @@ export function eventsUrl(name: string, cursor: string | null): string {
 }
 
 /**
- * Sends a message to a session, or with null to a new one. The key makes it idempotent: the same key with the same body can be
- * sent any number of times and asks once.
+ * Sends a message to a session, or with null to a new one. The key makes it idempotent: the same key with the same body
+ * can be sent any number of times and asks once.
  */
 export async function ask(session: string | null, body: Ask, key: string): Promise<{ session: string; turn: number }> {
   const path = session === null ? '/sessions' : `${sessionPath(session)}/messages`;
@@ -130,8 +130,8 @@ function query(parts: Record<string, string | null>): string {
 }
 
 function sessionPath(session: string): string {
-  // A browser resolves the path segments `.` and `..`, percent-encoded ones too, which would lead to another route. No session
-  // has such an id.
+  // A browser resolves the path segments `.` and `..`, percent-encoded ones too, which would lead to another route. No
+  // session has such an id.
   return `/sessions/${/^\.\.?$/.test(session) ? '-' : encodeURIComponent(session)}`;
 }
 

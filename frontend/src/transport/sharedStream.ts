@@ -1,20 +1,21 @@
-// One connection for all tabs of a session. A browser opens six connections to a host over HTTP/1.1, so a seventh stream would
-// block all requests, POSTs too. The tab that holds the session's lock (W3C Web Locks) leads: it has the stream and relays its
-// events over a BroadcastChannel. When it closes, the next tab in the queue gets the lock and continues from its own cursor.
+// One connection for all tabs of a session. A browser opens six connections to a host over HTTP/1.1, so a seventh
+// stream would block all requests, POSTs too. The tab that holds the session's lock (W3C Web Locks) leads: it has the
+// stream and relays its events over a BroadcastChannel. When it closes, the next tab in the queue gets the lock and
+// continues from its own cursor.
 
 import type { Conversation } from '../log/conversation';
 import { relation } from '../log/cursor';
 import type { SessionEvent } from '../log/events';
 import { type Connection, Stream } from './stream';
 
-// How long a tab waits for the leader's answer before it steals the lock. A leader answers at once, unless its browser has
-// frozen it; a frozen tab keeps its lock.
+// How long a tab waits for the leader's answer before it steals the lock. A leader answers at once, unless its browser
+// has frozen it; a frozen tab keeps its lock.
 const HELLO_MS = 2_000;
 // After how much silence a tab asks the leader again. The leader relays the server's pings, too.
 const SILENCE_MS = 45_000;
 const CHECK_EVERY_MS = 5_000;
-// After what time the leader closes a stream that nobody needs: no tab is visible, and no turn is running or waiting. The
-// browser's connection is then free for another session.
+// After what time the leader closes a stream that nobody needs: no tab is visible, and no turn is running or waiting.
+// The browser's connection is then free for another session.
 const REST_AFTER_MS = 20_000;
 
 export interface SharedStreamListener {
@@ -227,7 +228,8 @@ export class SharedStream {
     this.#lastReceived = Date.now();
     if (note.kind === 'event') this.#followEvent(note.event);
     if (note.kind === 'said') this.#setConnection(note.connection);
-    // A new leader may not have received this tab's `hello`. Without a second one, each tab in turn would steal the lock.
+    // A new leader may not have received this tab's `hello`. Without a second one, each tab in turn would steal the
+    // lock.
     if (note.kind === 'said' && this.#isAwaitingWelcome) this.#askLeader();
     if (note.kind !== 'welcome' || note.to !== this.#tab) return;
     this.#isAwaitingWelcome = false;

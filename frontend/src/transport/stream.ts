@@ -1,20 +1,20 @@
 // The stream of one session's events.
 //
-// EventSource reconnects by itself after a broken connection. But any answer other than 200 closes it for good (HTML standard,
-// 9.2.3), and it never notices a connection that dies silently. This class handles both.
+// EventSource reconnects by itself after a broken connection. But any answer other than 200 closes it for good (HTML
+// standard, 9.2.3), and it never notices a connection that dies silently. This class handles both.
 
 import { EVENT_NAMES, type EventName, type SessionEvent } from '../log/events';
 import { eventsUrl, accessRefusal, type Reason } from './api';
 
-// More than two intervals of the server's ping (docs/protocol.md 8.6). A stream that is silent for longer is dead, even if its
-// socket is open.
+// More than two intervals of the server's ping (docs/protocol.md 8.6). A stream that is silent for longer is dead, even
+// if its socket is open.
 const STALL_MS = 40_000;
 const CHECK_EVERY_MS = 5_000;
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 30_000;
 
-// Events that prove a connection good and reset the retry delay. A snapshot and a state do not: each attach begins with them,
-// even if the connection breaks right after.
+// Events that prove a connection good and reset the retry delay. A snapshot and a state do not: each attach begins with
+// them, even if the connection breaks right after.
 const PROOFS: ReadonlySet<EventName> = new Set(EVENT_NAMES.filter((name) => name !== 'snapshot' && name !== 'state'));
 
 export type Connection =
@@ -88,8 +88,8 @@ export class Stream {
   #failed(source: EventSource): void {
     if (source !== this.#source) return;
     if (source.readyState === EventSource.CLOSED) void this.#checkSession();
-    // EventSource makes the first attempt to reconnect, after the delay that the server asked for (`retry`). If that fails, it
-    // would try for ever with the same delay, and the page could not show when.
+    // EventSource makes the first attempt to reconnect, after the delay that the server asked for (`retry`). If that
+    // fails, it would try for ever with the same delay, and the page could not show when.
     else if (this.#connection.kind === 'live') this.#setConnection({ kind: 'reconnecting' });
     else this.startOver();
   }
@@ -126,7 +126,10 @@ export class Stream {
     if (this.#isStalled) this.open();
   }
 
-  /** Uses the wall clock, which goes on while the machine sleeps. `abs`, since a clock that is set back would hide a stall. */
+  /**
+   * Uses the wall clock, which goes on while the machine sleeps. `abs`, since a clock that is set back would hide a
+   * stall.
+   */
   get #isStalled(): boolean {
     return Math.abs(Date.now() - this.#lastReceived) > STALL_MS;
   }

@@ -118,7 +118,10 @@ export function Composer({
   );
 }
 
-/** Shows the draft of the open session. When a new chat becomes a session, the text in the box becomes that session's draft. */
+/**
+ * Shows the draft of the open session. When a new chat becomes a session, the text in the box becomes that session's
+ * draft.
+ */
 function useDraft(chat: Chat, session: string | null, fill: (text: string) => void, keep: () => void): void {
   const shown = useRef<{ chat: Chat; session: string | null } | null>(null);
   useLayoutEffect(() => {

@@ -93,7 +93,10 @@ export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack
   );
 }
 
-/** Focuses the same button in the row that has replaced the pressed one, so that the reader can go on through the versions. */
+/**
+ * Focuses the same button in the row that has replaced the pressed one, so that the reader can go on through the
+ * versions.
+ */
 function focusVersion({ row, way }: { row: string; way: string }): boolean {
   const versions = document.querySelector(`[data-row="${row}"] .versions`);
   const button =

@@ -16,7 +16,9 @@ export interface TurnActions {
   mayAsk: boolean;
   edit(turn: number | null): void;
   askInstead(step: Step, text: string): void;
-  /** Shows another turn instead of this one; `who` tells whether the reader chose another question or another answer. */
+  /**
+   * Shows another turn instead of this one; `who` tells whether the reader chose another question or another answer.
+   */
   choose(step: Step, turn: number, who: Entry['role']): void;
   painted: () => void;
 }

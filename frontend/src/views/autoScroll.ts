@@ -30,7 +30,8 @@ export class AutoScroll {
     this.#scroller = scroller;
     if (scroller === null) return;
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
-    // The wheel event comes before the scroll event. Without it, a token that arrives between the two would scroll back.
+    // The wheel event comes before the scroll event. Without it, a token that arrives between the two would scroll
+    // back.
     scroller.addEventListener('wheel', ({ deltaY }) => deltaY < 0 && this.#stopFollowing(), { passive: true });
     // A phone's keyboard, or a text box that grows, reduces the height without a scroll event.
     this.#resized = new ResizeObserver(() => this.keep());
@@ -75,8 +76,8 @@ export class AutoScroll {
     const { scrollTop } = this.#scroller!;
     const moved = scrollTop - this.#lastTop;
     this.#lastTop = scrollTop;
-    // Two kinds of scroll must not undo a wheel event: the page's own, whose event arrives a frame late, and the browser's scroll
-    // anchoring. Neither moves nearer to the end.
+    // Two kinds of scroll must not undo a wheel event: the page's own, whose event arrives a frame late, and the
+    // browser's scroll anchoring. Neither moves nearer to the end.
     const isNearer = this.#distance < this.#lastDistance;
     if (moved < 0) this.#isFollowing = this.#distance <= 1;
     else if (moved > 0 && isNearer) this.#isFollowing ||= this.#distance <= NEAR_PX;

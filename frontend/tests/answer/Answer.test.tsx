@@ -15,7 +15,7 @@ let host: HTMLElement;
 let hidden = false;
 let still = false;
 
-// What is loaded when it is needed takes real time here, where every module is compiled.
+// A lazy import takes real time in a test, since each module is compiled.
 beforeAll(async () => {
   await import('../../src/answer/highlighter');
 });
@@ -45,7 +45,7 @@ afterEach(async () => {
   render(null, host);
   host.remove();
   document.getSelection()?.removeAllRanges();
-  // Preact's queue of effects is waited for by a timer that must not be lost with the clock.
+  // Preact's effects wait for a timer, which must not be lost with the fake clock.
   await pass(200);
   vi.useRealTimers();
   vi.restoreAllMocks();
@@ -57,12 +57,12 @@ function show(props: Props): void {
   render(<Answer {...props} />, host);
 }
 
-/** Lets time go by, frame by frame, with what is waiting in between. */
+/** Advances the clock frame by frame, and runs what is waiting in between. */
 async function pass(ms: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);
 }
 
-/** Lets what is loaded when it is needed be asked for, arrive, and be used. */
+/** Waits until lazy imports are requested, loaded and used. */
 async function loaded(): Promise<void> {
   await pass(100);
   await vi.dynamicImportSettled();
@@ -82,13 +82,13 @@ async function stream(text: string, at: Iterable<number>, props: Partial<Props> 
 const answer = (): HTMLElement => host.querySelector<HTMLElement>('.answer') ?? expect.fail('no answer');
 
 describe('an answer', () => {
-  test('that was there is not typed again', () => {
+  test('that was there at the start is not typed again', () => {
     show({ text: 'Hello **you**', open: true });
     expect(answer().textContent).toBe('Hello you');
     expect(answer().dir).toBe('auto');
   });
 
-  test('is typed as it comes, and all that came is there within 250 ms', async () => {
+  test('is typed as it arrives, and shown in full within 250 ms', async () => {
     show({ text: '', open: true });
     const text = 'word '.repeat(100);
     show({ text, open: true });
@@ -100,7 +100,7 @@ describe('an answer', () => {
     expect(answer().textContent.trim()).toBe(text.trim());
   });
 
-  test('is never seen with half a sign at its end', async () => {
+  test('never ends with half a grapheme', async () => {
     const signs = ['a', '👩‍👩‍👧‍👦', '🇩🇪', 'e\u0301', '👍🏽', '中'];
     const text = Array.from({ length: 300 }, (_, i) => signs[i % signs.length]).join('');
     const ends = new Set(
@@ -122,7 +122,7 @@ describe('an answer', () => {
     expect(answer().textContent).toBe(`${text}😀`);
   });
 
-  test('that ends is whole within 250 ms', async () => {
+  test('that ends is complete within 250 ms', async () => {
     show({ text: '', open: true });
     show({ text: '[late][l] '.repeat(30) + '\n\n[l]: https://late.example', open: false });
     await pass(250);
@@ -131,7 +131,7 @@ describe('an answer', () => {
 
   test.each([
     [
-      'who asked for less motion',
+      'who prefers reduced motion',
       () => {
         still = true;
       },
@@ -146,7 +146,7 @@ describe('an answer', () => {
     expect(answer().textContent.length).toBeGreaterThan(490);
   });
 
-  test('is there at once for a reader who comes back to the tab', async () => {
+  test('is shown at once to a reader who returns to the tab', async () => {
     show({ text: '', open: true });
     hidden = true;
     vi.stubGlobal('requestAnimationFrame', () => 1);
@@ -156,7 +156,7 @@ describe('an answer', () => {
     vi.unstubAllGlobals();
   });
 
-  test('shows all that came meanwhile when the tab is seen again', async () => {
+  test('shows all text when the tab becomes visible again', async () => {
     show({ text: '', open: true });
     await pass(50);
     show({ text: 'word '.repeat(100), open: true });
@@ -165,7 +165,7 @@ describe('an answer', () => {
     expect(answer().textContent.length).toBeGreaterThan(490);
   });
 
-  test('begins anew where the text is no longer an extension', async () => {
+  test('is drawn from the start if the text is no extension', async () => {
     await stream('# One\n\n- a\n- b\n\nmore', [5, 12, 20]);
     show({ text: '', open: true });
     await pass(17);
@@ -175,7 +175,7 @@ describe('an answer', () => {
     expect(answer().innerHTML).toBe('<div class="blocks"><p>Other</p></div>');
   });
 
-  test('tells of every paint, after it', async () => {
+  test('calls `onPaint` after each paint', async () => {
     const lengths: number[] = [];
     await stream('one two three four', [3, 7, 13, 18], { onPaint: () => lengths.push(host.textContent.length) });
     expect(lengths).toEqual(
@@ -184,7 +184,7 @@ describe('an answer', () => {
     expect(lengths.at(-1)).toBe(18);
   });
 
-  test('longer than one paint draws is whole after a few', async () => {
+  test('longer than one paint draws is complete after a few', async () => {
     const text = mixed(60_000);
     show({ text, open: false });
     expect(answer().textContent.length).toBeLessThan(20_000);
@@ -198,7 +198,7 @@ describe('an answer', () => {
 
 describe('a streamed answer', () => {
   for (const [name, text] of Object.entries(CORPUS)) {
-    test(`(${name}) ends as the elements of the same answer shown whole`, async () => {
+    test(`(${name}) ends with the elements of the same answer shown at once`, async () => {
       await stream(text, cuts(text, new Chance(SEED), 200));
       const streamed = answer().innerHTML;
       render(null, host);
@@ -208,10 +208,10 @@ describe('a streamed answer', () => {
     });
   }
 
-  /** How many parts each paint of a growing text draws. */
+  /** How many components each paint of a growing text draws. */
   async function drawing(text: string): Promise<number[]> {
     let drawn = 0;
-    // Hooks live in the same place, so what is there goes on being called.
+    // Preact's hooks use this option, too, so the function that was there is still called.
     const before = { ...options };
     options.diffed = (vnode) => {
       drawn += 1;
@@ -236,14 +236,14 @@ describe('a streamed answer', () => {
   });
 
   for (const [name, make] of Object.entries({ list, table, paragraph, mixed })) {
-    test(`(${name}) draws again only what is at its end`, async () => {
+    test(`(${name}) draws only its end again`, async () => {
       const costs = await drawing(make(24_000));
-      // A paragraph's parts are 8,000 characters long; all else settles sooner.
+      // A paragraph's parts have 8,000 characters; everything else is committed sooner.
       expect(Math.max(...costs.slice(-80))).toBeLessThan(Math.max(...costs.slice(0, 140)) * 1.2);
     });
   }
 
-  test('never touches what has settled', async () => {
+  test('never changes committed nodes', async () => {
     const text = list(12_000);
     show({ text: '', open: true, smooth: false });
     for (let at = 0; at < 6_000; at += 50) {
@@ -267,7 +267,7 @@ describe('a streamed answer', () => {
     expect([...answer().querySelectorAll('li')].slice(0, 40).every((item, i) => item === items[i])).toBe(true);
   });
 
-  test('keeps a selection that ends in its last words while they grow', async () => {
+  test('keeps a selection that ends in its growing text', async () => {
     const text = paragraph(6_000);
     show({ text: text.slice(0, 30), open: true, smooth: false });
     const node = document.createTreeWalker(answer(), NodeFilter.SHOW_TEXT).nextNode() as Text;
@@ -287,7 +287,7 @@ describe('a streamed answer', () => {
   });
 });
 
-describe('what a model may write', () => {
+describe('the text of a model', () => {
   const attacks = [
     '<script>alert(1)</script>',
     '<img src=x onerror=alert(1)>',
@@ -318,7 +318,7 @@ describe('what a model may write', () => {
     '&lt;script&gt;alert(1)&lt;/script&gt;',
   ];
 
-  test.each(attacks)('%s does nothing, in however many pieces it comes', async (attack) => {
+  test.each(attacks)('%s does nothing, streamed in pieces of any size', async (attack) => {
     for (const longest of [1, 5, 100]) {
       render(null, host);
       await stream(`text ${attack}\n\n${attack}\n`, cuts(`text ${attack}\n\n${attack}\n`, new Chance(SEED), longest));
@@ -334,13 +334,13 @@ describe('what a model may write', () => {
     }
   });
 
-  test('can not reorder what stands beside it', () => {
+  test('cannot reorder the text beside it', () => {
     show({ text: 'a\u202Eb `c\u202Ed`\n\n```\ne\u2066f\n```', open: false });
     expect(answer().textContent).not.toMatch(/[\u202A-\u202E\u2066-\u2069]/);
     expect(answer().querySelector('pre')?.textContent).toBe('e⟦U+2066⟧f\n');
   });
 
-  test('may be half a sign', async () => {
+  test('may end with half a surrogate pair', async () => {
     await stream('a \uD83D\uDE00 b \uD800 c', [3, 4, 6]);
     expect(answer().textContent).toContain('😀');
   });
@@ -379,7 +379,7 @@ describe('a code block', () => {
     vi.unstubAllGlobals();
   });
 
-  test('says on the button that it could not copy, and selects the code', async () => {
+  test('reports on its button that it could not copy, and selects the code', async () => {
     vi.stubGlobal('navigator', { clipboard: { writeText: async () => Promise.reject(new Error('denied')) } });
     document.execCommand = () => false;
     show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
@@ -390,7 +390,7 @@ describe('a code block', () => {
     vi.unstubAllGlobals();
   });
 
-  test('gets its colours when it is done, and says the same', async () => {
+  test('gets its colours when it is complete, and keeps its text', async () => {
     show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
     await loaded();
     expect(host.querySelector('.token-keyword')?.textContent).toBe('const');
@@ -398,7 +398,7 @@ describe('a code block', () => {
     expect(host.querySelector('.code-language')?.textContent).toBe('js');
   });
 
-  test('that is selected waits for its colours until it no longer is', async () => {
+  test('gets no colours while it is selected', async () => {
     show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
     document.getSelection()?.selectAllChildren(host.querySelector('pre') ?? host);
     await loaded();
@@ -410,7 +410,7 @@ describe('a code block', () => {
   });
 });
 
-test('a formula is its source until the typesetter is there, and half of one is not set', async () => {
+test('a formula shows its source until KaTeX is loaded, and half a formula is not rendered', async () => {
   show({ text: '\\(x^2\\)\n\n$$\ny', open: true });
   expect([...host.querySelectorAll('.formula')].map((one) => one.textContent)).toEqual(['x^2', 'y']);
   await loaded();

@@ -13,27 +13,27 @@ function coloured(language: string, code: string): Colouring {
 }
 
 describe('colours', () => {
-  test('leave the code as it is', () => {
+  test('do not change the code', () => {
     const code = fence(20_000);
     const { done } = coloured('ts', code);
     expect(done.map((runs) => runs?.map((run) => run.text).join('') ?? '')).toEqual(chunksOf(code));
   });
 
-  test('know a comment that began in the chunk before', () => {
+  test('continue a comment that began in the chunk before', () => {
     const code = `/*\n${'not code\n'.repeat(100)}*/\nconst a = 1;\n`;
     const { done } = coloured('js', code);
     expect(done[1]).toEqual([{ text: 'not code\n'.repeat(40), colour: 'comment' }]);
     expect(done.at(-1)?.map((run) => run.colour)).toContain('keyword');
   });
 
-  test('do not wait for ever for the end of one', () => {
+  test('do not wait for the end of a very long comment', () => {
     const chunks = chunksOf(`/*\n${`${'x'.repeat(100)}\n`.repeat(1_000)}`);
     const colouring = new Colouring('js', highlight);
     for (let i = 0; i < 5; i += 1) colouring.step(chunks, false);
     expect(colouring.done.length).toBeGreaterThan(2);
   });
 
-  test('give up on a language that nobody knows', () => {
+  test('are not tried for an unknown language', () => {
     const colouring = coloured('nonsense', 'a\n'.repeat(100));
     expect(colouring.done).toEqual([]);
     expect(colouring.behind(3)).toBe(false);

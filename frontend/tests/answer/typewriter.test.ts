@@ -5,7 +5,7 @@ import { Typewriter } from '../../src/answer/typewriter';
 import { Chance, SEED } from '../support/chance';
 
 describe('the typewriter', () => {
-  test('has every character on the screen within 250 ms, however they arrive and however late frames are', () => {
+  test('shows each character within 250 ms, even if frames are late', () => {
     const chance = new Chance(SEED);
     const late: string[] = [];
     for (let round = 0; round < 200; round += 1) {
@@ -45,7 +45,7 @@ describe('the typewriter', () => {
     expect(Math.max(...steps)).toBeLessThan(200);
   });
 
-  test('shows at once what is not to be smoothed', () => {
+  test('shows text at once that is not smooth', () => {
     const typewriter = new Typewriter(0);
     typewriter.arrive(1_000, 0, true);
     typewriter.arrive(1_000, 1, false);
@@ -56,7 +56,7 @@ describe('the typewriter', () => {
 describe('a cut', () => {
   const signs = ['a', 'é', 'e\u0301', '👩‍👩‍👧‍👦', '🇩🇪', '👍🏽', '中', '한', 'नि', '🏴󠁧󠁢󠁥󠁮󠁧󠁿', ' ', '\n', '𝒳'];
 
-  test('never falls inside what a reader takes for one sign', () => {
+  test('never falls inside a grapheme', () => {
     const chance = new Chance(SEED + 1);
     const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
     for (let round = 0; round < 300; round += 1) {
@@ -72,7 +72,7 @@ describe('a cut', () => {
     }
   });
 
-  test('leaves half a pair for later', () => {
+  test('leaves half a surrogate pair for later', () => {
     expect(withoutHalf('a\uD83D')).toBe('a');
     expect(withoutHalf('a😀')).toBe('a😀');
   });

@@ -8,8 +8,8 @@ import { linear, question, turn } from '../support/entries';
 const turns = (steps: readonly Step[]) => steps.map((step) => step.turn);
 const of = (steps: readonly Step[], number: number) => steps.find((step) => step.turn === number)!;
 
-describe('a conversation that never branched', () => {
-  test('is its turns, each with its answer and nothing beside it', () => {
+describe('a conversation without branches', () => {
+  test('is a path of all turns without alternatives', () => {
     const messages = linear(3);
     expect(path(messages, {})).toStrictEqual(
       [1, 2, 3].map((number) => ({
@@ -23,51 +23,51 @@ describe('a conversation that never branched', () => {
     );
   });
 
-  test('ends with a question that is not answered yet', () => {
+  test('may end with an unanswered question', () => {
     const steps = path([...linear(1), question(2, 1)], {});
     expect(of(steps, 2).answer).toBeNull();
     expect(tip(steps)).toBe(2);
   });
 
-  test('is empty before the first question, and what is asked then follows nothing', () => {
+  test('is empty before the first question, whose parent is 0', () => {
     expect(path([], {})).toStrictEqual([]);
     expect(tip([])).toBe(0);
   });
 });
 
-describe('a question that was asked otherwise', () => {
+describe('an edited question', () => {
   const messages = [...linear(3), ...turn(4, 1, 'Otherwise?')];
 
-  test('stands beside the first one, and the newest is shown', () => {
+  test('is an alternative of the first one, and the newest is shown', () => {
     const steps = path(messages, {});
     expect(turns(steps)).toStrictEqual([1, 4]);
     expect(of(steps, 4)).toMatchObject({ questions: [2, 4], answers: [4] });
   });
 
-  test('leaves the first one with all that followed it, for whoever chooses it', () => {
+  test('leaves the first one and its followers, which can be chosen', () => {
     const steps = path(messages, { 1: 2 });
     expect(turns(steps)).toStrictEqual([1, 2, 3]);
     expect(of(steps, 2)).toMatchObject({ questions: [2, 4], answers: [2] });
     expect(tip(steps)).toBe(3);
   });
 
-  test('may be the first of all', () => {
+  test('may be the first question', () => {
     expect(turns(path([...linear(2), ...turn(3, 0, 'Anew')], {}))).toStrictEqual([3]);
   });
 });
 
-describe('an answer that was asked for again', () => {
+describe('a regenerated answer', () => {
   const messages = [...linear(2), ...turn(3, 1, 'Question 2')];
 
-  test('is one of two to the one question', () => {
+  test('is one of two answers to one question', () => {
     const steps = path(messages, {});
     expect(turns(steps)).toStrictEqual([1, 3]);
     expect(of(steps, 3)).toMatchObject({ questions: [3], answers: [2, 3] });
     expect(of(path(messages, { 1: 2 }), 2)).toMatchObject({ questions: [2], answers: [2, 3] });
   });
 
-  test('is counted apart from other questions in the same place', () => {
-    // Asked, asked otherwise, answered again, and the first one answered again.
+  test('is counted apart from the alternatives of its question', () => {
+    // A question, an edited one, its regenerated answer, and the first one's.
     const mixed = [...linear(2), ...turn(3, 1, 'Otherwise?'), ...turn(4, 1, 'Otherwise?'), ...turn(5, 1, 'Question 2')];
     expect(of(path(mixed, { 1: 2 }), 2)).toMatchObject({ questions: [2, 4], answers: [2, 5] });
     expect(of(path(mixed, { 1: 3 }), 3)).toMatchObject({ questions: [5, 3], answers: [3, 4] });
@@ -76,33 +76,33 @@ describe('an answer that was asked for again', () => {
   });
 });
 
-describe('where nothing was chosen', () => {
-  test('the path leads to the newest turn, though an older branch was begun later', () => {
-    // Turn 4 goes on behind turn 2, beside which turn 3 stands.
+describe('without a choice', () => {
+  test('the path leads to the newest turn, even if its branch is older', () => {
+    // Turn 4 follows turn 2, whose sibling is turn 3.
     const messages = [...linear(2), ...turn(3, 1, 'Otherwise?'), ...turn(4, 2)];
     expect(turns(path(messages, {}))).toStrictEqual([1, 2, 4]);
   });
 
-  test('and behind what was chosen, to the newest there', () => {
+  test('the path leads from a chosen turn to the newest turn below it', () => {
     const messages = [...linear(2), ...turn(3, 1, 'Otherwise?'), ...turn(4, 3), ...turn(5, 3, 'Else?'), ...turn(6, 2)];
     expect(turns(path(messages, { 1: 3 }))).toStrictEqual([1, 3, 5]);
   });
 
-  test('nor can a turn be chosen that is somewhere else, or nowhere', () => {
+  test('a choice of a turn that is no child of the parent is ignored', () => {
     const messages = [...linear(3), ...turn(4, 1, 'Otherwise?')];
     const elsewhere: Choices[] = [{ 1: 3 }, { 1: 99 }, { 0: 4 }, { 77: 1 }];
     for (const choices of elsewhere) expect(turns(path(messages, choices))).toStrictEqual([1, 4]);
   });
 });
 
-describe('a turn whose parent is not here', () => {
+describe('a turn whose parent is missing', () => {
   const messages = [...turn(4, 3), ...turn(5, 4)];
 
-  test('stands at the root, and takes nobody along', () => {
+  test('becomes a root and keeps its followers', () => {
     expect(turns(path(messages, {}))).toStrictEqual([4, 5]);
   });
 
-  test('is a version of its own question, and can be chosen among those beside it', () => {
+  test('can be chosen among the other roots', () => {
     const branched = [...messages, ...turn(6, 3, 'Question 4'), ...turn(7, 3, 'Otherwise?')];
     const steps = path(branched, {});
     expect(of(steps, 7)).toMatchObject({ parent: 0, questions: [6, 7], answers: [7] });
@@ -111,7 +111,7 @@ describe('a turn whose parent is not here', () => {
   });
 });
 
-/** Counts how often the messages are read: what costs by the square shows here, on any machine. */
+/** Counts how often the messages are read, which shows a quadratic cost on any machine. */
 function counted(messages: readonly Entry[]): { messages: readonly Entry[]; reads: () => number } {
   let reads = 0;
   const watched = messages.map(
@@ -126,16 +126,16 @@ function counted(messages: readonly Entry[]): { messages: readonly Entry[]; read
   return { messages: watched, reads: () => reads };
 }
 
-describe('ten thousand turns are read a few times each', () => {
+describe('each of ten thousand turns is read only a few times', () => {
   const COUNT = 10_000;
 
-  test('in a row', () => {
+  test('in one chain', () => {
     const { messages, reads } = counted(linear(COUNT));
     expect(path(messages, {})).toHaveLength(COUNT);
     expect(reads()).toBeLessThan(messages.length * 20);
   });
 
-  test('and side by side', () => {
+  test('as siblings', () => {
     const { messages, reads } = counted(Array.from({ length: COUNT }, (_, at) => turn(at + 1, 0, `${at % 2}`)).flat());
     const steps = path(messages, {});
     expect(steps).toHaveLength(1);
@@ -144,7 +144,7 @@ describe('ten thousand turns are read a few times each', () => {
   });
 });
 
-describe('of any tree', () => {
+describe('in any tree', () => {
   function grown(chance: Chance): Entry[] {
     const count = 1 + chance.below(40);
     return Array.from({ length: count }, (_, at) =>
@@ -152,7 +152,7 @@ describe('of any tree', () => {
     ).flat();
   }
 
-  test('every turn is reached by some choices', () => {
+  test('each turn can be reached by choices', () => {
     const chance = new Chance();
     for (let round = 0; round < 200; round += 1) {
       const messages = grown(chance);
@@ -165,7 +165,7 @@ describe('of any tree', () => {
     }
   });
 
-  test('the path is a chain from parent to child, and by its steps alone every sibling can be reached', () => {
+  test('the path goes from parent to child, and its steps reach each sibling', () => {
     const chance = new Chance(SEED + 1);
     for (let round = 0; round < 200; round += 1) {
       const messages = grown(chance);
@@ -187,7 +187,7 @@ describe('of any tree', () => {
   const siblings = (messages: readonly Entry[], parent: number) =>
     new Set(messages.filter((entry) => entry.parent === parent).map((entry) => entry.turn));
 
-  /** All that the arrows beside a question and its answers lead to, and those beside what they lead to. */
+  /** All turns that a reader can reach with the arrows of a question and its answers. */
   function reached(messages: readonly Entry[], { turn: number, parent }: Step): Set<number> {
     const found = new Set([number]);
     for (const one of found) {

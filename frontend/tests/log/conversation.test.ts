@@ -39,7 +39,7 @@ const state = (
 const after = (...events: SessionEvent[]): Conversation => events.reduce(take, fresh);
 
 describe('the cursor', () => {
-  test('is the id of the last event of the log', () => {
+  test('is the id of the last logged event', () => {
     expect(after(message(1), start('1.1-1'), delta('1.1-2')).cursor).toBe('1.1-2');
     expect(after(snapshot('7.2-9')).cursor).toBe('7.2-9');
   });
@@ -47,38 +47,38 @@ describe('the cursor', () => {
   test.each<SessionEvent>([state('streaming'), { event: 'ping', id: null, data: {} }])(
     'is not moved by $event',
     (event) => {
-      // An EventSource hands every event the last id that it saw, those without one too.
+      // An EventSource gives an event without an id the last id that it received.
       expect(after(message(1), { ...event, id: '9.9-9' }).cursor).toBe('1.0-0');
     },
   );
 });
 
 describe('a worker that was replaced', () => {
-  test('and goes on with the first words, is told as such', () => {
+  test('is reported as continuing if it continues the answer', () => {
     expect(after(message(1), start('1.1-1'), delta('1.1-2'), start('1.2-3')).takeover).toStrictEqual({
       attempt: 1,
       began: 'on',
     });
   });
 
-  test('and begins again, is told with its attempt, from the reset on', () => {
+  test('is reported with its attempt from the reset on if it begins again', () => {
     const began = after(message(1), start('1.1-1'), delta('1.1-2'), reset('1.2-3', 2));
     expect(began.takeover).toStrictEqual({ attempt: 2, began: 'again' });
     expect(take(began, start('1.2-4', 2)).takeover).toStrictEqual({ attempt: 2, began: 'again' });
   });
 
-  test('is told though it said nothing before it died', () => {
+  test('is reported even if the first worker wrote no text', () => {
     expect(after(message(1), start('1.2-1', 2)).takeover).toStrictEqual({ attempt: 2, began: 'on' });
   });
 
-  test('is told to a reader who came in the middle', () => {
+  test('is reported to a reader who joined in mid-answer', () => {
     expect(after(snapshot('1.1-5', [question(1, 0)], 'streaming'), start('1.2-6')).takeover).toStrictEqual({
       attempt: 1,
       began: 'on',
     });
   });
 
-  test('and replaced once more, is the last one', () => {
+  test('is reported as its last replacement', () => {
     const twice = after(
       message(1),
       start('1.1-1'),
@@ -90,44 +90,44 @@ describe('a worker that was replaced', () => {
     expect(twice.takeover).toStrictEqual({ attempt: 3, began: 'again' });
   });
 
-  test('is nobody at a first start', () => {
+  test('is not reported at the first start', () => {
     expect(after(message(1), start('1.1-1')).takeover).toBeNull();
     expect(after(message(1), start('1.1-1'), end('1.1-2'), message(2), start('2.1-1')).takeover).toBeNull();
   });
 
-  test('is forgotten with the next question, and with a snapshot', () => {
+  test('is not reported any more after the next question or a snapshot', () => {
     const replaced = after(message(1), start('1.1-1'), start('1.2-2'));
     expect(take(replaced, message(2)).takeover).toBeNull();
     expect(take(replaced, snapshot('1.2-2')).takeover).toBeNull();
   });
 });
 
-describe('a message that waits', () => {
+describe('a queued message', () => {
   const waiting: Queued[] = [
     { key: 'a', text: 'One' },
     { key: 'b', text: 'Two' },
     { key: 'c', text: 'One' },
   ];
 
-  test('leaves the queue as it enters the log, and it alone', () => {
+  test('leaves the queue when it is logged, and no other does', () => {
     const queued = after(message(1), state('streaming', waiting));
     expect(take(queued, message(2, 'One')).queued).toStrictEqual(waiting.slice(1));
     expect(take(queued, message(2, 'Else')).queued).toBe(queued.queued);
   });
 
-  test('is the one that the newest state names', () => {
+  test('is taken from the newest state', () => {
     expect(after(state('streaming', waiting), state('idle')).queued).toStrictEqual([]);
   });
 });
 
-describe('the phase is read off the log', () => {
+describe('the phase follows from the log', () => {
   test.each<[string, Conversation, string]>([
     ['nothing was asked', fresh, 'idle'],
     ['a message waits for its worker', after(message(1), state('queued')), 'queued'],
-    ['a worker began', after(message(1), state('queued'), start('1.1-1')), 'streaming'],
-    ['words come', after(message(1), state('queued'), delta('1.1-2')), 'streaming'],
-    ['the answer ended, whatever was last said of the state', after(message(1), start('1.1-1'), end('1.1-2')), 'idle'],
-    ['a reset took all words', after(message(1), delta('1.1-2'), reset('1.2-3', 2)), 'streaming'],
+    ['a worker has begun', after(message(1), state('queued'), start('1.1-1')), 'streaming'],
+    ['text arrives', after(message(1), state('queued'), delta('1.1-2')), 'streaming'],
+    ['the answer ended, whatever the last state was', after(message(1), start('1.1-1'), end('1.1-2')), 'idle'],
+    ['a reset removed all text', after(message(1), delta('1.1-2'), reset('1.2-3', 2)), 'streaming'],
     ['the next one is asked', after(message(1), end('1.1-1'), message(2), state('queued')), 'queued'],
     ['a snapshot is of an idle session', after(snapshot('1.1-9')), 'idle'],
     [
@@ -140,8 +140,8 @@ describe('the phase is read off the log', () => {
   });
 });
 
-describe('what stands around the messages', () => {
-  test('is what the state says, and the model of the last start', () => {
+describe('the rest of the conversation', () => {
+  test('is taken from the state, and the model from the last start', () => {
     expect(after(state('idle', [], { title: 'Streams', model: 'one' }))).toMatchObject({
       title: 'Streams',
       model: 'one',
@@ -149,11 +149,11 @@ describe('what stands around the messages', () => {
     expect(after(state('idle', [], { model: 'one' }), message(1), start('1.1-1')).model).toBe('scripted');
   });
 
-  test('keeps the model that is known where a state names none', () => {
+  test('keeps the model if a state has none', () => {
     expect(after(message(1), start('1.1-1'), state('streaming')).model).toBe('scripted');
   });
 
-  test('outlives a snapshot, which holds only messages', () => {
+  test('is kept by a snapshot, which has only messages', () => {
     const before = after(state('streaming', [{ key: 'a', text: 'One' }], { title: 'Streams', model: 'one' }));
     expect(take(before, snapshot('1.1-9'))).toMatchObject({
       title: 'Streams',
@@ -163,14 +163,14 @@ describe('what stands around the messages', () => {
   });
 });
 
-test('a session that was just begun stands where its log does: what comes next is the first start', () => {
+test('a session that was just begun has the cursor of its log', () => {
   const conversation = begun(1, 'Well?');
   expect(conversation).toStrictEqual({ ...after(message(1, 'Well?'), state('queued')) });
   expect(phase(conversation)).toBe('queued');
   expect(take(conversation, start('1.1-1'))).toMatchObject({ takeover: null, state: 'streaming' });
 });
 
-test('the last turn is the newest in the log, and 0 before the first', () => {
+test('the last turn is the newest logged one, and 0 before the first', () => {
   expect(lastTurn(fresh)).toBe(0);
   expect(lastTurn({ messages: linear(3) })).toBe(3);
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { parts, relation } from '../../src/log/cursor';
 
-describe('a reader sees by the ids alone (docs/protocol.md 1.2)', () => {
+describe('the ids show a reader what an event is (docs/protocol.md 1.2)', () => {
   test.each([
     [null, '3.2-17', 'next'],
     ['0.0-0', '1.0-0', 'next'],
@@ -24,14 +24,11 @@ describe('a reader sees by the ids alone (docs/protocol.md 1.2)', () => {
     ['1.1-4', '3.0-0', 'gap'],
     ['1.1-4', 'nonsense', 'gap'],
     ['1.1-4', null, 'gap'],
-  ] as const)('from %s that %s is %s', (cursor, id, expected) => {
+  ] as const)('to a reader at %s, %s is %s', (cursor, id, expected) => {
     expect(relation(cursor, id)).toBe(expected);
   });
 
-  test.each([['1.1'], ['1-1'], ['1.1-1 '], ['x1.1-1'], ['1.1-1.1'], ['-1.1-1'], ['']])(
-    'and takes %j for no id',
-    (id) => {
-      expect(parts(id)).toBeNull();
-    },
-  );
+  test.each([['1.1'], ['1-1'], ['1.1-1 '], ['x1.1-1'], ['1.1-1.1'], ['-1.1-1'], ['']])('%j is not an id', (id) => {
+    expect(parts(id)).toBeNull();
+  });
 });

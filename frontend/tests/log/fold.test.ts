@@ -26,7 +26,7 @@ const running = fold(
 );
 
 describe('the golden transcript', () => {
-  test('is there to be read', () => {
+  test('exists', () => {
     expect(Object.keys(GOLDEN).length).toBeGreaterThan(20);
   });
 
@@ -43,7 +43,7 @@ describe('the golden transcript', () => {
   }
 });
 
-describe('what did not change keeps its identity', () => {
+describe('an unchanged message keeps its identity', () => {
   const growing: SessionEvent[] = [
     { event: 'delta', id: '3.1-2', data: { text: ' be it' } },
     { event: 'reasoning', id: '3.1-2', data: { text: 'Hm' } },
@@ -52,7 +52,7 @@ describe('what did not change keeps its identity', () => {
     { event: 'end', id: '3.1-2', data: { reason: 'stop' } },
   ];
 
-  test.each(growing)('while an answer takes a $event', (event) => {
+  test.each(growing)('while a $event changes an answer', (event) => {
     const after = fold(running, event).messages;
     expect(after).toHaveLength(running.messages.length);
     after.slice(0, -1).forEach((entry, at) => expect(entry).toBe(running.messages[at]));
@@ -63,13 +63,13 @@ describe('what did not change keeps its identity', () => {
     { event: 'ping', id: null, data: {} },
     { event: 'start', id: '3.1-2', data: { turn: 3, attempt: 1, model: 'demo' } },
     { event: 'state', id: null, data: { state: 'streaming', turn: 3, queued: [], title: null, model: null } },
-    // Of a turn that has no answer yet.
+    // The turn has no answer yet.
     { event: 'reset', id: '4.2-1', data: { attempt: 2, why: 'lease_expired' } },
-  ])('and with a $event that says nothing of the messages, all does', (event) => {
+  ])('and so do all messages after a $event that does not change them', (event) => {
     expect(fold(running, event)).toBe(running);
   });
 
-  test('the tools that a result is not of, too', () => {
+  test('and so does a tool without a new result', () => {
     const call = (id: string, name: string): SessionEvent => ({
       event: 'tool',
       id: '3.1-2',

@@ -7,29 +7,29 @@ import { linear, question, turn } from '../support/entries';
 const LABELS = { you: 'You', assistant: 'Answer' };
 
 describe('a conversation as Markdown', () => {
-  test('is its title, and what each said', () => {
+  test('has the title and each message', () => {
     expect(markdown('Streams', path(linear(2), {}), LABELS)).toBe(
       '# Streams\n\n## You\n\nQuestion 1\n\n## Answer\n\nAnswer 1\n\n## You\n\nQuestion 2\n\n## Answer\n\nAnswer 2\n',
     );
   });
 
-  test('is the branch that is read', () => {
+  test('has the shown branch only', () => {
     const messages = [...linear(2), ...turn(3, 1, 'Otherwise?')];
     expect(markdown('', path(messages, { 1: 2 }), LABELS)).not.toContain('Otherwise?');
   });
 
-  test('may end with a question, in the labels of any language', () => {
+  test('may end with a question, and has the labels of the given language', () => {
     expect(markdown('溪流', path([question(1, 0, '为什么？')], {}), { you: '你', assistant: '回答' })).toBe(
       '# 溪流\n\n## 你\n\n为什么？\n',
     );
   });
 
-  test('has a title of one line', () => {
+  test('has a title on one line', () => {
     expect(markdown('One\n## Two\r\n\tThree', [], LABELS)).toBe('# One ## Two Three\n');
   });
 });
 
-describe('the name of its file', () => {
+describe('its file name', () => {
   test.each([
     ['Streams', 'Streams.md'],
     ['溪流与河', '溪流与河.md'],
@@ -46,14 +46,14 @@ describe('the name of its file', () => {
     expect(fileName(title)).toBe(expected);
   });
 
-  test('is cut where it is long, between characters and by the bytes that a file system counts', () => {
+  test('is cut between characters, to the bytes that a file system allows', () => {
     const long = fileName('🐟'.repeat(300));
     expect(long).toMatch(/^(🐟)+\.md$/u);
     expect(new TextEncoder().encode(long).length).toBeLessThanOrEqual(255);
     expect(fileName('溪'.repeat(300)).length).toBeGreaterThan(40);
   });
 
-  test('does not end in a space or a dot where it was cut', () => {
+  test('does not end in a space or a dot after the cut', () => {
     for (const end of ['. tail', ' . tail', '... tail']) {
       expect(fileName(`${'x'.repeat(58)}${end}`)).toMatch(/^x{58}\.md$/);
     }

@@ -8,23 +8,23 @@ beforeEach(() => {
   sessionStorage.clear();
 });
 
-/** Another tab: what is shared it has, what was another's alone it has not. */
+/** Continues as another tab: it has the shared storage, but not the first tab's own. */
 const inAnotherTab = () => sessionStorage.clear();
 
 describe('a draft', () => {
-  test('outlives a reload, and is its session’s alone', () => {
+  test('outlives a reload and belongs to one session', () => {
     drafts.keep('s', 'One');
     drafts.keep(null, 'Two');
     expect([drafts.of('s'), drafts.of(null), drafts.of('other')]).toStrictEqual(['One', 'Two', '']);
   });
 
-  test('is given to a tab that has none', () => {
+  test('is shown in a tab that has none', () => {
     drafts.keep('s', 'One');
     inAnotherTab();
     expect(drafts.of('s')).toBe('One');
   });
 
-  test('is not given to a tab that has its own', () => {
+  test('is not shown in a tab that has its own', () => {
     drafts.keep('s', 'Mine');
     const mine = Object.entries(sessionStorage) as [string, string][];
     inAnotherTab();
@@ -33,7 +33,7 @@ describe('a draft', () => {
     expect(drafts.of('s')).toBe('Mine');
   });
 
-  test('that was sent comes back into no tab', () => {
+  test('does not come back in any tab after it was sent', () => {
     drafts.keep('s', 'One');
     drafts.keep('s', '');
     expect(drafts.of('s')).toBe('');
@@ -41,15 +41,15 @@ describe('a draft', () => {
     expect(drafts.of('s')).toBe('');
   });
 
-  test('that another tab types does not come into a box that was emptied', () => {
+  test('does not replace an emptied draft of another tab', () => {
     drafts.keep('s', '');
     localStorage.setItem('midsentence.draft.s', '"Theirs"');
     expect(drafts.of('s')).toBe('');
   });
 });
 
-describe('what a browser does not keep', () => {
-  test('is said', () => {
+describe('a draft that the browser cannot store', () => {
+  test('is reported', () => {
     expect(drafts.keep('s', 'One')).toBe(true);
     forbid('localStorage', 'sessionStorage');
     expect(drafts.keep('s', 'One')).toBe(false);
@@ -59,10 +59,10 @@ describe('what a browser does not keep', () => {
   test.each([
     ['localStorage', false],
     ['sessionStorage', true],
-  ] as const)('is told by whether it would outlive the tab: without %s, %s', (name, outlives) => {
+  ] as const)('is reported by whether it outlives the tab: without %s, %s', (name, outlives) => {
     forbid(name);
     expect(drafts.keep('s', 'One')).toBe(outlives);
-    // A reload, which is what happens most, brings it back from either.
+    // After a reload, the draft comes back from either storage.
     expect(drafts.of('s')).toBe('One');
   });
 });

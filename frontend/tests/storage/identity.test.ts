@@ -16,7 +16,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** A page that begins in this tab. Its storage is that of the page before it, as after a reload or in a duplicate. */
+/** Starts a page in this tab, with the storage of the page before it, as after a reload or in a duplicated tab. */
 async function begin(tab: Tab): Promise<Identity> {
   const name = tab.do(identity);
   await vi.advanceTimersByTimeAsync(10);
@@ -31,7 +31,7 @@ describe('the name of a tab', () => {
     expect((await begin(browser.open())).name).toBe(name);
   });
 
-  test('is not that of the tab of which it is a copy', async () => {
+  test('changes when the tab is duplicated', async () => {
     const { name } = await begin(browser.open());
     const copy = browser.open();
     const copied = await begin(copy);
@@ -40,7 +40,7 @@ describe('the name of a tab', () => {
     expect((await begin(browser.open())).name).toBe(copied.name);
   });
 
-  test('is another one in every tab', async () => {
+  test('differs in each tab', async () => {
     const { name } = await begin(browser.open());
     sessionStorage.clear();
     expect((await begin(browser.open())).name).not.toBe(name);
@@ -48,7 +48,7 @@ describe('the name of a tab', () => {
 });
 
 describe('a tab that is gone', () => {
-  test('is told from one that lives, and from oneself', async () => {
+  test('is distinguished from a living one and from this one', async () => {
     const [first, second] = [browser.open(), browser.open()];
     const { name: one } = await begin(first);
     sessionStorage.clear();
@@ -65,18 +65,18 @@ const FORBIDDEN = () =>
 describe.each([
   ['has no Web Locks', undefined],
   ['forbids them', { request: FORBIDDEN, query: FORBIDDEN }],
-])('where a browser %s', (_, locks) => {
+])('in a browser that %s', (_, locks) => {
   beforeEach(() => {
     vi.spyOn(navigator, 'locks', 'get').mockReturnValue(locks as unknown as LockManager);
   });
 
-  test('the page begins all the same, and keeps its name', async () => {
+  test('the page starts and keeps its name', async () => {
     const { name } = await begin(browser.open());
     expect(name).toMatch(/^[0-9a-f]{32}$/);
     expect((await begin(browser.open())).name).toBe(name);
   });
 
-  test('nobody is taken for gone: better to wait for a tab that is dead than to act for one that lives', async () => {
+  test('no tab counts as gone', async () => {
     const tab = browser.open();
     const { gone } = await begin(tab);
     expect(await tab.do(() => gone(['one', 'other']))).toStrictEqual([]);

@@ -25,7 +25,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** The outbox of a tab that has just begun, of whatever it kept. */
+/** The outbox of a tab that has just started, with the messages in its storage. */
 function outbox(name = 'me', store = memory): Outbox {
   const identity = { name, gone: async (names: readonly string[]) => names.filter((other) => !living.has(other)) };
   const listener = {
@@ -86,7 +86,7 @@ describe('messages of one session', () => {
     expect(states(box)).toStrictEqual([['One', 'failed']]);
   });
 
-  test('go on where the failed one is tried again', async () => {
+  test('continue when the failed one is retried', async () => {
     const box = outbox();
     const key = box.add('One', 's', conversation());
     box.add('Two', 's', conversation());
@@ -101,7 +101,7 @@ describe('messages of one session', () => {
     ]);
   });
 
-  test('and where it is taken back, with its text', async () => {
+  test('continue when the failed one is taken back, which returns its text', async () => {
     const box = outbox();
     const key = box.add('One', 's', conversation());
     box.add('Two', 's', conversation());
@@ -114,7 +114,7 @@ describe('messages of one session', () => {
 });
 
 describe('a message that is sent again', () => {
-  test.each(['lost', 'refused'] as const)('because it was %s has the same key and the same body', async (fate) => {
+  test.each(['lost', 'refused'] as const)('has the same key and the same body after it was %s', async (fate) => {
     const box = outbox();
     const key = box.add('One', 's', conversation(), { parent: 0, onBusy: 'interrupt' });
     if (fate === 'lost') await posts.lose();
@@ -126,7 +126,7 @@ describe('a message that is sent again', () => {
     expect([second!.path, second!.body, second!.key]).toStrictEqual([first!.path, first!.body, first!.key]);
   });
 
-  test('by another page, after a reload, too, though the body would be another by now', async () => {
+  test('has the same body after a reload, even if its parent is known by now', async () => {
     const before = outbox();
     before.add('One', 's', conversation(), { parent: 1 });
     before.add('Two', 's', conversation(), { parent: 1 });
@@ -134,14 +134,14 @@ describe('a message that is sent again', () => {
     const asked = posts.last;
     expect(asked.body).toStrictEqual({ text: 'Two', parent: 7 });
     const after = outbox();
-    // What it was behind has settled meanwhile.
+    // The message before it has its turn by now.
     after.removeLogged('s', conversation([...linear(1), question(7, 1, 'One')]));
     after.retryPassing();
     await taken();
     expect([posts.last.body, posts.last.key]).toStrictEqual([asked.body, asked.key]);
   });
 
-  test('is a message that the server lacks, not one that it never took for right', async () => {
+  test('is not one that the server refused as invalid', async () => {
     const box = outbox();
     box.add('One', 'a', conversation());
     box.add('Two', 'b', conversation());
@@ -160,7 +160,7 @@ describe('a message that is sent again', () => {
 });
 
 describe('a new chat', () => {
-  test('begins with its first message, and its second goes to the session that this began', async () => {
+  test('begins a session with its first message, and the second goes to that session', async () => {
     const box = outbox();
     box.add('One', null, fresh);
     box.add('Two', null, fresh);
@@ -175,7 +175,7 @@ describe('a new chat', () => {
     ]);
   });
 
-  test('begins with the second where the first was taken back', async () => {
+  test('begins with the second message if the first was taken back', async () => {
     const box = outbox();
     const key = box.add('Too long', null, fresh);
     box.add('Two', null, fresh);
@@ -185,33 +185,33 @@ describe('a new chat', () => {
     expect(posts.last).toMatchObject({ path: '/sessions', body: { text: 'Two' } });
   });
 
-  test('may name no parent: there is none', async () => {
+  test('sends no parent', async () => {
     outbox().add('One', null, fresh);
     await taken();
     expect(posts.last.body).toStrictEqual({ text: 'One' });
   });
 });
 
-describe('what a message follows', () => {
-  test('is not said where it is the newest turn', async () => {
+describe('the parent of a message', () => {
+  test('is not sent if it is the newest turn', async () => {
     outbox().add('One', 's', conversation());
     await taken();
     expect(posts.last.body).toStrictEqual({ text: 'One' });
   });
 
-  test('is said where it is another, and so is what becomes of the one that runs', async () => {
+  test('is sent if it is another turn, with what happens to the running one', async () => {
     outbox().add('One', 's', conversation(), { parent: 1, isBranch: true, onBusy: 'interrupt' });
     await taken();
     expect(posts.last.body).toStrictEqual({ text: 'One', parent: 1, on_busy: 'interrupt' });
   });
 
-  test('is the root too', async () => {
+  test('may be the root', async () => {
     outbox().add('One', 's', conversation(), { parent: 0 });
     await taken();
     expect(posts.last.body).toStrictEqual({ text: 'One', parent: 0 });
   });
 
-  test('is the message that was typed just before, which has its number only now', async () => {
+  test('is the message typed before it, whose turn is known only now', async () => {
     const box = outbox();
     box.add('One', 's', conversation(linear(3)), { parent: 1 });
     box.add('Two', 's', conversation(linear(3)), { parent: 1 });
@@ -219,7 +219,7 @@ describe('what a message follows', () => {
     expect(posts.last.body).toStrictEqual({ text: 'Two', parent: 4 });
   });
 
-  test('is that one even where the log had it before its answer came', async () => {
+  test('is that message even if it was logged before its 202 arrived', async () => {
     const box = outbox();
     box.add('One', 's', conversation(linear(3)), { parent: 1 });
     box.add('Two', 's', conversation(linear(3)), { parent: 1 });
@@ -229,7 +229,7 @@ describe('what a message follows', () => {
     expect(posts.last.body).toStrictEqual({ text: 'Two', parent: 4 });
   });
 
-  test('is that one even where its answer never came, but the log has it', async () => {
+  test('is that message even if its 202 was lost but it is logged', async () => {
     const box = outbox();
     box.add('One', 's', conversation(linear(3)), { parent: 1 });
     box.add('Two', 's', conversation(linear(3)), { parent: 1 });
@@ -239,7 +239,7 @@ describe('what a message follows', () => {
     expect(posts.last.body).toStrictEqual({ text: 'Two', parent: 4 });
   });
 
-  test('is for a branch the parent alone, whatever was typed before', async () => {
+  test('is the parent of a branch, whatever was typed before', async () => {
     const box = outbox();
     box.add('One', 's', conversation(linear(3)), { parent: 1 });
     box.add('Otherwise?', 's', conversation(linear(3)), { parent: 1, isBranch: true });
@@ -247,7 +247,7 @@ describe('what a message follows', () => {
     expect(posts.last.body).toStrictEqual({ text: 'Otherwise?', parent: 1 });
   });
 
-  test('is the branch on which it was typed, though one for the newest turn is on its way', async () => {
+  test('is the branch on which it was typed, even if a message for the newest turn is on its way', async () => {
     const box = outbox();
     box.add('One', 's', conversation(linear(3)));
     box.add('Two', 's', conversation(linear(3)), { parent: 1 });
@@ -255,7 +255,7 @@ describe('what a message follows', () => {
     expect(posts.last.body).toStrictEqual({ text: 'Two', parent: 1 });
   });
 
-  test('is what the one that was taken back would have followed', async () => {
+  test('is that of a message before it that was taken back', async () => {
     const box = outbox();
     const key = box.add('One', 's', conversation(linear(3)), { parent: 1 });
     box.add('Two', 's', conversation(linear(3)), { parent: 1 });
@@ -267,7 +267,7 @@ describe('what a message follows', () => {
 });
 
 describe('a message is kept', () => {
-  test('until the log shows it, not merely until its 202', async () => {
+  test('until it is logged, not only until its 202', async () => {
     const box = outbox();
     box.add('One', 's', conversation());
     await posts.accept(2);
@@ -278,7 +278,7 @@ describe('a message is kept', () => {
     expect(kept.size).toBe(0);
   });
 
-  test('where the log shows another of the same text', async () => {
+  test('if another message with the same text is logged', async () => {
     const box = outbox();
     box.add('Question 1', 's', conversation());
     await taken();
@@ -289,7 +289,7 @@ describe('a message is kept', () => {
     expect(states(box)).toStrictEqual([['Question 1', 'accepted']]);
   });
 
-  test('no longer where the log shows it, though its 202 never came', async () => {
+  test('no longer than until it is logged, even if its 202 was lost', async () => {
     const box = outbox();
     box.add('One', 's', conversation());
     await posts.lose();
@@ -297,7 +297,7 @@ describe('a message is kept', () => {
     expect(box.of('s')).toStrictEqual([]);
   });
 
-  test('where it was never sent and somebody else says the same', async () => {
+  test('if it was not sent yet and another reader sends the same text', async () => {
     const box = outbox();
     box.add('Zero', 's', conversation());
     box.add('One', 's', conversation());
@@ -309,7 +309,7 @@ describe('a message is kept', () => {
     ]);
   });
 
-  test('and where the session is another one', async () => {
+  test('if it is logged in another session', async () => {
     const box = outbox();
     box.add('One', 's', conversation());
     await posts.accept(2);
@@ -318,7 +318,7 @@ describe('a message is kept', () => {
   });
 });
 
-describe('a message that was accepted and is nowhere', () => {
+describe('an accepted message that is neither queued nor logged', () => {
   async function accepted(): Promise<{ box: Outbox; key: string }> {
     const box = outbox();
     const key = box.add('One', 's', conversation());
@@ -326,7 +326,7 @@ describe('a message that was accepted and is nowhere', () => {
     return { box, key };
   }
 
-  test('is sent again, under its key', async () => {
+  test('is sent again with its key', async () => {
     const { box, key } = await accepted();
     box.repeatUnknown('s', conversation());
     await taken();
@@ -335,7 +335,7 @@ describe('a message that was accepted and is nowhere', () => {
     expect(box.of('s')[0]!.turn).toBe(3);
   });
 
-  test('is not, where it waits in the queue or stands in the log', async () => {
+  test('is not sent again if it is queued or logged', async () => {
     const { box, key } = await accepted();
     box.repeatUnknown('s', conversation(linear(1), [{ key, text: 'One' }]));
     box.repeatUnknown('s', conversation([...linear(1), question(2, 1, 'One')]));
@@ -344,7 +344,7 @@ describe('a message that was accepted and is nowhere', () => {
     expect(posts.all).toHaveLength(1);
   });
 
-  test('troubles nobody while the server is away, for it is sent after every attach', async () => {
+  test('does not fail while the server is unreachable, since it is sent after each attach', async () => {
     const { box } = await accepted();
     box.repeatUnknown('s', conversation());
     await posts.refuse(503, 'store_unavailable');
@@ -354,14 +354,14 @@ describe('a message that was accepted and is nowhere', () => {
     expect(states(box)).toStrictEqual([['One', 'accepted']]);
   });
 
-  test('is said to have failed where the server will not have it', async () => {
+  test('fails if the server refuses it', async () => {
     const { box } = await accepted();
     box.repeatUnknown('s', conversation());
     await posts.refuse(404, 'not_found');
     expect(states(box)).toStrictEqual([['One', 'failed']]);
   });
 
-  test('begins its session again, once, where it began the one that is gone', async () => {
+  test('begins its session again, once, if it began the one that is gone', async () => {
     const box = outbox();
     const key = box.add('One', null, fresh);
     await posts.accept(1, 's');
@@ -374,7 +374,7 @@ describe('a message that was accepted and is nowhere', () => {
     expect(box.beginAgain('s')).toBe(false);
   });
 
-  test('begins nothing where another message began the session', async () => {
+  test('begins no session if another message began it', async () => {
     const { box } = await accepted();
     expect(box.beginAgain('s')).toBe(false);
     await taken();
@@ -382,8 +382,8 @@ describe('a message that was accepted and is nowhere', () => {
   });
 });
 
-describe('a page that begins', () => {
-  test('sends what the one before it was sending when it was closed', async () => {
+describe('a page that starts', () => {
+  test('sends the message that the page before it was sending when it closed', async () => {
     outbox().add('One', 's', conversation());
     await taken();
     const after = outbox();
@@ -392,7 +392,7 @@ describe('a page that begins', () => {
     expect(posts.all.map(({ key }) => key)).toStrictEqual([posts.last.key, posts.last.key]);
   });
 
-  test('tells nobody of anything while it is built', () => {
+  test('calls no listener in its constructor', () => {
     outbox().add('One', 's', conversation());
     changes = 0;
     const after = outbox();
@@ -400,20 +400,20 @@ describe('a page that begins', () => {
     expect(states(after)).toStrictEqual([['One', 'waiting']]);
   });
 
-  test('reads nothing out of what is no outbox', () => {
+  test('ignores a stored value that is no outbox', () => {
     memory.set('outbox.me', { not: 'a list' });
     expect(outbox().of('s')).toStrictEqual([]);
   });
 });
 
-describe('what another tab left', () => {
+describe('the messages of another tab', () => {
   async function left(tab: string, ...texts: string[]): Promise<void> {
     const other = outbox(tab);
     for (const text of texts) other.add(text, 's', conversation());
     await posts.lose();
   }
 
-  test('is taken over where that tab is gone', async () => {
+  test('are adopted if that tab is gone', async () => {
     await left('gone', 'One', 'Two');
     const box = outbox();
     await box.adopt('s');
@@ -424,7 +424,7 @@ describe('what another tab left', () => {
     expect([...kept.keys()]).toStrictEqual(['outbox.me']);
   });
 
-  test('is its own where it lives', async () => {
+  test('are left alone if that tab lives', async () => {
     living.add('alive');
     await left('alive', 'One');
     const box = outbox();
@@ -433,7 +433,7 @@ describe('what another tab left', () => {
     expect(stored('alive')).toHaveLength(1);
   });
 
-  test('is left where it is, as far as it belongs to another session', async () => {
+  test('are left alone if they belong to another session', async () => {
     await left('gone', 'One');
     const box = outbox();
     await box.adopt('other');
@@ -442,7 +442,7 @@ describe('what another tab left', () => {
     expect(states(box)).toStrictEqual([['One', 'failed']]);
   });
 
-  test('is taken out of a mixed lot', async () => {
+  test('are adopted without those of other sessions', async () => {
     const other = outbox('gone');
     other.add('One', 's', conversation());
     await posts.lose();
@@ -454,7 +454,7 @@ describe('what another tab left', () => {
     expect(stored('gone').map(({ text }) => text)).toStrictEqual(['One']);
   });
 
-  test('is taken once, by whichever of two tabs comes first', async () => {
+  test('are adopted by only one of two tabs', async () => {
     await left('gone', 'One');
     living.add('you');
     const [mine, yours] = [outbox('me'), outbox('you')];
@@ -462,7 +462,7 @@ describe('what another tab left', () => {
     expect([...mine.of('s'), ...yours.of('s')]).toHaveLength(1);
   });
 
-  test('is not taken twice where it is here already', async () => {
+  test('are not adopted twice', async () => {
     const box = outbox();
     box.add('One', 's', conversation());
     await posts.lose();
@@ -471,7 +471,7 @@ describe('what another tab left', () => {
     expect(states(box)).toStrictEqual([['One', 'failed']]);
   });
 
-  test('and was on its way when it closed is sent', async () => {
+  test('are sent even if their requests were open when it closed', async () => {
     outbox('gone').add('One', 's', conversation());
     await taken();
     const box = outbox();
@@ -482,8 +482,8 @@ describe('what another tab left', () => {
   });
 });
 
-describe('a browser that keeps nothing', () => {
-  test('is told from one that does, and the page works all the same', async () => {
+describe('a browser that cannot store', () => {
+  test('is reported, and the page works', async () => {
     memory.isFull = true;
     const box = outbox();
     box.add('One', 's', conversation());
@@ -496,7 +496,7 @@ describe('a browser that keeps nothing', () => {
   });
 });
 
-test('a message is known to a conversation that has it in its log or in its queue', () => {
+test('a message is known if the conversation has it in its log or queue', () => {
   const box = outbox();
   const key = box.add('One', 's', conversation());
   const [entry] = box.of('s') as [Unsent];

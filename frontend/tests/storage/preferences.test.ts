@@ -13,22 +13,22 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-test('what nobody chose is as the system has it', () => {
+test('the default follows the system', () => {
   expect(preferences()).toStrictEqual(ORDINARY);
 });
 
-test('a choice is kept, and the others with it', () => {
+test('a choice is stored together with the others', () => {
   prefer({ theme: 'dark' });
   expect(prefer({ sidebar: false })).toStrictEqual({ ...ORDINARY, theme: 'dark', sidebar: false });
   expect(preferences()).toStrictEqual({ ...ORDINARY, theme: 'dark', sidebar: false });
 });
 
-test('a choice counts where nothing can be kept, as long as whoever made it remembers it', () => {
+test('a choice is returned even if it cannot be stored', () => {
   fill('localStorage');
   expect(prefer({ theme: 'dark' }).theme).toBe('dark');
 });
 
-describe('what another version kept', () => {
+describe('preferences of another version of the page', () => {
   test.each<unknown>([null, 'dark', 7, [], ['dark'], { theme: 'sepia', language: 'xx', sidebar: 'no' }])(
     'breaks nothing: %j',
     (kept) => {
@@ -37,18 +37,18 @@ describe('what another version kept', () => {
     },
   );
 
-  test('is followed as far as it is known', () => {
+  test('are used where they are valid', () => {
     sharedStore.set('preferences', { theme: 'light', language: 'xx', more: 1 });
     expect(preferences()).toStrictEqual({ ...ORDINARY, theme: 'light' });
   });
 });
 
 describe('the language', () => {
-  test('is the one that was chosen', () => {
+  test('is the chosen one', () => {
     expect(spoken({ ...preferences(), language: 'zh' })).toBe('zh');
   });
 
-  test('is else the browser’s', () => {
+  test('is the browser’s if none was chosen', () => {
     vi.spyOn(navigator, 'languages', 'get').mockReturnValue(['zh-CN', 'en']);
     expect(spoken(preferences())).toBe('zh');
     vi.spyOn(navigator, 'languages', 'get').mockReturnValue(['fr']);

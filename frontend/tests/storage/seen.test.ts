@@ -14,13 +14,13 @@ function listed(session: string, turn: number, state: Listed['state'] = 'idle'):
 
 const news = (...sessions: Listed[]) => [...unread(sessions)];
 
-describe('an answer that nobody here has seen', () => {
-  test('is news', () => {
+describe('an unseen answer', () => {
+  test('is unread', () => {
     markSeen('s', 'idle', 1);
     expect(news(listed('s', 2), listed('t', 1))).toStrictEqual(['s']);
   });
 
-  test('is none any more once it is seen, and never again', () => {
+  test('is not unread any more after it was seen', () => {
     markSeen('s', 'idle', 1);
     markSeen('s', 'idle', 2);
     expect(news(listed('s', 2))).toStrictEqual([]);
@@ -28,35 +28,35 @@ describe('an answer that nobody here has seen', () => {
     expect(news(listed('s', 2))).toStrictEqual([]);
   });
 
-  test.each(['streaming', 'queued'] as const)('is none before it has ended (%s)', (state) => {
+  test.each(['streaming', 'queued'] as const)('is not unread before it has ended (%s)', (state) => {
     markSeen('s', 'idle', 1);
     expect(news(listed('s', 2, state))).toStrictEqual([]);
     expect(news(listed('s', 2))).toStrictEqual(['s']);
   });
 
-  test('was not seen to its end by whoever left in the middle', () => {
+  test('is unread if the reader left before its end', () => {
     markSeen('s', 'streaming', 2);
     expect(news(listed('s', 2))).toStrictEqual(['s']);
   });
 
-  test('is none in a session that this browser meets for the first time, but what comes after it is', () => {
+  test('is not unread in a session that is new to this browser, but the next one is', () => {
     expect(news(listed('s', 3))).toStrictEqual([]);
     expect(news(listed('s', 4))).toStrictEqual(['s']);
   });
 
-  test('is one also where the session was met before its first answer', () => {
+  test('is unread if the session was listed before its first answer', () => {
     expect(news(listed('s', 1, 'queued'))).toStrictEqual([]);
     expect(news(listed('s', 1))).toStrictEqual(['s']);
   });
 });
 
-test('sessions that are listed no more are forgotten, since storage is small', () => {
+test('sessions that are not listed any more are removed from storage', () => {
   markSeen('old', 'idle', 1);
   news(listed('new', 1));
   expect(sharedStore.get('seen')).toStrictEqual({ new: 1 });
 });
 
-test('what is no record of this page is as nothing', () => {
+test('an invalid stored value is ignored', () => {
   sharedStore.set('seen', 'nonsense');
   expect(news(listed('s', 1))).toStrictEqual([]);
   markSeen('s', 'idle', 2);

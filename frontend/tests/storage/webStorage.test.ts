@@ -11,14 +11,14 @@ beforeEach(() => {
 describe.each([
   ['tab', tabStore],
   ['shared', sharedStore],
-] as const)('what is kept for %s', (_, store) => {
-  test('comes back as it was', () => {
+] as const)('the store %s', (_, store) => {
+  test('returns what was stored', () => {
     expect(store.set('one', { text: '溪流', turns: [1, null] })).toBe(true);
     expect(store.get('one')).toStrictEqual({ text: '溪流', turns: [1, null] });
     expect(store.keys()).toStrictEqual(['one']);
   });
 
-  test('is null where nothing was kept, or was forgotten', () => {
+  test('returns null for what was not stored or was removed', () => {
     store.set('one', 1);
     store.remove('one');
     expect(store.get('one')).toBeNull();
@@ -26,25 +26,25 @@ describe.each([
     expect(store.keys()).toStrictEqual([]);
   });
 
-  test('is its own page’s: another one of this origin is left alone', () => {
+  test('ignores the values of other pages of this origin', () => {
     for (const storage of [localStorage, sessionStorage]) storage.setItem('one', '"theirs"');
     expect(store.get('one')).toBeNull();
     expect(store.keys()).toStrictEqual([]);
   });
 
-  test('is nothing where somebody wrote what is no JSON', () => {
+  test('returns null for a value that is not JSON', () => {
     for (const storage of [localStorage, sessionStorage]) storage.setItem('midsentence.one', '{"half');
     expect(store.get('one')).toBeNull();
   });
 });
 
-test('a tab shares nothing with the others but what is shared', () => {
+test('the store of a tab is not shared', () => {
   tabStore.set('one', 1);
   expect(sharedStore.get('one')).toBeNull();
 });
 
-describe('a storage that is full', () => {
-  test('is said, and what it has stays readable', () => {
+describe('a full storage', () => {
+  test('is reported, and its values stay readable', () => {
     sharedStore.set('one', 1);
     fill('localStorage');
     expect(sharedStore.set('one', 2)).toBe(false);
@@ -52,11 +52,11 @@ describe('a storage that is full', () => {
   });
 });
 
-describe('a storage that is forbidden', () => {
+describe('a forbidden storage', () => {
   test.each([
     ['tab', tabStore, 'sessionStorage'],
     ['shared', sharedStore, 'localStorage'],
-  ] as const)('breaks nothing (%s)', (_, store, name) => {
+  ] as const)('throws no error (%s)', (_, store, name) => {
     forbid(name);
     expect(store.set('one', 1)).toBe(false);
     expect(store.get('one')).toBeNull();
@@ -68,7 +68,7 @@ describe('a storage that is forbidden', () => {
 describe('a change by another tab', () => {
   const tell = (key: string | null) => dispatchEvent(new StorageEvent('storage', { key }));
 
-  test('is told to whoever listens for that name, until they stop', () => {
+  test('calls the listeners of its name until they are removed', () => {
     const changed = vi.fn<() => void>();
     const stop = onShared('one', changed);
     tell('midsentence.other');
@@ -81,7 +81,7 @@ describe('a change by another tab', () => {
     expect(changed).toHaveBeenCalledOnce();
   });
 
-  test('is one where it cleared all', () => {
+  test('includes clearing the storage', () => {
     const changed = vi.fn<() => void>();
     const stop = onShared('one', changed);
     tell(null);

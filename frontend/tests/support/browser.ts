@@ -1,6 +1,6 @@
-// A browser with several tabs on one page: Web Locks and BroadcastChannel as their specifications have them, timers, and tabs
-// that are hidden, frozen, closed or killed. Nothing is called back at once: a tab is told when its turn comes, and a frozen
-// one when it thaws. What runs for which tab is followed across promises, so that the page's own code needs no seam for it.
+// A browser with several tabs of one page: Web Locks and BroadcastChannel by their specifications, timers, and tabs
+// that are hidden, frozen, closed or killed. No callback is synchronous: each tab has a task queue, which stops while
+// the tab is frozen. The current tab is tracked across promises, so that the page's code needs no seam for it.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { vi } from 'vitest';
@@ -29,12 +29,12 @@ export class Tab {
     return tab;
   }
 
-  /** Run page code in this tab. */
+  /** Runs page code in this tab. */
   do<Result>(action: () => Result): Result {
     return running.run(this, action);
   }
 
-  /** A task for this tab from outside. Tasks keep their order, whatever time each takes to arrive. */
+  /** Posts a task to this tab. Tasks keep their order, whatever their latency. */
   post(task: Task): void {
     this.#due = Math.max(this.#due, Date.now() + this.browser.latency());
     this.browser.later(() => this.run(task), this.#due - Date.now());
@@ -54,7 +54,7 @@ export class Tab {
     this.#isFrozen = true;
   }
 
-  /** All that came meanwhile comes now, one after the other, with what each leads to in between. */
+  /** Runs the waiting tasks one after the other, each with its microtasks. */
   async thaw(): Promise<void> {
     for (let task = this.#inbox.shift(); task !== undefined; task = this.#inbox.shift()) {
       if (!this.isDead) this.do(task);
@@ -63,7 +63,7 @@ export class Tab {
     this.#isFrozen = false;
   }
 
-  /** The tab is gone, and no code of it runs any more: its locks and channels are the browser's to free. */
+  /** Kills the tab: no code of it runs any more, and the browser frees its locks and channels. */
   kill(): void {
     this.isDead = true;
     this.browser.forget(this);
@@ -76,10 +76,10 @@ export class Browser {
   readonly locks = new Map<string, LockState>();
   readonly latency: () => number;
   readonly later: (task: Task, milliseconds: number) => void;
-  /** Told of a tab that was killed. */
+  /** Called with each killed tab. */
   onGone: (tab: Tab) => void = () => {};
 
-  /** Call after the fake timers are there. Undone by `vi.unstubAllGlobals` and `vi.restoreAllMocks`. */
+  /** Installs the browser; call it after the fake timers. Undone by `vi.unstubAllGlobals` and `vi.restoreAllMocks`. */
   constructor(latency: () => number = () => 0) {
     this.latency = latency;
     this.later = setTimeout.bind(globalThis) as (task: Task, milliseconds: number) => void;
@@ -103,7 +103,7 @@ export class Browser {
     this.onGone(tab);
   }
 
-  /** A timer is its tab's: it waits while the tab is frozen, and one that was cleared by then never comes. */
+  /** A timer belongs to its tab: it waits while the tab is frozen, and does not fire if it was cleared by then. */
   #timers(): void {
     const [set, every, clear, clearEvery] = [setTimeout, setInterval, clearTimeout, clearInterval];
     const cleared = new Set<unknown>();
@@ -136,7 +136,7 @@ export class Browser {
   }
 }
 
-/** A channel tells all others of its name, and itself never (HTML standard, 9.5). */
+/** A channel posts to all others of its name, never to itself (HTML standard, 9.5). */
 class FakeChannel {
   readonly name: string;
   readonly tab = Tab.current;
@@ -173,7 +173,7 @@ interface Request {
   reject: (reason: unknown) => void;
 }
 
-/** One lock: who holds it, and who waits for it. */
+/** One lock: its holder and its queue. */
 class LockState {
   held: Request | null = null;
   readonly queue: Request[] = [];
@@ -189,7 +189,7 @@ class LockState {
       this.next(name);
     };
     request.tab.post(() => {
-      // Stolen before its holder even knew.
+      // The lock was stolen before its holder was called.
       if (this.held !== request) return;
       Promise.resolve(request.callback({ name, mode: 'exclusive' }))
         .then(request.resolve, request.reject)
@@ -213,7 +213,7 @@ class LockState {
   }
 }
 
-/** W3C Web Locks, as far as exclusive locks go. */
+/** W3C Web Locks, exclusive locks only. */
 class FakeLocks {
   readonly #tab: Tab;
 

@@ -1,4 +1,4 @@
-// Chance that can be repeated: a failing test names its seed, and `SEED=… vitest run` plays it again.
+// Repeatable random numbers: a failing test prints its seed, and `SEED=… vitest run` repeats it.
 
 export const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
 console.info(`SEED=${SEED}`);
@@ -10,7 +10,7 @@ export class Chance {
     this.#state = seed >>> 0;
   }
 
-  /** At least 0 and below 1. */
+  /** A number from 0 to below 1. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
@@ -18,7 +18,7 @@ export class Chance {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number, at least 0 and below `limit`. */
+  /** A whole number from 0 to below `limit`. */
   below(limit: number): number {
     return Math.floor(this.next() * limit);
   }

@@ -1,4 +1,4 @@
-// Conversations as a snapshot holds them.
+// Conversations in the form of a snapshot.
 
 import type { Entry } from '../../src/log/events';
 

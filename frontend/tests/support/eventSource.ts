@@ -26,7 +26,7 @@ export class FakeEventSource {
     return FakeEventSource.all.at(-1)!;
   }
 
-  /** Those that a server would still see. */
+  /** The sources that a server would still have open. */
   static get alive(): FakeEventSource[] {
     return FakeEventSource.all.filter(({ readyState }) => readyState !== FakeEventSource.CLOSED);
   }
@@ -50,20 +50,20 @@ export class FakeEventSource {
   }
 
   says({ event, id, data }: SessionEvent): void {
-    // An event without an id carries that of the last one that had one.
+    // An event without an id has the id of the last event with one.
     this.#lastEventId = id ?? this.#lastEventId;
     this.#listeners.get(event)?.(
       new MessageEvent(event, { data: JSON.stringify(data), lastEventId: this.#lastEventId }),
     );
   }
 
-  /** The connection broke; the browser comes back by itself. */
+  /** The connection broke, and the browser will reconnect. */
   breaks(): void {
     this.readyState = FakeEventSource.CONNECTING;
     this.onerror?.();
   }
 
-  /** The server answered with something else than 200, and the browser gives up. */
+  /** The server answered with another status than 200, and the browser gives up. */
   isRefused(): void {
     this.readyState = FakeEventSource.CLOSED;
     this.onerror?.();

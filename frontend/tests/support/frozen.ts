@@ -1,4 +1,4 @@
-/** Frozen to the last leaf: in a module, writing to it throws. */
+/** Freezes an object deeply: in a module, writing to it throws. */
 export function frozen<Value>(value: Value): Value {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
     Object.values(Object.freeze(value)).forEach(frozen);

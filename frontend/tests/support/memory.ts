@@ -1,6 +1,6 @@
 import type { Store } from '../../src/storage/webStorage';
 
-/** What a browser keeps, as long as the test runs. `isFull` forbids writing, as a quota does. */
+/** A store in memory. `isFull` makes writing fail, as an exceeded quota does. */
 export class Memory implements Store {
   readonly kept: Map<string, string>;
   isFull = false;

@@ -1,17 +1,17 @@
-// The server's side of a message: what was posted, and what each is answered when the test says so.
+// The server's side of messages: the POSTs that arrived, and their answers, which the test chooses.
 
 interface Post {
   path: string;
   body: Record<string, unknown>;
   key: string | null;
   answer: (status: number, reply: object) => void;
-  /** No answer comes, and nobody knows what became of it. */
+  /** The request fails without an answer, processed or not. */
   lose: () => void;
 }
 
 export class Posts {
   readonly all: Post[] = [];
-  /** Whether a session that is asked for is there no more. */
+  /** Whether a requested session does not exist any more. */
   isGone = false;
   readonly #waiting: Post[] = [];
 
@@ -30,7 +30,7 @@ export class Posts {
     });
   };
 
-  /** How many are on their way. */
+  /** How many requests are open. */
   get waiting(): number {
     return this.#waiting.length;
   }
@@ -44,31 +44,31 @@ export class Posts {
   }
 
   accept(turn: number, session = 's'): Promise<void> {
-    return this.#settle((post) =>
+    return this.#answerOldest((post) =>
       post.answer(202, { session_id: session, turn, events_url: `/sessions/${session}/events` }),
     );
   }
 
   refuse(status: number, code: string): Promise<void> {
-    return this.#settle((post) => post.answer(status, { error: { code, message: `It said ${code}.` } }));
+    return this.#answerOldest((post) => post.answer(status, { error: { code, message: `It said ${code}.` } }));
   }
 
   lose(): Promise<void> {
-    return this.#settle((post) => post.lose());
+    return this.#answerOldest((post) => post.lose());
   }
 
-  /** The oldest that is on its way meets its fate, and the page takes note of it. */
-  async #settle(fate: (post: Post) => void): Promise<void> {
+  /** Answers the oldest open request, and waits until the page has processed that. */
+  async #answerOldest(answer: (post: Post) => void): Promise<void> {
     const post = this.#waiting.shift();
     if (post === undefined) throw new Error('Nothing is on its way.');
-    fate(post);
+    answer(post);
     await taken();
   }
 }
 
-/** After all that follows from what has come already. */
+/** Resolves when the page has processed everything that has arrived. */
 export async function taken(): Promise<void> {
-  // A reply is read through several promises, and more than microtasks lie between them.
+  // A response is read through several promises, with more than microtasks between them.
   const { port1, port2 } = new MessageChannel();
   for (let round = 0; round < 5; round += 1) {
     await new Promise((resolve) => {

@@ -1,4 +1,4 @@
-// A server with one session, as a reader meets it: its log, and the streams of those who read it (docs/protocol.md, section 8).
+// A server with one session: its log and the streams of its readers (docs/protocol.md, section 8).
 
 import type { EndReason, Queued, SessionEvent, SessionState } from '../../src/log/events';
 import { type Messages, fold, nothing } from '../../src/log/fold';
@@ -9,10 +9,10 @@ const PING_MS = 15_000;
 export class Server {
   readonly log: SessionEvent[] = [];
   readonly streams = new Set<Source>();
-  /** How many streams were ever asked for. */
+  /** How many streams were requested so far. */
   opened = 0;
   isUp = true;
-  /** Every stream is answered 404. */
+  /** Whether each stream is answered with a 404. */
   isGone = false;
   readonly #queue: Queued[] = [];
   #seq = 0;
@@ -20,7 +20,7 @@ export class Server {
   #turn = 0;
   #isRunning = false;
 
-  /** Call outside of any tab: a server's clock goes on while tabs are frozen. */
+  /** Call it outside of any tab: the server's clock goes on while tabs are frozen. */
   constructor() {
     setInterval(() => this.#tell({ event: 'ping', id: null, data: {} }), PING_MS);
   }
@@ -29,7 +29,7 @@ export class Server {
     return this.upTo(null);
   }
 
-  /** The conversation as the log has it up to an id. */
+  /** The conversation of the log up to an id. */
   upTo(id: string | null): Messages['messages'] {
     const at = id === null ? this.log.length : this.log.findIndex((event) => event.id === id) + 1;
     return this.log.slice(0, at).reduce(fold, nothing).messages;
@@ -49,7 +49,7 @@ export class Server {
     if (this.#isRunning) this.#append({ event: 'delta', id: this.#id(), data: { text } });
   }
 
-  /** Another worker takes over, and begins again. */
+  /** Another worker takes over and begins the answer again. */
   replaceWorker(): void {
     if (!this.#isRunning) return;
     this.#epoch += 1;
@@ -69,7 +69,7 @@ export class Server {
     else this.#tell(this.#state());
   }
 
-  /** Cut every connection, as a proxy does that restarts. */
+  /** Cuts each connection, as a restart of a proxy does. */
   cut(): void {
     for (const stream of this.streams) stream.breaks();
   }
@@ -129,7 +129,7 @@ export class Server {
   }
 }
 
-/** Make the EventSource whose streams this server answers. */
+/** Makes an EventSource class whose streams this server answers. */
 export function sourceOf(server: Server): typeof Source {
   return class extends Source {
     protected override readonly server = server;
@@ -141,7 +141,7 @@ export function sourceOf(server: Server): typeof Source {
   };
 }
 
-/** An EventSource of a tab. The browser's part of it lives while the tab is frozen: what comes is kept for it. */
+/** An EventSource of a tab. The browser's part goes on while the tab is frozen: it buffers the events. */
 abstract class Source {
   static readonly CONNECTING = 0;
   static readonly OPEN = 1;
@@ -161,7 +161,7 @@ abstract class Source {
     this.tab.browser.later(() => this.#connect(), this.tab.browser.latency());
   }
 
-  /** Where the server goes on from. */
+  /** The cursor from which the server continues. */
   get cursor(): string | null {
     return this.#given;
   }

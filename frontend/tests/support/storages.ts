@@ -1,10 +1,10 @@
-// Browsers that do not keep what a page gives them, until the test is over.
+// Web Storage that is forbidden or full, until the test is over.
 
 import { onTestFinished } from 'vitest';
 
 type Name = 'localStorage' | 'sessionStorage';
 
-/** Merely to name the storage throws, as where a reader forbids it. */
+/** Forbids a storage: reading the property throws, as with blocked cookies. */
 export function forbid(...names: Name[]): void {
   for (const name of names) {
     instead(name, () => {
@@ -13,7 +13,7 @@ export function forbid(...names: Name[]): void {
   }
 }
 
-/** What is there stays, and nothing more goes in. */
+/** Makes a storage full: its values stay readable, and writing throws. */
 export function fill(name: Name): void {
   const storage = globalThis[name];
   const full = new Proxy(storage, {

@@ -38,7 +38,7 @@ async function refused(doing: Promise<unknown>): Promise<Pick<Refusal, 'status' 
   return { status, code, message, isPassing };
 }
 
-/** What was sent, as the server would read it. */
+/** The last request, as the server would read it. */
 function sent(): { path: string; method: string; body: unknown; headers: Headers } {
   const [path, { method = 'GET', body, headers }] = fetched.mock.lastCall!;
   return {
@@ -52,13 +52,13 @@ function sent(): { path: string; method: string; body: unknown; headers: Headers
 describe('asking', () => {
   const receipt = { session_id: 's?1', turn: 3, events_url: '/sessions/s%3F1/events' };
 
-  test('begins a session where none is named', async () => {
+  test('begins a session if none is given', async () => {
     answers(202, receipt);
     expect(await ask(null, { text: 'Well?' }, 'k1')).toStrictEqual({ session: 's?1', turn: 3 });
     expect(sent()).toMatchObject({ path: '/sessions', method: 'POST', body: { text: 'Well?' } });
   });
 
-  test('goes on in the one that is named, with its key and as JSON', async () => {
+  test('sends JSON with its key to a given session', async () => {
     answers(202, receipt);
     await ask('s?1', { text: 'Well?', parent: 2, on_busy: 'interrupt' }, 'k1');
     const { path, body, headers } = sent();
@@ -76,7 +76,7 @@ describe('asking', () => {
     ['half a document', '{"session_id": "s'],
     ['JSON that is no receipt', { status: 'ok' }],
     ['JSON that is no object', 'null'],
-  ])('is not believed done where the answer is %s', async (_, body) => {
+  ])('fails if the answer is %s', async (_, body) => {
     answers(202, body as string);
     expect(await refused(ask('s', { text: 'Well?' }, 'k'))).toMatchObject({
       status: 0,
@@ -93,7 +93,7 @@ describe('a refusal', () => {
     [429, 'queue_full', false],
     [500, 'internal', true],
     [503, 'store_unavailable', true],
-  ])('%i %s has the code and the words of the server', async (status, code, isPassing) => {
+  ])('%i %s has the server’s code and message', async (status, code, isPassing) => {
     answers(status, { error: { code, message: 'Do this.' } });
     expect(await refused(ask(null, { text: 'Well?' }, 'k'))).toStrictEqual({
       status,
@@ -110,7 +110,7 @@ describe('a refusal', () => {
     ['JSON without an error', { message: 'bad gateway' }],
     ['JSON without words', { error: {} }],
     ['a bare word', '"no"'],
-  ])('of a proxy that says %s is told by its status', async (_, body) => {
+  ])('of a proxy that sends %s has the code `status`', async (_, body) => {
     answers(502, body as string);
     expect(await refused(listSessions())).toStrictEqual({
       status: 502,
@@ -121,15 +121,15 @@ describe('a refusal', () => {
   });
 });
 
-describe('where no answer comes', () => {
+describe('without an answer', () => {
   test('the server cannot be reached', async () => {
     fetched.mockRejectedValue(new TypeError('Failed to fetch'));
     expect(await refused(stop('s'))).toMatchObject({ status: 0, code: 'unreachable', isPassing: true });
   });
 
-  test('patience ends after 30 s', async () => {
-    const patience = new AbortController();
-    const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(patience.signal);
+  test('the request times out after 30 s', async () => {
+    const timer = new AbortController();
+    const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(timer.signal);
     fetched.mockImplementation(
       (_, { signal }) =>
         new Promise((__, reject) => {
@@ -138,11 +138,11 @@ describe('where no answer comes', () => {
     );
     const stopping = refused(stop('s'));
     expect(timeout).toHaveBeenCalledExactlyOnceWith(30_000);
-    patience.abort(new DOMException('The operation timed out.', 'TimeoutError'));
+    timer.abort(new DOMException('The operation timed out.', 'TimeoutError'));
     expect(await stopping).toMatchObject({ status: 0, code: 'slow', isPassing: true });
   });
 
-  test('nor a whole one, it may have been obeyed', async () => {
+  test('a truncated answer has the status 0, since the request may have been processed', async () => {
     fetched.mockResolvedValue(
       new Response(new ReadableStream({ pull: (body) => body.error(new TypeError('network error')) }), { status: 200 }),
     );
@@ -150,8 +150,8 @@ describe('where no answer comes', () => {
   });
 });
 
-describe('of a session', () => {
-  test('a stop tells the end that the log holds, or that none was seen yet', async () => {
+describe('requests to a session', () => {
+  test('a stop returns the reason of the end, or null', async () => {
     answers(200, { session_id: 's', turn: 1, reason: 'stopped' });
     expect(await stop('s')).toBe('stopped');
     expect(sent()).toMatchObject({ path: '/sessions/s/stop', method: 'POST', body: {} });
@@ -159,49 +159,49 @@ describe('of a session', () => {
     expect(await stop('s')).toBeNull();
   });
 
-  test('a new title is sent', async () => {
+  test('a rename sends the new title', async () => {
     answers(200, { session_id: 's', title: 'Streams' });
     await rename('s', 'Streams');
     expect(sent()).toMatchObject({ path: '/sessions/s', method: 'PATCH', body: { title: 'Streams' } });
   });
 
-  test('a removal is answered without a body', async () => {
+  test('a removal accepts an answer without a body', async () => {
     answers(204, null);
     await expect(remove('s')).resolves.toBeUndefined();
     expect(sent()).toMatchObject({ path: '/sessions/s', method: 'DELETE' });
   });
 
-  test('the list is what the server lists', async () => {
+  test('the list is the server’s', async () => {
     const listed = [{ session_id: 's', title: 'Streams', state: 'idle', turn: 1, updated: 1 }];
     answers(200, { sessions: listed });
     expect(await listSessions()).toStrictEqual(listed);
   });
 });
 
-describe('what keeps a session from being read', () => {
-  test('is nothing where it is there', async () => {
+describe('the refusal that keeps a session from being read', () => {
+  test('is null if the session exists', async () => {
     answers(200, {});
     expect(await accessRefusal('s')).toBeNull();
   });
 
-  test.each([404, 401, 413, 429, 500, 502, 503])('is told by its status: %i', async (status) => {
+  test.each([404, 401, 413, 429, 500, 502, 503])('has the status %i', async (status) => {
     answers(status, { error: { code: 'x', message: 'Not so.' } });
     expect((await accessRefusal('s'))?.reason).toStrictEqual({ status, code: 'x', message: 'Not so.' });
   });
 
-  test("is nobody's word while the server cannot be reached", async () => {
+  test('has the status 0 if the server cannot be reached', async () => {
     fetched.mockRejectedValue(new TypeError('Failed to fetch'));
     expect((await accessRefusal('s'))?.status).toBe(0);
   });
 });
 
-test('the address of events carries the cursor, since a reload sends no header', () => {
+test('the URL of events carries the cursor, since a reload sends no header', () => {
   expect(eventsUrl('s?1', null)).toBe('/sessions/s%3F1/events');
   expect(eventsUrl('s', '1.2-3')).toBe('/sessions/s/events?last_event_id=1.2-3');
   expect(eventsUrl('s', '1&2')).toBe('/sessions/s/events?last_event_id=1%262');
 });
 
-test('no two keys are the same, and the server takes them (docs/protocol.md 2.1)', () => {
+test('keys are unique and valid (docs/protocol.md 2.1)', () => {
   const keys = Array.from({ length: 1_000 }, newKey);
   expect(new Set(keys).size).toBe(keys.length);
   for (const key of keys) expect(key).toMatch(/^[\x21-\x7e]{1,255}$/);

@@ -72,11 +72,11 @@ afterEach(() => {
 
 const pass = (milliseconds: number) => vi.advanceTimersByTimeAsync(milliseconds);
 const opened = (count: number) => Array.from({ length: count }, () => new Reader(browser.open()));
-/** The streams of tabs that are awake: a frozen one's cannot be closed by anybody. */
+/** The streams of tabs that are not frozen: nobody can close the stream of a frozen tab. */
 const streams = () => [...server.streams].filter(({ tab }) => !tab.isFrozen);
 const leader = (readers: readonly Reader[]) => readers.find(({ tab }) => streams()[0]?.tab === tab)!;
 
-/** Nobody lost a word or has one twice, wherever they stand. */
+/** At its cursor, no reader lacks text or has it twice. */
 function allSound(readers: readonly Reader[], hint = ''): void {
   for (const {
     chat: {
@@ -97,7 +97,7 @@ function talk(words: number): void {
 }
 
 describe('twelve tabs of one session', () => {
-  test('have one stream, and hear everything', async () => {
+  test('have one stream and receive all events', async () => {
     server.ask('Well?');
     talk(3);
     const readers = opened(TABS);
@@ -113,7 +113,7 @@ describe('twelve tabs of one session', () => {
     expect(new Set(readers.map(({ kind }) => kind))).toStrictEqual(new Set(['live']));
   });
 
-  test('are told what connection there is', async () => {
+  test('know the state of the connection', async () => {
     const readers = opened(TABS);
     await pass(100);
     server.isUp = false;
@@ -125,7 +125,7 @@ describe('twelve tabs of one session', () => {
     expect(new Set(readers.map(({ kind }) => kind))).toStrictEqual(new Set(['live']));
   });
 
-  test('can each ask for a reconnect that is due later', async () => {
+  test('can each reconnect before the retry delay is over', async () => {
     const readers = opened(TABS);
     await pass(100);
     server.isUp = false;
@@ -142,7 +142,7 @@ describe('twelve tabs of one session', () => {
     expect(waiting.kind).toBe('live');
   });
 
-  test('that come while an answer grows miss none of it, however fast it is', async () => {
+  test('that open while an answer grows miss none of it', async () => {
     latency = () => 3;
     server.ask('Well?');
     const readers = opened(1);
@@ -158,7 +158,7 @@ describe('twelve tabs of one session', () => {
 });
 
 describe('a leader that closes', () => {
-  test('is followed at once, from where the next one stands', async () => {
+  test('is replaced at once, from the cursor of the next one', async () => {
     const readers = opened(TABS);
     await pass(100);
     server.ask('Well?');
@@ -173,11 +173,11 @@ describe('a leader that closes', () => {
       allHaveAll(readers);
     }
     expect(server.opened).toBe(TABS);
-    // Nobody needed the whole conversation again.
+    // No snapshot was needed.
     expect(readers[0]!.said).not.toContain('waiting');
   });
 
-  test('or is killed, in the middle of a word', async () => {
+  test('is replaced when it is killed in mid-answer', async () => {
     const readers = opened(TABS);
     await pass(100);
     server.ask('Well?');
@@ -191,7 +191,7 @@ describe('a leader that closes', () => {
     allHaveAll(left);
   });
 
-  test('or turns to another session, though its tab lives on', async () => {
+  test('is replaced when it opens another session in the same tab', async () => {
     const [first, second] = opened(2) as [Reader, Reader];
     await pass(100);
     first.tab.do(() => first.chat.close());
@@ -199,7 +199,7 @@ describe('a leader that closes', () => {
     expect(streams().map(({ tab }) => tab)).toStrictEqual([second.tab]);
   });
 
-  test('before it ever led leaves no trace', async () => {
+  test('is not noticed if it never led', async () => {
     const [first, second, third] = opened(3) as [Reader, Reader, Reader];
     await pass(100);
     second.close();
@@ -215,7 +215,7 @@ describe('a leader that is frozen', () => {
     const readers: Reader[] = [];
     for (let count = 0; count < TABS; count += 1) {
       readers.push(...opened(1));
-      // Their clocks do not tick together.
+      // The timers of the tabs are not in step.
       await pass(300);
     }
     server.ask('Well?');
@@ -227,7 +227,7 @@ describe('a leader that is frozen', () => {
     return { frozen, others: readers.filter((reader) => reader !== frozen) };
   }
 
-  test('loses its place 2 s after somebody looks', async () => {
+  test('loses the lock 2 s after a tab becomes visible', async () => {
     const { others } = await frozenLeader();
     const looked = others[5]!;
     looked.show(false);
@@ -239,7 +239,7 @@ describe('a leader that is frozen', () => {
     allHaveAll(others);
   });
 
-  test('follows when it wakes, and has missed nothing', async () => {
+  test('follows after it thaws, and misses nothing', async () => {
     const { frozen, others } = await frozenLeader();
     others[5]!.show(false);
     others[5]!.show(true);
@@ -257,7 +257,7 @@ describe('a leader that is frozen', () => {
     expect(streams()).toHaveLength(1);
   });
 
-  test('stands in the queue again when it wakes', async () => {
+  test('is in the queue again after it thaws', async () => {
     const [frozen, other] = opened(2) as [Reader, Reader];
     await pass(100);
     frozen.tab.freeze();
@@ -271,7 +271,7 @@ describe('a leader that is frozen', () => {
     expect(streams().map(({ tab }) => tab)).toStrictEqual([frozen.tab]);
   });
 
-  test('takes nothing back from those whom it answers late', async () => {
+  test('does not roll back the tabs that it answers late', async () => {
     const { frozen, others } = await frozenLeader();
     for (const reader of others) {
       reader.show(false);
@@ -285,7 +285,7 @@ describe('a leader that is frozen', () => {
     allHaveAll(others);
   });
 
-  test('says nothing of its own dead stream to the others when it wakes late', async () => {
+  test('does not report its dead stream to the others when it thaws late', async () => {
     const { frozen, others } = await frozenLeader();
     others[5]!.show(false);
     others[5]!.show(true);
@@ -295,7 +295,7 @@ describe('a leader that is frozen', () => {
     expect([frozen, ...others].map(({ kind }) => kind)).toStrictEqual(Array.from({ length: TABS }, () => 'live'));
   });
 
-  test('is noticed by its silence where nobody looks, and followed by one, not by all in a row', async () => {
+  test('is replaced after its silence by one tab, even if all are hidden', async () => {
     const { others } = await frozenLeader();
     const before = server.opened;
     await pass(60_000);
@@ -304,7 +304,7 @@ describe('a leader that is frozen', () => {
     allHaveAll(others);
   });
 
-  test('is taken for no leader by a tab that comes', async () => {
+  test('is replaced when a new tab opens', async () => {
     const { others } = await frozenLeader();
     const newcomer = new Reader(browser.open());
     await pass(2_500);
@@ -313,10 +313,10 @@ describe('a leader that is frozen', () => {
   });
 });
 
-describe('a connection that nobody needs', () => {
+describe('a stream that nobody needs', () => {
   const hideAll = (readers: readonly Reader[]) => readers.forEach((reader) => reader.show(false));
 
-  test('rests when nobody looks and nothing runs', async () => {
+  test('rests when all tabs are hidden and no turn runs', async () => {
     const readers = opened(TABS);
     await pass(100);
     hideAll(readers);
@@ -329,7 +329,7 @@ describe('a connection that nobody needs', () => {
     expect(server.opened).toBe(1);
   });
 
-  test('comes back once when one tab is looked at, for all', async () => {
+  test('resumes once, for all tabs, when one becomes visible', async () => {
     const readers = opened(TABS);
     await pass(100);
     hideAll(readers);
@@ -341,7 +341,7 @@ describe('a connection that nobody needs', () => {
     allHaveAll(readers);
   });
 
-  test('comes back once too where the tab that is looked at is the one that leads', async () => {
+  test('resumes once when the leader becomes visible', async () => {
     const readers = opened(1);
     await pass(100);
     hideAll(readers);
@@ -351,7 +351,7 @@ describe('a connection that nobody needs', () => {
     expect(server.opened).toBe(2);
   });
 
-  test('is needed while an answer grows, and until 20 s after', async () => {
+  test('is kept while an answer grows, and for 20 s after', async () => {
     const readers = opened(TABS);
     server.ask('Well?');
     await pass(100);
@@ -366,7 +366,7 @@ describe('a connection that nobody needs', () => {
     allHaveAll(readers);
   });
 
-  test('is needed by one that looks, though its leader never heard it come', async () => {
+  test('is kept for a visible tab that its new leader does not know', async () => {
     const [first, looking] = opened(2) as [Reader, Reader];
     await pass(100);
     const late = new Reader(browser.open());
@@ -381,7 +381,7 @@ describe('a connection that nobody needs', () => {
     expect(looking.kind).toBe('live');
   });
 
-  test('is never one that is looked at', async () => {
+  test('never rests while a tab is visible', async () => {
     const readers = opened(1);
     await pass(600_000);
     expect(readers[0]!.kind).toBe('live');
@@ -391,12 +391,12 @@ describe('a connection that nobody needs', () => {
 
 describe.each([
   [
-    'without Web Locks, which plain HTTP has not',
+    'without Web Locks, as over plain HTTP',
     () => vi.spyOn(navigator, 'locks', 'get').mockReturnValue(undefined as unknown as LockManager),
   ],
   ['without a channel', () => vi.stubGlobal('BroadcastChannel', undefined)],
   [
-    'where the locks are forbidden',
+    'with forbidden Web Locks',
     () =>
       vi.spyOn(navigator, 'locks', 'get').mockReturnValue({
         request: () =>
@@ -420,7 +420,7 @@ describe.each([
     expect(streams()).toHaveLength(2);
   });
 
-  test('it rests only out of sight', async () => {
+  test('it rests only while it is hidden', async () => {
     const [reader] = opened(1) as [Reader];
     await pass(60_000);
     expect(reader.kind).toBe('live');
@@ -433,9 +433,9 @@ describe.each([
   });
 });
 
-describe('whatever happens', () => {
+describe('in any order of events', () => {
   test.each(Array.from({ length: 25 }, (_, at) => at))(
-    'in schedule %i, every tab that lives has the whole conversation in the end',
+    'in schedule %i, each living tab has the whole conversation in the end',
     async (at) => {
       const chance = new Chance(SEED + at);
       const hint = `SEED=${SEED}`;

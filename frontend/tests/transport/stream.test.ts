@@ -44,25 +44,25 @@ afterEach(() => {
 });
 
 const kinds = () => connections.map(({ kind }) => kind);
-/** What a refused connection asks the server is answered. */
+/** Lets the server answer the request that follows a refused connection. */
 const asked = () => vi.advanceTimersByTimeAsync(0);
 
-describe('a stream that is well', () => {
-  test('is connecting, then live, and hands on what it hears', () => {
+describe('a stream without errors', () => {
+  test('is connecting, then live, and passes its events on', () => {
     FakeEventSource.last.opens();
     FakeEventSource.last.says(delta);
     expect(kinds()).toStrictEqual(['connecting', 'live']);
     expect(events).toStrictEqual([delta]);
   });
 
-  test('goes on from the cursor, by its address', () => {
+  test('resumes from the cursor in its URL', () => {
     expect(FakeEventSource.last.cursor).toBeNull();
     cursor = '1.1-7';
     stream.open();
     expect(FakeEventSource.last.cursor).toBe('1.1-7');
   });
 
-  test('says nothing after it was closed, and hears nothing', () => {
+  test('passes nothing on after it was closed', () => {
     const source = FakeEventSource.last;
     stream.close();
     source.opens();
@@ -74,7 +74,7 @@ describe('a stream that is well', () => {
     expect(FakeEventSource.all).toHaveLength(1);
   });
 
-  test('has one source, whoever opens it again', () => {
+  test('has one source, however often it is opened', () => {
     stream.open();
     stream.open();
     expect(FakeEventSource.alive).toStrictEqual([FakeEventSource.last]);
@@ -82,7 +82,7 @@ describe('a stream that is well', () => {
 });
 
 describe('a connection that breaks', () => {
-  test('is left to the browser the first time, which keeps to what the server asked for', () => {
+  test('is first reopened by the browser, after the delay that the server asked for', () => {
     FakeEventSource.last.opens();
     FakeEventSource.last.breaks();
     vi.advanceTimersByTime(30_000);
@@ -91,7 +91,7 @@ describe('a connection that breaks', () => {
     expect(kinds()).toStrictEqual(['connecting', 'live', 'reconnecting', 'live']);
   });
 
-  test('is taken over when the way back breaks too', () => {
+  test('is reopened by the page if the browser fails to reconnect', () => {
     const source = FakeEventSource.last;
     source.opens();
     source.breaks();
@@ -102,14 +102,14 @@ describe('a connection that breaks', () => {
     expect(FakeEventSource.all).toHaveLength(2);
   });
 
-  test('before it ever opened is taken over at once', () => {
+  test('is reopened by the page at once if it never opened', () => {
     FakeEventSource.last.breaks();
     expect(connections.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
   });
 });
 
 describe('an answer other than 200', () => {
-  test('makes it ask whether there is anything to come back to, and come back', async () => {
+  test('makes the page check the session and reconnect', async () => {
     FakeEventSource.last.isRefused();
     expect(fetch).toHaveBeenCalledWith('/sessions/s', expect.anything());
     await asked();
@@ -120,14 +120,14 @@ describe('an answer other than 200', () => {
     expect(connections.at(-1)).toStrictEqual({ kind: 'reconnecting' });
   });
 
-  test('says no reason where the session itself is there', async () => {
+  test('gives no reason if the session exists', async () => {
     status = 200;
     FakeEventSource.last.isRefused();
     await asked();
     expect(connections.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
   });
 
-  test('is the end where the session is gone', async () => {
+  test('ends the stream if the session is gone', async () => {
     status = 404;
     FakeEventSource.last.isRefused();
     await asked();
@@ -137,14 +137,14 @@ describe('an answer other than 200', () => {
     expect(FakeEventSource.all).toHaveLength(1);
   });
 
-  test('is not the end where nobody can tell', async () => {
+  test('does not end the stream if the check fails', async () => {
     vi.mocked(fetch).mockRejectedValue(new TypeError('Failed to fetch'));
     FakeEventSource.last.isRefused();
     await asked();
     expect(connections.at(-1)).toStrictEqual({ kind: 'waiting', seconds: 1 });
   });
 
-  test('that was asked about before somebody closed or woke it is news of yesterday', async () => {
+  test('is ignored after the stream was closed or reopened', async () => {
     status = 404;
     FakeEventSource.last.isRefused();
     stream.wake();
@@ -158,8 +158,8 @@ describe('an answer other than 200', () => {
   });
 });
 
-describe('a wait', () => {
-  /** The longest wait, in whole seconds, after so many failures in a row. */
+describe('the retry delay', () => {
+  /** The longest delay, in whole seconds, after `failures` failures in a row. */
   async function refusedTimes(count: number): Promise<number> {
     for (let time = 1; time < count; time += 1) {
       FakeEventSource.last.isRefused();
@@ -180,16 +180,16 @@ describe('a wait', () => {
     [5, 16],
     [6, 30],
     [12, 30],
-  ])('after %i failures is %i s at the most', async (failures, most) => {
+  ])('after %i failures is at most %i s', async (failures, most) => {
     expect(await refusedTimes(failures)).toBe(most);
   });
 
-  test('is any part of that, since all readers were cut at once', async () => {
+  test('is a random part of that, since all readers may be cut at once', async () => {
     luck = 0.25;
     expect(await refusedTimes(6)).toBe(8);
   });
 
-  test('is counted down, second by second', async () => {
+  test('is counted down each second', async () => {
     await refusedTimes(3);
     vi.advanceTimersByTime(3_999);
     const seconds = connections.flatMap((now) => (now.kind === 'waiting' ? [now.seconds] : [])).slice(-4);
@@ -197,7 +197,7 @@ describe('a wait', () => {
     expect(connections.at(-1)).toStrictEqual({ kind: 'reconnecting' });
   });
 
-  test('is over when the machine wakes', async () => {
+  test('ends when the machine wakes', async () => {
     await refusedTimes(6);
     const before = FakeEventSource.all.length;
     stream.wake();
@@ -205,7 +205,7 @@ describe('a wait', () => {
     expect(FakeEventSource.all).toHaveLength(before + 1);
   });
 
-  test('is short again after a connection that proved good', async () => {
+  test('is short again after a good connection', async () => {
     await refusedTimes(6);
     stream.wake();
     FakeEventSource.last.opens();
@@ -213,7 +213,7 @@ describe('a wait', () => {
     expect(await refusedTimes(1)).toBe(1);
   });
 
-  test('is not, after one that brought only what every attach brings', async () => {
+  test('is not reset by the events that each attach begins with', async () => {
     await refusedTimes(3);
     stream.wake();
     FakeEventSource.last.opens();
@@ -228,7 +228,7 @@ describe('a wait', () => {
 });
 
 describe('silence', () => {
-  test('of 40 s is a dead connection, whatever the socket says', () => {
+  test('of 40 s makes the page reconnect', () => {
     FakeEventSource.last.opens();
     vi.advanceTimersByTime(40_000);
     expect(FakeEventSource.all).toHaveLength(1);
@@ -237,7 +237,7 @@ describe('silence', () => {
     expect(FakeEventSource.alive).toHaveLength(1);
   });
 
-  test('is broken by a ping', () => {
+  test('ends with a ping', () => {
     FakeEventSource.last.opens();
     for (let quarter = 0; quarter < 8; quarter += 1) {
       vi.advanceTimersByTime(15_000);
@@ -246,21 +246,21 @@ describe('silence', () => {
     expect(FakeEventSource.all).toHaveLength(1);
   });
 
-  test('is counted by the wall clock: a machine that slept comes back when it wakes', () => {
+  test('is measured by the wall clock, so that a machine reconnects after sleep', () => {
     FakeEventSource.last.opens();
     vi.setSystemTime(Date.now() + 3_600_000);
     stream.wake();
     expect(FakeEventSource.all).toHaveLength(2);
   });
 
-  test('is not hidden by a clock that was set back', () => {
+  test('is noticed even if the clock was set back', () => {
     FakeEventSource.last.opens();
     vi.setSystemTime(Date.now() - 3_600_000);
     vi.advanceTimersByTime(5_000);
     expect(FakeEventSource.all).toHaveLength(2);
   });
 
-  test('of a connection that never opens counts too', () => {
+  test('of a connection that never opens makes the page reconnect, too', () => {
     vi.advanceTimersByTime(45_000);
     expect(FakeEventSource.all).toHaveLength(2);
   });
@@ -273,7 +273,7 @@ test('a wake leaves a live connection alone', () => {
 });
 
 describe('a reader that starts over', () => {
-  test('comes back from where it stands then', () => {
+  test('reconnects from its cursor of that time', () => {
     FakeEventSource.last.opens();
     cursor = '1.1-7';
     stream.startOver();
@@ -283,7 +283,7 @@ describe('a reader that starts over', () => {
     expect(FakeEventSource.last.cursor).toBeNull();
   });
 
-  test('again and again waits longer every time', () => {
+  test('waits longer each time', () => {
     const waits: number[] = [];
     for (let time = 0; time < 4; time += 1) {
       FakeEventSource.last.opens();

@@ -60,7 +60,7 @@ const CASES: [string, Partial<Situation>, string, string][] = [
   ],
   ['an answer that grows', { conversation: running }, 'Live · Answering…', '已连接 · 正在回答…'],
   [
-    'a worker that goes on for another',
+    'a worker that continues for another',
     { conversation: { ...running, takeover: { attempt: 2, began: 'on' } } },
     'Live · The worker was replaced; the answer goes on',
     '已连接 · 工作进程已更换，回答接着写',
@@ -85,8 +85,8 @@ const CASES: [string, Partial<Situation>, string, string][] = [
   ],
 ];
 
-describe('the line above the text box', () => {
-  test.each(CASES)('tells of %s', (_, change, english, chinese) => {
+describe('the status line', () => {
+  test.each(CASES)('shows %s', (_, change, english, chinese) => {
     expect(status(WORDS.en, situation(change))).toBe(english);
     expect(status(WORDS.zh, situation(change))).toBe(chinese);
   });
@@ -95,7 +95,7 @@ describe('the line above the text box', () => {
 describe('the note below an answer', () => {
   const note = (parts: Partial<Entry>) => ending(WORDS.en, { ...answer(1, 0), ...parts });
 
-  test('is empty where all is well, or not over', () => {
+  test('is empty if all is well, or the answer has not ended', () => {
     expect(note({})).toBe('');
     expect(note({ end: null, text: '' })).toBe('');
   });
@@ -108,11 +108,11 @@ describe('the note below an answer', () => {
     expect(note({ end })).toBe(expected);
   });
 
-  test('says that there is no text', () => {
+  test('reports an empty answer', () => {
     expect(note({ text: '' })).toBe('The model answered with no text.');
   });
 
-  test('says why it failed, in its own language where it knows the code', () => {
+  test('explains a failure in the page’s language if the code is known', () => {
     const error = {
       code: 'model_stalled',
       message: 'The model was silent for 60 seconds: ask again.',
@@ -122,31 +122,31 @@ describe('the note below an answer', () => {
     expect(ending(WORDS.zh, { text: '', end: 'error', error })).toBe('回答失败：模型没有了动静。');
   });
 
-  test('says it in the server’s words where it does not', () => {
+  test('shows the server’s message for an unknown code', () => {
     const error = { code: 'brand_new', message: 'The model is on strike.', retryable: true };
     expect(note({ end: 'error', error })).toBe('The answer failed: The model is on strike.');
   });
 });
 
-describe('why something was refused', () => {
-  test('is told in the page’s language, else in the server’s words', () => {
+describe('the reason of a refusal', () => {
+  test('is in the page’s language, or the server’s message for an unknown code', () => {
     expect(reason(WORDS.zh, { status: 429, code: 'queue_full', message: 'Wait.' })).toBe(
       '排队的消息太多了，请等回答结束后再发送。',
     );
     expect(reason(WORDS.zh, { status: 418, code: 'brand_new', message: 'I am a teapot.' })).toBe('I am a teapot.');
   });
 
-  test('is the status, where a proxy refused it', () => {
+  test('is the status if a proxy refused it', () => {
     expect(reason(WORDS.en, { status: 502, code: 'status', message: '' })).toBe('The server answered 502.');
     expect(reason(WORDS.zh, { status: 502, code: 'status', message: '' })).toBe('服务器的应答是 502。');
   });
 });
 
-describe('a screen reader is told', () => {
+describe('a screen reader hears', () => {
   const well = (phase: Moment['phase']): Moment => ({ isLost: false, phase });
   const said = (before: Moment, now: Moment, conversation = idle) => announcement(WORDS.en, before, now, conversation);
 
-  test('that an answer begins, whether or not it waited', () => {
+  test('that an answer begins, queued before or not', () => {
     expect(said(well('queued'), well('streaming'), running)).toBe('Answering');
     expect(said(well('idle'), well('streaming'), running)).toBe('Answering');
   });
@@ -155,7 +155,7 @@ describe('a screen reader is told', () => {
     expect(said(well('streaming'), well('idle'))).toBe('Done');
   });
 
-  test('how it ended, where it did not end well', () => {
+  test('how it ended, if it failed or was stopped', () => {
     const stopped = { ...idle, messages: [question(1, 0), { ...answer(1, 0), end: 'stopped' as const }] };
     expect(said(well('streaming'), well('idle'), stopped)).toBe('Stopped.');
   });
@@ -174,8 +174,8 @@ describe('a screen reader is told', () => {
     ['a message that waits', well('idle'), well('queued')],
     ['the first connection', { isLost: null, phase: null }, { isLost: false, phase: null }],
     ['a connection that fails from the beginning', { isLost: null, phase: null }, { isLost: true, phase: null }],
-    ['an answer that was done before anybody came', { isLost: false, phase: null }, well('idle')],
-  ])('nothing of %s', (_, before, now) => {
+    ['an answer that was done before the page attached', { isLost: false, phase: null }, well('idle')],
+  ])('nothing about %s', (_, before, now) => {
     expect(said(before, now)).toBeNull();
   });
 });

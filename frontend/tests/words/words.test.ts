@@ -9,11 +9,11 @@ describe('the language of the page', () => {
     [['zh-Hant-TW', 'en'], 'zh'],
     [['en-GB', 'zh'], 'en'],
     [['fr-CH', 'ZH-cn', 'en'], 'zh'],
-  ] as const)('of %j is the first that it speaks', (wanted, spoken) => {
+  ] as const)('of %j is the first that it has', (wanted, spoken) => {
     expect(languageOf(wanted)).toBe(spoken);
   });
 
-  test.each([[[]], [['fr', 'de-AT']], [['zhx', '']]])('of %j, none of which it speaks, is English', (wanted) => {
+  test.each([[[]], [['fr', 'de-AT']], [['zhx', '']]])('is English for %j, none of which it has', (wanted) => {
     expect(languageOf(wanted)).toBe('en');
   });
 });
@@ -25,7 +25,7 @@ describe('a text', () => {
     '讀者斷線之後重新連接。',
     '请问“优の良品”是哪里的牌子？我在超市里看到过。',
     `${'读者断线之后重新连接。'.repeat(40)} and much English after that ${'word '.repeat(400)}`,
-  ])('is set as Chinese: %s', (text) => {
+  ])('is marked as Chinese: %s', (text) => {
     expect(languageIn(text)).toBe('zh');
   });
 
@@ -36,14 +36,14 @@ describe('a text', () => {
     '한국어 문장입니다.',
     '🐟🐟🐟',
     '1234567890',
-  ])('is left alone: %j', (text) => {
+  ])('is not marked: %j', (text) => {
     expect(languageIn(text)).toBeUndefined();
   });
 });
 
 const protocol = readFileSync(join(import.meta.dirname, '../../../docs/protocol.md'), 'utf8');
 
-/** The codes in a table of the protocol: what stands in backquotes in its cells of that column. */
+/** The codes in a table of the protocol: the texts in backquotes in one column. */
 function codesOf(header: string, column: number): string[] {
   const [, table] = protocol.split(`${header}\n`);
   const rows = table!.split('\n').slice(1);
@@ -53,7 +53,10 @@ function codesOf(header: string, column: number): string[] {
     .flatMap((row) => [...row.split('|')[column]!.matchAll(/`(\w+)`/g)].map(([, code]) => code!));
 }
 
-/** Refused is what this page never sends, whatever a person does; should it, the server's own words say more than ours. */
+/**
+ * Refusals of requests that this page never sends. If it ever does, the server's message tells more than a text of
+ * ours.
+ */
 const NEVER_OF_THIS_PAGE = [
   'invalid_json',
   'invalid_idempotency_key',
@@ -62,11 +65,11 @@ const NEVER_OF_THIS_PAGE = [
   'not_acceptable',
   'unsupported_media_type',
 ];
-/** Told in the server's own words, which quote what the model's provider said of this very request. */
+/** Shown with the server's message, which quotes the model's provider. */
 const QUOTED = ['model_refused_request'];
 
 describe.each(Object.entries(WORDS))('in %s', (_, words) => {
-  test('every refusal of the protocol that a person can meet has its sentence', () => {
+  test('each refusal that a reader can meet has a text', () => {
     const codes = codesOf('| status | code | when |', 2);
     expect(codes).toContain('queue_full');
     expect(codes).toEqual(expect.arrayContaining(NEVER_OF_THIS_PAGE));
@@ -75,21 +78,21 @@ describe.each(Object.entries(WORDS))('in %s', (_, words) => {
     for (const code of ['unreachable', 'slow', 'broken']) expect(words.refusals).toHaveProperty(code);
   });
 
-  test('and so has every failure of an answer', () => {
+  test('each failure of an answer has a text', () => {
     const codes = codesOf('| `error.code` | retryable | when |', 1);
     expect(codes).toContain('model_truncated');
     expect(codes).toEqual(expect.arrayContaining(QUOTED));
     expect(codes.filter((code) => !(code in words.failures) && !QUOTED.includes(code))).toStrictEqual([]);
   });
 
-  test('no sentence is of a code that is none', () => {
+  test('each text belongs to a code of the protocol', () => {
     const codes = new Set([...codesOf('| status | code | when |', 2), 'unreachable', 'slow', 'broken']);
     expect(Object.keys(words.refusals).filter((code) => !codes.has(code))).toStrictEqual([]);
     const failures = codesOf('| `error.code` | retryable | when |', 1);
     expect(Object.keys(words.failures).filter((code) => !failures.includes(code))).toStrictEqual([]);
   });
 
-  test('nothing is left unsaid', () => {
+  test('no text is empty', () => {
     const values = (value: unknown): unknown[] =>
       typeof value === 'object' && value !== null ? Object.values(value).flatMap(values) : [value];
     const sentences = values(words).filter((value) => typeof value === 'string');
@@ -97,7 +100,7 @@ describe.each(Object.entries(WORDS))('in %s', (_, words) => {
   });
 });
 
-test('the languages have sentences for the same codes', () => {
+test('all languages have texts for the same codes', () => {
   const codes = Object.values(WORDS).map(({ refusals, failures }) => [
     Object.keys(refusals).sort(),
     Object.keys(failures).sort(),

@@ -1,31 +1,34 @@
 // Parses a growing Markdown text in linear time.
 //
-// Parsing the whole text at every paint would cost the square of its length. So the parser commits the start of the text as
-// soon as it can: a committed part is kept as a tree and never parsed again. Each paint parses only the tail behind it.
+// Parsing the whole text at every paint would cost the square of its length. So the parser commits the start of the
+// text as soon as it can: a committed part is kept as a tree and never parsed again. Each paint parses only the tail
+// behind it.
 //
 // What is committed, and when:
 // - A top-level block, when the next one has begun.
 // - Parts of a block that may be the whole answer: all items of a list but the last, all complete rows of a table, all
 //   complete lines of a fence (openFence.ts), and the start of a long paragraph.
 //
-// A paragraph is the hard case, since a `*` in its first sentence may pair with a `*` in its tenth. It is cut before its last
-// inline node, which may still grow. Three lengths of the tail decide when:
+// A paragraph is the hard case, since a `*` in its first sentence may pair with a `*` in its tenth. It is cut before
+// its last inline node, which may still grow. Three lengths of the tail decide when:
 // - From CUT_FROM on, if no text in the tail has a character that later text may pair with.
 // - From CUT_OPEN_MARKS_FROM on, even if there is such a character. Its pair then shows as typed until the end.
-// - From CUT_ANYWHERE_FROM on, at any grapheme. The first two cuts need the offset of the last node in the source. The parser
-//   gives none within a paragraph, so `possibleSources` writes the node as Markdown and compares it with the end of the
-//   tail. That fails where the source was written in another way: `&amp;` is one character of text and five of source.
+// - From CUT_ANYWHERE_FROM on, at any grapheme. The first two cuts need the offset of the last node in the source. The
+//   parser gives none within a paragraph, so `possibleSources` writes the node as Markdown and compares it with the end
+//   of the tail. That fails where the source was written in another way: `&amp;` is one character of text and five of
+//   source.
 //
 // The tail of a cut block is parsed with a prefix, which makes it the same kind of block again:
 // - A paragraph has PLACEHOLDER. Without it, a tail that begins with `- ` or `1. ` would become a list.
 // - A table has its two header lines.
 // - A list has none, since the tail begins with an item.
 //
-// If nothing can be committed, the next attempt waits until the tail is half as long again. The lengths of all attempts then
-// form a geometric series, whose sum is linear in the length of the text.
+// If nothing can be committed, the next attempt waits until the tail is half as long again. The lengths of all attempts
+// then form a geometric series, whose sum is linear in the length of the text.
 //
-// A commit can be wrong: a mark may close behind a cut, and a link may be used before it is defined. So `finish` parses the
-// whole text once more. It reuses all nodes that are equal (syntaxTree.ts), so only the differences are drawn again.
+// A commit can be wrong: a mark may close behind a cut, and a link may be used before it is defined. So `finish` parses
+// the whole text once more. It reuses all nodes that are equal (syntaxTree.ts), so only the differences are drawn
+// again.
 
 import type { Token } from 'markdown-it';
 
@@ -43,8 +46,8 @@ const CUT_OPEN_MARKS_FROM = 4_000;
 const CUT_ANYWHERE_FROM = 8_000;
 // How many characters `finishing` parses in one step.
 const STEP_CHARS = 4_000;
-// Stands for the committed part of a paragraph. It is punctuation, since emphasis can open behind punctuation as it can behind
-// the end of a sentence (CommonMark 6.2), and so rare that no answer has it (U+2E31, a word separator).
+// Stands for the committed part of a paragraph. It is punctuation, since emphasis can open behind punctuation as it can
+// behind the end of a sentence (CommonMark 6.2), and so rare that no answer has it (U+2E31, a word separator).
 const PLACEHOLDER = '\u2E31';
 
 // A list, table or paragraph that is committed in part and may grow.
@@ -133,8 +136,8 @@ export class IncrementalParser {
   private tail(text: string): Node[] {
     if (this.fence !== null) return [this.fence.node(text)];
     const source = this.prefix() + closeMarks(text.slice(this.tailStart));
-    // A half-typed link definition must not stay, and the first definition of a name wins: so this parse adds its definitions
-    // to an object of its own.
+    // A half-typed link definition must not stay, and the first definition of a name wins: so this parse adds its
+    // definitions to an object of its own.
     const context: Context = { growing: true, references: Object.create(this.references) as typeof this.references };
     return this.joined(withoutPrefix(parse(source, context), this.open), source);
   }

@@ -19,8 +19,8 @@ export function isMath(content: string): boolean {
   return /^[\p{L}\d\s.,;:!'"()[\]|+\-*/<>±×÷≤≥≠≈∈∞]+$/u.test(content);
 }
 
-// The next offset of each mark in the text of a state. Without this cache, ten thousand unclosed `\(` would each search the
-// rest of the text.
+// The next offset of each mark in the text of a state. Without this cache, ten thousand unclosed `\(` would each search
+// the rest of the text.
 const offsets = new WeakMap<StateInline, Map<string, { from: number; at: number }>>();
 
 function next(state: StateInline, mark: string, from: number): number {
@@ -100,8 +100,8 @@ function blockMath(state: StateBlock, startLine: number, endLine: number, silent
     if (lines.join('').trim() === '') return false;
     return blockFormula(state, startLine, line + 1, lines, silent, true);
   }
-  // In a growing text, the end of the text is not the end of the formula. Without this, a blank line in a formula would commit
-  // its first half.
+  // In a growing text, the end of the text is not the end of the formula. Without this, a blank line in a formula would
+  // commit its first half.
   return state.env.growing === true && blockFormula(state, startLine, endLine, lines, silent, false);
 }
 

@@ -1,4 +1,5 @@
-// Markdown into a syntax tree, by markdown-it. The parser is configured here only. No markup ever becomes a string of HTML.
+// Markdown into a syntax tree, by markdown-it. The parser is configured here only. No markup ever becomes a string of
+// HTML.
 
 import MarkdownIt, { type Env, type StateBlock, type Token } from 'markdown-it';
 import cjkFriendly from 'markdown-it-cjk-friendly';
@@ -17,10 +18,12 @@ export interface Context extends Env {
 const parser = new MarkdownIt({ html: false, linkify: true, typographer: false }).use(cjkFriendly).use(mathRules);
 // safeHref.ts decides which links are allowed. Refused here, a link would show its brackets as text.
 parser.validateLink = () => true;
-// A link without a scheme is none: `.py` and `.md` are the domains of Paraguay and Moldova, so `README.md` would be a link.
+// A link without a scheme is none: `.py` and `.md` are the domains of Paraguay and Moldova, so `README.md` would be a
+// link.
 parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 
-// markdown-it drops blocks that are nested deeper than its limit. So that no text vanishes, deeper blocks become a paragraph.
+// markdown-it drops blocks that are nested deeper than its limit. So that no text vanishes, deeper blocks become a
+// paragraph.
 const DEEPEST = 60;
 parser.block.ruler.before('table', 'too deep', (state: StateBlock, startLine, endLine, silent) => {
   if (state.level < DEEPEST) return false;
@@ -47,8 +50,8 @@ parser.core.ruler.before('inline', 'too long', (state) => {
 });
 
 /**
- * `text` with one kind of line end and without NUL, as CommonMark asks (section 2.3). A carriage return at the end is dropped
- * until the next character has arrived; so if a text begins with another, it does so normalised, too.
+ * `text` with one kind of line end and without NUL, as CommonMark asks (section 2.3). A carriage return at the end is
+ * dropped until the next character has arrived; so if a text begins with another, it does so normalised, too.
  */
 export function normalise(text: string): string {
   const clean = text.includes('\0') ? text.replaceAll('\0', '\uFFFD') : text;
@@ -129,8 +132,8 @@ function withCheckbox(item: Opened): void {
 }
 
 /**
- * The tree of a parse. An item always keeps its paragraphs, and a tight list has the class `tight`. If a tight list had no
- * paragraphs, as in HTML, one blank line would change every item before it.
+ * The tree of a parse. An item always keeps its paragraphs, and a tight list has the class `tight`. If a tight list had
+ * no paragraphs, as in HTML, one blank line would change every item before it.
  */
 export function treeOf(tokens: readonly Token[], source: string, growing: boolean): Node[] {
   const root: Opened = { tag: null, loose: false, children: [] };
@@ -172,7 +175,10 @@ export function treeOf(tokens: readonly Token[], source: string, growing: boolea
   return root.children;
 }
 
-/** Whether the last line of a fence is its closing line. The token does not tell: a fence that ends with the text looks alike. */
+/**
+ * Whether the last line of a fence is its closing line. The token does not tell: a fence that ends with the text looks
+ * alike.
+ */
 export function isClosed(fence: Token, lines: readonly string[]): boolean {
   const [start, end] = fence.map ?? [0, 0];
   const last = lines[end - 1] ?? '';

@@ -99,7 +99,10 @@ function alike(old: Node, next: Node): boolean {
   }
 }
 
-/** `next` with every node that equals the node of `old` at the same index replaced by that object: it is not rendered again. */
+/**
+ * `next` with every node that equals the node of `old` at the same index replaced by that object: it is not rendered
+ * again.
+ */
 export function reuse(old: Node | undefined, next: Node): Node {
   if (old === undefined || old === next) return next;
   const before = childrenOf(old);

@@ -49,9 +49,9 @@ function mayEnd(code: number): boolean {
 }
 
 /**
- * A long text in segments, each for a text node of its own: a browser lays a text node of 200 KB out as a whole for each
- * letter that is added, and a paragraph without marks could be cut nowhere (incrementalParser.ts). The end of a segment
- * depends only on the text before it, so growth moves no end.
+ * A long text in segments, each for a text node of its own: a browser lays a text node of 200 KB out as a whole for
+ * each letter that is added, and a paragraph without marks could be cut nowhere (incrementalParser.ts). The end of a
+ * segment depends only on the text before it, so growth moves no end.
  */
 export function segments(text: string): string[] {
   if (text.length <= SHORTEST) return [text];

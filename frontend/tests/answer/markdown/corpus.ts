@@ -1,8 +1,8 @@
-// Texts as models write them, and as nobody should, and how they come in pieces.
+// Texts as models write them, malformed ones too, and random cuts of them.
 
 import type { Chance } from '../../support/chance';
 
-/** The lengths at which `text` is seen as it grows. */
+/** The lengths at which a growing `text` is parsed. */
 export function* cuts(text: string, chance: Chance, longest: number): Generator<number> {
   for (let at = 0; at < text.length;) {
     at = Math.min(text.length, at + 1 + chance.below(longest));

@@ -7,7 +7,7 @@ import type { Node } from '../../../src/answer/markdown/syntaxTree';
 import { CORPUS, cuts, fence, list, mixed, paragraph, table } from './corpus';
 import { Chance, SEED } from '../../support/chance';
 
-/** The tree with neighbouring texts as one: how text is cut into nodes is nobody's business. */
+/** The tree with neighbouring texts joined: how text is split into nodes does not matter. */
 function plain(nodes: readonly Node[]): unknown[] {
   const out: unknown[] = [];
   for (const node of nodes) {
@@ -21,9 +21,9 @@ function plain(nodes: readonly Node[]): unknown[] {
   return out;
 }
 
-describe('a text that was streamed in chunks of any size', () => {
+describe('a text that is streamed in chunks of any size', () => {
   for (const [name, text] of Object.entries(CORPUS)) {
-    test(`${name} ends as the same text parsed whole`, () => {
+    test(`${name} ends with the tree of the same text parsed at once`, () => {
       for (const longest of [3, 40, 700]) {
         const parser = new IncrementalParser();
         const chance = new Chance(SEED + longest);
@@ -34,11 +34,11 @@ describe('a text that was streamed in chunks of any size', () => {
     });
   }
 
-  // Definitions that come late, and marks that nothing closes, are the two things that only the end can know.
+  // Late definitions and unclosed marks are the two things that only the end can decide.
   for (const [name, text] of Object.entries(CORPUS).filter(
     ([key]) => !['definitions', 'unclosed', 'math'].includes(key),
   )) {
-    test(`${name} is right even before the end`, () => {
+    test(`${name} has the right tree even before the end`, () => {
       for (const longest of [3, 40, 700]) {
         const parser = new IncrementalParser();
         const chance = new Chance(SEED + longest);
@@ -50,14 +50,14 @@ describe('a text that was streamed in chunks of any size', () => {
   }
 });
 
-test('half a definition does not outlive the other half', () => {
+test('a half-typed definition does not stay', () => {
   const text = `[a]: https://a.example/whole/path\n\nsee [a]`;
   const parser = new IncrementalParser();
   for (let at = 1; at < text.length; at += 1) parser.grow(text.slice(0, at));
   expect(JSON.stringify(parser.grow(text))).toContain('"href":"https://a.example/whole/path"');
 });
 
-test('what cannot settle from within is asked seldom whether it has', () => {
+test('attempts to commit a block without parts are rare', () => {
   const text = '> quoted words\n'.repeat(1_500);
   const parser = new IncrementalParser();
   const before = costs.characters;
@@ -69,7 +69,7 @@ test('what cannot settle from within is asked seldom whether it has', () => {
   expect(costs.characters - before).toBeLessThan(tails * 1.05);
 });
 
-describe('parsing and comparing grow as the text does, not faster:', () => {
+describe('the work of parsing and comparing is linear for', () => {
   for (const [name, make] of Object.entries({ list, table, fence, paragraph, mixed })) {
     test(`a ${name}`, () => {
       const costOf = (length: number): [number, number] => {

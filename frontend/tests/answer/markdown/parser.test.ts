@@ -62,18 +62,18 @@ describe('a link', () => {
     '',
     'tel:1',
     'about:blank',
-  ])('%s is not', (raw) => expect(safeHref(raw)).toBe(null));
+  ])('%s is not allowed', (raw) => expect(safeHref(raw)).toBe(null));
 
   test('that is not allowed is shown as its text', () => {
     expect(find(treeOf('[press **me**](javascript:alert(1))'), 'link')).toEqual([]);
     expect(words(treeOf('[press **me**](javascript:alert(1))'))).toBe('press me');
   });
 
-  test('is made of an address with a scheme, and not of the name of a file', () => {
+  test('is made of a URL with a scheme, and not of a file name', () => {
     expect(find(treeOf('https://a.example/x and main.py and a@b.example'), 'link')).toHaveLength(1);
   });
 
-  test('stands for a picture', () => {
+  test('replaces an image', () => {
     expect(treeOf('![a *cat*](https://a.example/cat.png)')).toEqual([
       {
         kind: 'element',
@@ -95,7 +95,7 @@ describe('math', () => {
     ['a $10$ b', ['10']],
     ['若 $x>0$ 则', ['x>0']],
     ['设$x=1$。', ['x=1']],
-  ])('stands in %s', (text, sources) => expect(formulas(text)).toEqual(sources));
+  ])('is found in %s', (text, sources) => expect(formulas(text)).toEqual(sources));
 
   test.each([
     '$5 and $6',
@@ -112,10 +112,10 @@ describe('math', () => {
     '$$',
     '\\(unclosed',
     'it costs $5 (about €4) and $7_000',
-  ])('does not stand in %s', (text) => expect(formulas(text)).toEqual([]));
+  ])('is not found in %s', (text) => expect(formulas(text)).toEqual([]));
 });
 
-test('marks that nothing closes are looked for once, not once each', () => {
+test('the end of unclosed formulas is searched once, not once each', () => {
   const indexOf = vi.spyOn(String.prototype, 'indexOf');
   treeOf('\\( '.repeat(5_000));
   const looks = indexOf.mock.calls.filter(([mark]) => mark === '\\)').length;
@@ -136,7 +136,7 @@ describe('a text', () => {
     expect(words(treeOf(text))).toBe(text);
   });
 
-  test('does not vanish where it is nested too deep', () => {
+  test('does not vanish if it is nested too deep', () => {
     expect(words(treeOf(`${'> '.repeat(500)}deep`))).toContain('deep');
     expect(words(treeOf(`${'- '.repeat(500)}deep`))).toContain('deep');
   });
@@ -145,16 +145,16 @@ describe('a text', () => {
     expect(normalise('a\r\nb\rc\0d\r')).toBe('a\nb\nc\uFFFDd');
   });
 
-  test('knows the names of signs, and leaves others as they are', () => {
+  test('decodes known entities and keeps unknown ones', () => {
     expect(words(treeOf('&mdash;&hearts;&nonsense;&constructor;&amp'))).toBe('—♥&nonsense;&constructor;&amp');
   });
 
-  test('can not be reordered', () => {
+  test('cannot be reordered', () => {
     expect(withoutBidi('a\u202Eb\u2066c')).toBe('abc');
     expect(withBidiMarked('a\u202Eb')).toBe('a⟦U+202E⟧b');
   });
 
-  test('in pieces is the same text, and growth moves no end of a piece', () => {
+  test('in segments is the same text, and growth moves no end of a segment', () => {
     for (const text of ['word '.repeat(500), '中文，'.repeat(500), 'x'.repeat(3_000), `x${'😀'.repeat(2_000)}`]) {
       const parts = segments(text);
       expect(parts.join('')).toBe(text);
@@ -176,7 +176,7 @@ describe('a text', () => {
     `a ${'`'.repeat(10_000)}`,
     'a\uD800b',
     '\uDC00',
-  ])('of nothing but marks is parsed (case %#)', (text) => expect(words(treeOf(text)).length).toBeGreaterThan(0));
+  ])('of marks only is parsed (case %#)', (text) => expect(words(treeOf(text)).length).toBeGreaterThan(0));
 });
 
 describe('code', () => {
