@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from midsentence_worker.models.base import Message
-from midsentence_worker.models.demo import demo_answer, demo_thought
+from midsentence_worker.models.demo import demo_answer, demo_reasoning
 from tests.conftest import running
 from tests.faults.watching import holder
 from tests.support.client import Transcript, Visitor
@@ -297,7 +297,7 @@ def test_the_demo_repeats_no_reasoning_after_a_takeover(stack: Stack, visitor: V
         transcript = reader.result(30)
     asked = [Message("user", question)]
     answer = transcript.messages[-1]
-    assert (answer.reasoning, answer.text, answer.end) == (demo_thought(asked), demo_answer(asked), "stop")
+    assert (answer.reasoning, answer.text, answer.end) == (demo_reasoning(asked), demo_answer(asked), "stop")
     assert resets(transcript) == (1 if dies_in == "reasoning" else 0)
     assert transcript.messages == visitor.read(session_id, Transcript(session_id)).messages
 

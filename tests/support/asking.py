@@ -7,9 +7,10 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
+from midsentence.events import Delta
 from midsentence.settings import Settings
-from midsentence_worker.models import choice
-from midsentence_worker.models.base import Message, Model, Piece, Text
+from midsentence_worker.models import make_model
+from midsentence_worker.models.base import Message, Model, Piece
 from midsentence_worker.models.errors import ModelError
 
 QUESTION = (Message("user", "Is anybody there?"),)
@@ -20,7 +21,7 @@ async def model_at(
     address: str, *, key: str | None = None, patience: float = 10, api: str = "chat"
 ) -> AsyncGenerator[Model, None]:
     # Given outright, so that the environment of whoever runs the test has no say.
-    model = choice.model(
+    model = make_model(
         Settings.model_validate(
             {
                 "OPENAI_BASE_URL": address,
@@ -48,14 +49,14 @@ async def failed(model: Model, messages: Sequence[Message] = QUESTION, mark: str
     try:
         async with aclosing(model.stream(messages, mark)) as pieces:
             async for piece in pieces:
-                text += piece.text if isinstance(piece, Text) else ""
+                text += piece.text if isinstance(piece, Delta) else ""
     except ModelError as failure:
         return text, failure
     pytest.fail(f"an answer that was to fail ended well: {text!r}")
 
 
 def text_of(pieces: Sequence[Piece]) -> str:
-    return "".join(piece.text for piece in pieces if isinstance(piece, Text))
+    return "".join(piece.text for piece in pieces if isinstance(piece, Delta))
 
 
 async def eventually(predicate: Callable[[], object], *, description: str, seconds: float = 1) -> None:

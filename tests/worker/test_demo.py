@@ -4,11 +4,12 @@ import re
 
 import pytest
 
+from midsentence.events import Reasoning
 from midsentence.settings import Settings
-from midsentence_worker.models.base import CannotResumeError, Finish, Message, Reasoning
-from midsentence_worker.models.chat_completions import OpenAIModel
-from midsentence_worker.models.choice import model
-from midsentence_worker.models.demo import DemoModel, demo_answer, demo_thought
+from midsentence_worker.models import make_model
+from midsentence_worker.models.base import CannotResumeError, Finish, Message
+from midsentence_worker.models.chat_completions import ChatCompletionsModel
+from midsentence_worker.models.demo import DemoModel, demo_answer, demo_reasoning
 from midsentence_worker.models.responses import ResponsesModel
 from midsentence_worker.models.tokens import estimated_usage
 from tests.support.asking import answered, text_of
@@ -122,10 +123,10 @@ async def test_it_thinks_first_where_it_is_asked_to(conversation: list[Message],
     *pieces, last = await answered(DemoModel(pace), conversation)
     thoughts = [piece.text for piece in pieces if isinstance(piece, Reasoning)]
     assert pieces[: len(thoughts)] == [Reasoning(text) for text in thoughts], "before anything is said"
-    assert "".join(thoughts) == demo_thought(conversation)
-    assert demo_thought(conversation).startswith(begins)
+    assert "".join(thoughts) == demo_reasoning(conversation)
+    assert demo_reasoning(conversation).startswith(begins)
     assert text_of(pieces) == demo_answer(conversation)
-    assert last == Finish("stop", estimated_usage(conversation, demo_thought(conversation) + text_of(pieces)))
+    assert last == Finish("stop", estimated_usage(conversation, demo_reasoning(conversation) + text_of(pieces)))
     assert 30 <= len(pieces) / pace.seconds <= 40
 
 
@@ -167,9 +168,9 @@ def test_it_answers_even_where_nobody_asked() -> None:
     ("values", "kind", "name"),
     [
         ({}, DemoModel, "demo"),
-        ({"OPENAI_API_KEY": "sk-x"}, OpenAIModel, "gpt-5-mini"),
-        ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, OpenAIModel, "gpt-5-mini"),
-        ({"OPENAI_API_KEY": "sk-x", "model": "llama3.2"}, OpenAIModel, "llama3.2"),
+        ({"OPENAI_API_KEY": "sk-x"}, ChatCompletionsModel, "gpt-5-mini"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, ChatCompletionsModel, "gpt-5-mini"),
+        ({"OPENAI_API_KEY": "sk-x", "model": "llama3.2"}, ChatCompletionsModel, "llama3.2"),
         ({"OPENAI_API_KEY": "sk-x", "api": "responses"}, ResponsesModel, "gpt-5-mini"),
         ({"OPENAI_API_KEY": "sk-x", "model": "demo"}, DemoModel, "demo"),
         ({"OPENAI_API_KEY": "sk-x", "model": "demo", "api": "responses"}, DemoModel, "demo"),
@@ -177,7 +178,7 @@ def test_it_answers_even_where_nobody_asked() -> None:
 )
 async def test_the_demo_answers_only_where_no_model_is_named(values: dict[str, str], kind: type, name: str) -> None:
     given = {"OPENAI_API_KEY": None, "OPENAI_BASE_URL": None, "model": None, **values}
-    chosen = model(Settings.model_validate(given))
+    chosen = make_model(Settings.model_validate(given))
     assert (type(chosen), chosen.name) == (kind, name)
     await chosen.aclose()
 

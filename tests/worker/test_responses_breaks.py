@@ -6,8 +6,9 @@ from typing import Literal
 
 import pytest
 
+from midsentence.events import Usage
 from midsentence_worker.models import background_response, retry
-from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Usage
+from midsentence_worker.models.base import CannotResumeError, Finish, Mark
 from tests.support.asking import QUESTION, answered, eventually, failed, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
 
@@ -20,7 +21,7 @@ TEXT = "".join(TOKENS)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(background_response, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(background_response, "_POLL_SECONDS", 0.01)
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
@@ -73,7 +74,7 @@ async def test_a_provider_that_is_away_for_a_moment_is_asked_again(upstream: Ups
         reader = asyncio.create_task(answered(model))
         await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
         # The cut itself counts as one connection that brought nothing new after its last token.
-        upstream.responses[0].refuses = background_response.CONNECTIONS - 2
+        upstream.responses[0].refuses = background_response.MAX_SILENT_CONNECTIONS - 2
         answer.release_all()
         assert text_of(await reader) == TEXT
     assert (upstream.responses[0].refuses, upstream.responses[0].streamed) == (0, 2)
@@ -101,7 +102,7 @@ async def test_a_model_that_stays_silent_has_stalled_and_is_cancelled(upstream: 
         text, failure = await failed(model)
     assert (text, failure.code) == ("".join(TOKENS[:3]), "model_stalled")
     assert (upstream.responses[0].streamed, upstream.responses[0].status) == (
-        background_response.CONNECTIONS,
+        background_response.MAX_SILENT_CONNECTIONS,
         "cancelled",
     )
 

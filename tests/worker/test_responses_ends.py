@@ -97,7 +97,7 @@ async def test_cancelling_what_has_ended_or_is_forgotten_is_fine(upstream: Upstr
 async def test_a_provider_that_does_not_confirm_a_cancellation_is_not_waited_for(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(responses, "CANCEL_SECONDS", 0.1)
+    monkeypatch.setattr(responses, "_CANCEL_SECONDS", 0.1)
     upstream.responses.cancels = False
     async with model_at(upstream.url, api="responses") as model, asyncio.timeout(5):
         with pytest.raises(ModelError, match="did not confirm"):

@@ -4,7 +4,8 @@ from contextlib import aclosing
 
 import pytest
 
-from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Piece, Reasoning, Text, Usage
+from midsentence.events import Delta, Reasoning, Usage
+from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Piece
 from tests.support.asking import QUESTION, answered, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
 
@@ -19,7 +20,7 @@ async def test_the_pieces_come_as_the_model_wrote_them_and_the_usage_last(upstre
     upstream.answers.append(Answer(reasoning=["Hm. "], tokens=["Good ", "morning"], usage=(12, 3)))
     async with model_at(upstream.url, api="responses") as model:
         pieces = await answered(model)
-    expected = [Reasoning("Hm. "), Text("Good "), Text("morning"), Finish("stop", Usage(12, 3, "reported"))]
+    expected = [Reasoning("Hm. "), Delta("Good "), Delta("morning"), Finish("stop", Usage(12, 3, "reported"))]
     assert without_marks(pieces) == expected
 
 
@@ -53,10 +54,10 @@ async def test_a_token_is_yielded_before_the_next_is_written(upstream: Upstream)
         # Before any text: a turn that dies while the model thinks can be taken up as well.
         assert [await anext(pieces) for _ in range(3)] == [Mark(f"resp_1:{number}:0") for number in range(3)]
         answer.release()
-        assert await anext(pieces) == Text("one")
+        assert await anext(pieces) == Delta("one")
         assert upstream.responses[0].generated == 1
         answer.release_all()
-        assert [piece async for piece in pieces if isinstance(piece, Text)] == [Text("two")]
+        assert [piece async for piece in pieces if isinstance(piece, Delta)] == [Delta("two")]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -75,11 +76,11 @@ async def test_each_mark_covers_exactly_the_text_before_it(upstream: Upstream, s
 
 
 async def test_a_character_cut_between_two_events_comes_whole_and_no_mark_parts_it(upstream: Upstream) -> None:
-    """Seen red with `Halves.join`: "a" came before a mark that stood before it."""
+    """Seen red with `SurrogateJoiner.join`: "a" came before a mark that stood before it."""
     upstream.answers.append(Answer(tokens=["a\ud83d", "\ude00b", "\ud83d"]))
     async with model_at(upstream.url, api="responses") as model:
         pieces = await answered(model)
-        assert [piece for piece in pieces if isinstance(piece, Text)] == [Text("a😀b"), Text("\ufffd")]
+        assert [piece for piece in pieces if isinstance(piece, Delta)] == [Delta("a😀b"), Delta("\ufffd")]
         for number, piece in enumerate(pieces):
             if isinstance(piece, Mark):
                 rest = await answered(model, mark=piece.value)

@@ -12,6 +12,7 @@ from midsentence.log import SessionLog, Write, Written
 
 _NEVER = float("inf")
 _AWAKE = -_NEVER
+_CANCELLED = -_NEVER
 
 
 class Flush:
@@ -80,6 +81,11 @@ class AppendBatcher:
             if at < self._sleeps_until:
                 self._wake.set()
 
+    def cancel(self, writer: Writer) -> None:
+        """Do not flush a writer again, whatever it schedules."""
+        self._scheduled.discard(writer)
+        writer.flush.at = _CANCELLED
+
     def checkpoint(self, lease: Lease, seq: int, folded: bytes) -> None:
         """Store what a turn folds to so far, in the background.
 
@@ -125,7 +131,9 @@ class AppendBatcher:
         try:
             outcomes = await self._log.write([write for _, write in batch])
         except StoreUnavailableError as error:
-            outcomes = [error] * len(batch)
+            # Without its traceback, which holds this frame: `outcomes` would hold the error, the error the frame, and
+            # the frame `outcomes` and all writers.
+            outcomes = [error.with_traceback(None)] * len(batch)
         for (writer, write), outcome in zip(batch, outcomes, strict=True):
             writer.acknowledge(write, outcome)
 

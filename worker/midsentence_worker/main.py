@@ -12,23 +12,23 @@ from midsentence import logs
 from midsentence.errors import BadSettingsError
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence_worker.models.choice import model
+from midsentence_worker.models import make_model
 from midsentence_worker.worker import Worker
 
 _logger = structlog.get_logger()
 
 
 async def _work(settings: Settings) -> None:
-    store, answering = Store(settings), model(settings)
-    worker = Worker(settings, store, answering)
+    store, model = Store(settings), make_model(settings)
+    worker = Worker(settings, store, model)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.drain)
-    _logger.info("working", worker=worker.name, model=answering.name, turns=settings.worker_concurrency)
+    _logger.info("working", worker=worker.name, model=model.name, turns=settings.worker_concurrency)
     try:
         await worker.run()
     finally:
-        await answering.aclose()
+        await model.aclose()
         await store.aclose()
 
 

@@ -87,6 +87,10 @@ class TurnWriter:
         self._batcher.schedule(self, now=True)
         await self._done
 
+    def close(self) -> None:
+        """Write nothing more: the turn has ended, or its lease is not this worker's any more."""
+        self._batcher.cancel(self)
+
     def stop(self) -> None:
         if not self.stopped.done():
             self.stopped.set_result(None)

@@ -1,8 +1,10 @@
-"""The seam between a turn and whatever writes its answer."""
+"""The interface between a turn and the model that answers it."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
+
+from midsentence.events import Delta, Reasoning, Usage
 
 Takeover = Literal["reattach", "continue", "restart", "fail"]
 
@@ -13,25 +15,8 @@ class Message(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reasoning:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    input_tokens: int
-    output_tokens: int
-    source: Literal["reported", "estimated"]
-
-
-@dataclass(frozen=True, slots=True)
 class Finish:
-    """Always the last piece, and exactly one. `usage` is None where the provider reported none."""
+    """The last piece of every answer. `usage` is None where the provider reported none."""
 
     reason: Literal["stop", "length", "content_filter"]
     usage: Usage | None
@@ -39,16 +24,19 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where the provider's own stream stands: given back to `stream`, it goes on behind everything that came before."""
+    """A position in the provider's own stream, behind all pieces before it.
+
+    `Model.stream`, given this value, continues with the pieces after it.
+    """
 
     value: str
 
 
-Piece = Text | Reasoning | Mark | Finish
+Piece = Delta | Reasoning | Mark | Finish
 
 
 class CannotResumeError(Exception):
-    """The provider would not go on with an answer that was begun. Raised before any piece: begin anew."""
+    """The provider does not continue an answer that was begun. Raised before any piece: ask for a new answer."""
 
 
 class Model(Protocol):
@@ -61,18 +49,18 @@ class Model(Protocol):
         ...
 
     def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
-        """Ask, and yield the answer as it is written; no `Text` or `Reasoning` is empty.
+        """Ask for an answer, or continue one behind a `mark`, and yield its pieces as they are written.
 
-        Closing the generator, or cancelling the task that waits in it, ends the upstream call at once: nobody pays for
-        text that nobody keeps. A generator that is merely dropped is closed when it is collected, so hold it with
-        `contextlib.aclosing`.
+        No `Delta` or `Reasoning` is empty. Closing the generator, or cancelling the task that waits in it, ends the
+        upstream call at once, so that nobody pays for text that is not kept. Hold the generator with
+        `contextlib.aclosing`: one that is only dropped is closed when it is collected.
 
-        Raises ModelError, and then there is no `Finish`. What was yielded before it stands.
+        Raises CannotResumeError, and ModelError, after which there is no `Finish`. The pieces before it stay valid.
         """
         ...
 
     async def cancel(self, mark: str) -> None:
-        """Stop paying for the answer that a mark names. Raises ModelError."""
+        """End the answer that a mark belongs to, so that it costs nothing more. Raises ModelError."""
         ...
 
     async def aclose(self) -> None:

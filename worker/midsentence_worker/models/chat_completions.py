@@ -1,9 +1,9 @@
-"""Any server that speaks OpenAI's chat completions: OpenAI, Ollama, llama.cpp, vLLM, and the many like them."""
+"""Any server with OpenAI's chat completions API: OpenAI, Ollama, llama.cpp, vLLM and many others."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import openai
 from openai.types.chat import (
@@ -14,74 +14,75 @@ from openai.types.chat import (
     ChatCompletionUserMessageParam,
 )
 
+from midsentence.events import Delta, Reasoning, Usage
 from midsentence.settings import Settings
-from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Reasoning, Takeover, Text, Usage
-from midsentence_worker.models.client import Provider
-from midsentence_worker.models.surrogates import Halves
+from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Takeover
+from midsentence_worker.models.client import ModelClient
+from midsentence_worker.models.surrogates import SurrogateJoiner
 
-# The answer is complete; only its usage may still come, and some servers neither send that nor hang up.
-TAIL_SECONDS: Final = 5.0
+# After the finish reason only the usage can follow. Some servers neither send it nor close the connection.
+_USAGE_SECONDS = 5.0
 
-_ENDINGS: Final[dict[str, Literal["length", "content_filter"]]] = {
+_ENDINGS: dict[str, Literal["length", "content_filter"]] = {
     "length": "length",
     "content_filter": "content_filter",
     "sensitive": "content_filter",  # Zhipu
 }
-# Not endings but failures, told in the field of an ending: OpenRouter, Zhipu, DeepSeek.
-_BROKEN: Final = frozenset({"error", "network_error", "insufficient_system_resource"})
+# Failures that OpenRouter, Zhipu and DeepSeek report as finish reasons.
+_FAILURES = frozenset({"error", "network_error", "insufficient_system_resource"})
 
-# Without these vLLM closes the partial answer and begins another behind it. llama.cpp knows them too; before it did, it
-# went on from a last message of the assistant anyway.
-_CONTINUE: Final = {"continue_final_message": True, "add_generation_prompt": False}
+# Without these vLLM closes the partial answer and begins another one behind it. llama.cpp knows them too; versions
+# before that continue a last message of the assistant anyway.
+_CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
 _Chunks = openai.AsyncStream[ChatCompletionChunk]
 
 
-class OpenAIModel:
+class ChatCompletionsModel:
     def __init__(self, settings: Settings) -> None:
-        self._provider = Provider(settings)
-        # Unknown until a request succeeds: compatible servers refuse the option in many words.
+        self._client = ModelClient(settings)
+        # None until a request succeeds: servers refuse the option with different errors, so only a success is proof.
         self._takes_usage_option: bool | None = None
 
     @property
     def name(self) -> str:
-        return self._provider.model
+        return self._client.model
 
     @property
     def takeover(self) -> Takeover:
-        # Many servers go on from a last message of the assistant; others silently begin another answer behind it, and
-        # none says which it does. So that is for whoever knows their server to choose.
+        # Many servers continue a last message of the assistant. Others begin a new answer behind it, and no server says
+        # which it does. So "continue" is only for operators who know their server (MIDSENTENCE_TAKEOVER).
         return "restart"
 
     async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
-        """Ask, and yield the answer. A connection that breaks counts as an answer cut short: its text so far stands.
+        """See `Model.stream`. A connection that breaks truncates the answer.
 
-        A last message of the assistant is gone on with. Raises CannotResumeError where the server refuses that.
+        A last message of the assistant is continued. Raises CannotResumeError where the server refuses to.
         """
-        del mark  # chat completions have none to give
-        chunks = await self._provider.asked(lambda: self._open(messages))
+        del mark  # chat completions have no marks
+        chunks = await self._client.with_retries(lambda: self._open(messages))
         try:
             async with aclosing(self._pieces(chunks)) as pieces:
                 async for piece in pieces:
                     yield piece
-        # What is not JSON or not UTF-8 surfaces as a ValueError.
+        # The SDK raises ValueError for data that is not JSON or not UTF-8.
         except (openai.OpenAIError, ValueError) as error:
-            raise self._provider.complaints.during(error) from error
+            raise self._client.errors.of_stream(error) from error
         finally:
             await chunks.close()
 
     async def cancel(self, mark: str) -> None:
-        del mark  # closing the connection has ended the call
+        del mark  # closing the connection ended the call
 
     async def aclose(self) -> None:
-        await self._provider.aclose()
+        await self._client.aclose()
 
     async def _open(self, messages: Sequence[Message]) -> _Chunks:
         try:
             return await self._with_usage(messages)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             if _continues(messages):
-                raise CannotResumeError(self._provider.complaints.before(error).message) from error
+                raise CannotResumeError(self._client.errors.of_request(error).message) from error
             raise
 
     async def _with_usage(self, messages: Sequence[Message]) -> _Chunks:
@@ -89,7 +90,7 @@ class OpenAIModel:
             try:
                 chunks = await self._create(messages, include_usage=True)
             except (openai.BadRequestError, openai.UnprocessableEntityError):
-                # A server that took the option once refuses something else.
+                # A server that accepted the option before refuses something else.
                 if self._takes_usage_option:
                     raise
             else:
@@ -100,8 +101,8 @@ class OpenAIModel:
         return chunks
 
     async def _create(self, messages: Sequence[Message], *, include_usage: bool) -> _Chunks:
-        return await self._provider.client.chat.completions.create(
-            model=self._provider.model,
+        return await self._client.sdk.chat.completions.create(
+            model=self._client.model,
             messages=[_param(message) for message in messages],
             stream=True,
             stream_options={"include_usage": True} if include_usage else openai.omit,
@@ -109,26 +110,27 @@ class OpenAIModel:
         )
 
     async def _pieces(self, chunks: _Chunks) -> AsyncGenerator[Piece, None]:
-        text, reasoning, usage, seen = Halves(), Halves(), None, False
+        text, reasoning = SurrogateJoiner(), SurrogateJoiner()
+        usage, has_chunks = None, False
         while (chunk := await anext(chunks, None)) is not None:
-            seen = True
+            has_chunks = True
             usage = _usage(chunk) or usage
             choice = _choice(chunk)
             if thought := reasoning.join(_first(choice, "reasoning_content", "reasoning")):
                 yield Reasoning(thought)
             if written := text.join(_first(choice, "content", "refusal")):
-                yield Text(written)
+                yield Delta(written)
             if finish := getattr(choice, "finish_reason", None):
-                if rest := text.rest():
-                    yield Text(rest)
+                if rest := text.flush():
+                    yield Delta(rest)
                 yield Finish(self._reason(finish), await _last_usage(chunks) or usage)
                 return
-        raise self._provider.complaints.truncated() if seen else self._provider.complaints.empty(chunks.response)
+        raise self._client.errors.truncated() if has_chunks else self._client.errors.empty(chunks.response)
 
     def _reason(self, finish: str) -> Literal["stop", "length", "content_filter"]:
-        if finish in _BROKEN:
-            raise self._provider.complaints.gave_up(f"finish_reason {finish}")
-        # Tools are not offered, so a call of one is an ending like any other; so are the words of unknown servers.
+        if finish in _FAILURES:
+            raise self._client.errors.failed(f"finish_reason {finish}")
+        # No tools are offered, so a tool call ends the answer like "stop". So do reasons that only some servers know.
         return _ENDINGS.get(finish, "stop")
 
 
@@ -146,7 +148,7 @@ def _param(message: Message) -> ChatCompletionMessageParam:
             return ChatCompletionAssistantMessageParam(role="assistant", content=message.text)
 
 
-# The SDK builds chunks without checking them: whatever its types say, each part of a chunk may be missing or null.
+# The SDK does not check the chunks: whatever its types say, each part of a chunk may be missing or null.
 
 
 def _choice(chunk: Any) -> Any:
@@ -162,17 +164,17 @@ def _usage(chunk: Any) -> Usage | None:
     usage = getattr(chunk, "usage", None)
     counts = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
     match counts:
-        case (int(asked), int(written)):
-            return Usage(asked, written, "reported")
+        case (int(prompt_tokens), int(answer_tokens)):
+            return Usage(prompt_tokens, answer_tokens, "reported")
         case _:
             return None
 
 
 async def _last_usage(chunks: _Chunks) -> Usage | None:
-    """Read what comes after the finish reason; no failure there can take the answer back."""
+    """Read the usage that may follow the finish reason. The answer is complete, so a failure is ignored."""
     usage = None
     with suppress(TimeoutError, openai.OpenAIError, ValueError):
-        async with asyncio.timeout(TAIL_SECONDS):
+        async with asyncio.timeout(_USAGE_SECONDS):
             while (chunk := await anext(chunks, None)) is not None:
                 usage = _usage(chunk) or usage
     return usage

@@ -1,26 +1,26 @@
-"""The built-in model: no intelligence, but a true answer at reading speed, so that there is something to reload."""
+"""The built-in model: it explains midsentence at reading speed, so that a page can be reloaded in mid-answer."""
 
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Final
 
+from midsentence.events import Delta, Reasoning
 from midsentence_worker.models import demo_text
-from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Reasoning, Takeover, Text
+from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Takeover
 from midsentence_worker.models.tokens import CJK, estimated_usage
 
-WORDS_A_SECOND: Final = 35
-CHARACTERS_A_SECOND: Final = 40
-LONGEST: Final = 5000
-_LONGEST_QUOTE: Final = 60
+_WORDS_A_SECOND = 35
+_CHARACTERS_A_SECOND = 40
+_LONGEST_ANSWER = 5000
+_LONGEST_QUOTE = 60
 
-_CHINESE: Final = re.compile("[\u3400-\u9fff]")
-# What a person counts as one: a Chinese character, or a word of anything else. White space goes with what it follows;
-# alone it is only where an answer that is gone on with was cut in front of it.
-_UNIT: Final = re.compile(rf"[{CJK}]\s*|[^\s{CJK}]+\s*|\s+")
-_WISHED_LENGTH: Final = re.compile(r"(\d[\d,]{0,8})(?:[\s-]*(?:words?|tokens?)\b|\s*个?(?:字|词))", re.IGNORECASE)
+_CHINESE = re.compile("[\u3400-\u9fff]")
+# What a person counts as one: a Chinese character, or a word of any other script. White space belongs to the unit
+# before it. It is a unit alone only where an answer that is continued was cut in front of it.
+_UNIT = re.compile(rf"[{CJK}]\s*|[^\s{CJK}]+\s*|\s+")
+_REQUESTED_LENGTH = re.compile(r"(\d[\d,]{0,8})(?:[\s-]*(?:words?|tokens?)\b|\s*个?(?:字|词))", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class _Script:
     greeting: str
     rest: str
     more: tuple[str, ...]
-    showpiece: str
-    thought: str
+    formatting_sample: str
+    reasoning: str
 
 
-_ENGLISH_SCRIPT: Final = _Script(
+_ENGLISH_SCRIPT = _Script(
     greeting=(
         "You asked “{question}”. I am the demo model: I do not think, I only write at reading speed, "
         "and I was sent {count} of this conversation. "
@@ -61,11 +61,11 @@ _ENGLISH_SCRIPT: Final = _Script(
         "A message that you send while I am writing waits, and is answered next.",
         "Sending the same message twice with the same key asks me once.",
     ),
-    showpiece=demo_text.ENGLISH,
-    thought=demo_text.ENGLISH_THOUGHT,
+    formatting_sample=demo_text.ENGLISH_FORMATTING,
+    reasoning=demo_text.ENGLISH_REASONING,
 )
 
-_CHINESE_SCRIPT: Final = _Script(
+_CHINESE_SCRIPT = _Script(
     greeting="你问的是“{question}”。我是内置的演示模型：我不会思考，只会按阅读的速度写字；这次对话共有{count}发到我这里。",
     rest=(
         "趁我还在写，请现在就刷新页面：回答会从断开的地方接着写，一个字不多，一个字不少。\n\n"
@@ -89,8 +89,8 @@ _CHINESE_SCRIPT: Final = _Script(
         "我写字的时候你再发来的消息会排队等候，接着就轮到它。",
         "同一条消息带着同一个键发两次，也只会问我一次。",
     ),
-    showpiece=demo_text.CHINESE,
-    thought=demo_text.CHINESE_THOUGHT,
+    formatting_sample=demo_text.CHINESE_FORMATTING,
+    reasoning=demo_text.CHINESE_REASONING,
 )
 
 
@@ -105,53 +105,54 @@ class DemoModel:
         return "continue"
 
     async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
-        del mark  # nothing of this is anywhere but here
-        said = ""
+        del mark  # the answer exists in this process alone
+        partial = ""
         if messages and messages[-1].role == "assistant":
-            *messages, (_, said) = messages
-        thought, answer = demo_thought(messages), demo_answer(messages)
-        if not answer.startswith(said):
-            raise CannotResumeError("the demo would have said something else")
-        # Where there is text, all of the thought is there: it came before.
-        for unit in _UNIT.findall("" if said else thought):
+            *messages, (_, partial) = messages
+        reasoning, answer = demo_reasoning(messages), demo_answer(messages)
+        if not answer.startswith(partial):
+            raise CannotResumeError("the partial answer is not the demo's")
+        # The reasoning comes before the text, so where there is text the reasoning is complete.
+        for unit in _UNIT.findall("" if partial else reasoning):
             await self._pace(_seconds(unit))
             yield Reasoning(unit)
-        for unit in _UNIT.findall(answer[len(said) :]):
+        for unit in _UNIT.findall(answer[len(partial) :]):
             await self._pace(_seconds(unit))
-            yield Text(unit)
-        yield Finish("stop", estimated_usage(messages, thought + answer))
+            yield Delta(unit)
+        yield Finish("stop", estimated_usage(messages, reasoning + answer))
 
     async def cancel(self, mark: str) -> None:
-        del mark  # nothing runs in a background
+        del mark  # closing the generator ends the answer
 
     async def aclose(self) -> None:
         pass
 
 
-def demo_thought(messages: Sequence[Message]) -> str:
-    """What comes before the answer where the question speaks of thinking, always in the same words."""
+def demo_reasoning(messages: Sequence[Message]) -> str:
+    """The reasoning before the answer, always in the same words; empty unless the question asks to think."""
     question = _question(messages)
-    return _script(question).thought if demo_text.wants_thinking(question) else ""
+    return _script(question).reasoning if demo_text.wants_reasoning(question) else ""
 
 
 def demo_answer(messages: Sequence[Message]) -> str:
-    """Answer a conversation, always in the same words; as long as the question wishes ("200 words", "500 字").
+    """Answer a conversation, always in the same words, at the length that the question asks for ("200 words").
 
-    Where it asks for a table, code or formulas, they are what is answered.
+    A question about tables, code or formulas is answered with a sample of each.
     """
     question = _question(messages)
     script = _script(question)
     chinese = script is _CHINESE_SCRIPT
-    seen = sum(message.role != "system" for message in messages)
-    count = f" {seen} 条消息" if chinese else f"{seen} message{'' if seen == 1 else 's'}"
+    sent = sum(message.role != "system" for message in messages)
+    count = f" {sent} 条消息" if chinese else f"{sent} message{'' if sent == 1 else 's'}"
     greeting = script.greeting.format(question=_quoted(question), count=count)
-    whole = (
-        f"{greeting.rstrip()}\n\n{script.showpiece}" if demo_text.wants_showing(question) else greeting + script.rest
-    )
-    wish = _WISHED_LENGTH.search(question)
-    if wish is None:
+    if demo_text.wants_formatting(question):
+        whole = f"{greeting.rstrip()}\n\n{script.formatting_sample}"
+    else:
+        whole = greeting + script.rest
+    requested = _REQUESTED_LENGTH.search(question)
+    if requested is None:
         return whole
-    return _of_length(greeting, whole, script.more, max(1, min(int(wish[1].replace(",", "")), LONGEST)))
+    return _of_length(greeting, whole, script.more, max(1, min(int(requested[1].replace(",", "")), _LONGEST_ANSWER)))
 
 
 def _question(messages: Sequence[Message]) -> str:
@@ -163,7 +164,7 @@ def _script(question: str) -> _Script:
 
 
 def _seconds(unit: str) -> float:
-    return 1 / (CHARACTERS_A_SECOND if re.match(f"[{CJK}]", unit) else WORDS_A_SECOND)
+    return 1 / (_CHARACTERS_A_SECOND if re.match(f"[{CJK}]", unit) else _WORDS_A_SECOND)
 
 
 def _quoted(question: str) -> str:
@@ -172,7 +173,7 @@ def _quoted(question: str) -> str:
 
 
 def _of_length(greeting: str, whole: str, more: Sequence[str], length: int) -> str:
-    # Cut before the code would leave it open to the end of the page.
+    # A cut inside the code block would leave the block open to the end of the page.
     text = whole if _count(whole) <= length else greeting
     size, numbered = _count(text), enumerate(cycle(more), start=1)
     parts = [text.rstrip()]

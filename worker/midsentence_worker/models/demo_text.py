@@ -1,19 +1,18 @@
-r"""What the demo model says where it is asked to show something, or to think first.
+r"""What the demo model answers when it is asked to show formatting, or to think first.
 
-Mathematics stands between \(…\) and \[…\], as most models write it.
+Mathematics is between \(…\) and \[…\], as most models write it.
 """
 
 import re
-from typing import Final
 
-_ASKED_TO_SHOW: Final = re.compile(
-    # Not \b: a Chinese character beside an English word is a letter, too.
+_ASKS_FOR_FORMATTING = re.compile(
+    # Not \b: a Chinese character beside an English word is a letter too.
     "(?<![a-z])(?:tables?|code|math[a-z]*|formulas?|formulae|markdown)(?![a-z])|表格|代码|公式|数学|排版",
     re.IGNORECASE,
 )
-_ASKED_TO_THINK: Final = re.compile("think|reason|思考|推理", re.IGNORECASE)
+_ASKS_TO_THINK = re.compile("think|reason|思考|推理", re.IGNORECASE)
 
-ENGLISH: Final = r"""Here is one of each thing that a page has to render.
+ENGLISH_FORMATTING = r"""Here is one of each thing that a page has to render.
 
 | What breaks | What the reader loses |
 |:--|--:|
@@ -51,7 +50,7 @@ pieces on average; going on takes \(\frac{n}{1-p}\). With \(n = 1000\), \(p = 0.
 
 The rules of such a stream are in [the HTML standard](https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
-CHINESE: Final = r"""页面要会显示的东西，这里每样来一个。
+CHINESE_FORMATTING = r"""页面要会显示的东西，这里每样来一个。
 
 | 断掉的是 | 读者丢掉的是 |
 |:--|--:|
@@ -89,23 +88,23 @@ E = \sum_{k=0}^{n-1} \frac{1}{(1-p)^{n-k}} = \frac{(1-p)^{-n} - 1}{p}
 
 这种流的规则见 [HTML 标准](https://html.spec.whatwg.org/multipage/server-sent-events.html)。"""
 
-ENGLISH_THOUGHT: Final = (
+ENGLISH_REASONING = (
     "I am asked to think first. I am a demo and cannot, but I can show where a thought goes: before the answer, and "
     "beside it, never into it. These sentences are the same every time, so that nobody has to believe me that none "
     "comes twice. If the worker dies now, there is no text to go on from, and the next one begins this thought anew. "
     "If it dies later, the thought stands, and only the text goes on. Either way it is read once. That will do: "
     "now I answer."
 )
-CHINESE_THOUGHT: Final = (
+CHINESE_REASONING = (
     "要我先想一想。我是演示模型，不会思考，但可以让人看到思考放在哪里：在回答之前，在回答旁边，绝不混进正文。"
     "这几句话每次都一样，有没有重复，一看便知。工作进程如果现在死掉，还没有正文可接，下一个就把这段从头想起；"
     "如果晚一些才死，这段留着，只有正文接着写。无论如何，读到的都只有一遍。想好了，开始回答。"
 )
 
 
-def wants_showing(question: str) -> bool:
-    return _ASKED_TO_SHOW.search(question) is not None
+def wants_formatting(question: str) -> bool:
+    return _ASKS_FOR_FORMATTING.search(question) is not None
 
 
-def wants_thinking(question: str) -> bool:
-    return _ASKED_TO_THINK.search(question) is not None
+def wants_reasoning(question: str) -> bool:
+    return _ASKS_TO_THINK.search(question) is not None

@@ -1,9 +1,9 @@
-"""What a person is told when no answer comes: one sentence that says what to do, then the provider's own."""
+"""What a person reads when no answer comes: a sentence that says what to do, then the provider's own message."""
 
 import re
 from collections.abc import Mapping
 from math import ceil
-from typing import Final, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -13,12 +13,14 @@ from midsentence.settings import Settings
 from midsentence_worker.models.errors import ErrorCode, ModelError
 from midsentence_worker.models.retry import retry_after
 
-_LONGEST_QUOTE: Final = 300
-# OpenAI repeats a refused key masked ("sk-ab***yz"): still nothing for the eyes of whoever chats.
-_KEY_LIKE: Final = re.compile(r"\b(?:sk|key|gsk|xai)-[\w*.-]{4,}|Bearer\s+[^\s'\"]+")
+_LONGEST_QUOTE = 300
+# OpenAI repeats a refused key masked ("sk-ab***yz"). The person who chats must not see that either.
+_KEY_LIKE = re.compile(r"\b(?:sk|key|gsk|xai)-[\w*.-]{4,}|Bearer\s+[^\s'\"]+")
 
 
-class Complaints:
+class ErrorMessages:
+    """Translates the errors of the SDK, of httpx2 and of providers into a ModelError."""
+
     def __init__(self, settings: Settings, address: str) -> None:
         self._address = _without_secrets(address)
         self._model = settings.model_name
@@ -26,14 +28,14 @@ class Complaints:
         self._patience = settings.model_timeout_seconds
         self._api = settings.api
 
-    def before(self, error: Exception) -> ModelError:
-        """Translate an error that came instead of a stream."""
+    def of_request(self, error: Exception) -> ModelError:
+        """Translate the error of a request that returned no stream."""
         if isinstance(error, openai.APIStatusError):
             return self._by_status(error)
         cause = error.__cause__
         if isinstance(cause, httpx2.ReadTimeout | httpx2.WriteTimeout):
             return self._stalled()
-        # A key with a line break or a letter outside ASCII never leaves this machine.
+        # A key with a line break or a letter outside ASCII cannot be sent in a header.
         if isinstance(cause, httpx2.LocalProtocolError) or isinstance(error, UnicodeEncodeError):
             return self._error(
                 "model_refused_key", "OPENAI_API_KEY cannot be a key: copy it again, without line breaks."
@@ -44,26 +46,29 @@ class Complaints:
             str(cause or error),
         )
 
-    def during(self, error: Exception) -> ModelError:
-        """Translate an error that broke a stream off."""
+    def of_stream(self, error: Exception) -> ModelError:
+        """Translate an error that ended a stream."""
         if isinstance(error, openai.APITimeoutError):
             return self._stalled()
         if isinstance(error, openai.APIConnectionError):
             return self.truncated()
-        return self.gave_up(error.body if isinstance(error, openai.APIError) else "It sent what is no answer.")
+        return self.failed(error.body if isinstance(error, openai.APIError) else "It sent something that is no answer.")
 
-    def gave_up(self, said: object) -> ModelError:
-        """Repeat what the provider said of an answer that it broke off by itself."""
-        return self._error("model_failed", f"The model at {self._address} failed while it answered: ask again.", said)
+    def failed(self, reported: object) -> ModelError:
+        """The provider itself ended the answer; `reported` is its reason."""
+        return self._error(
+            "model_failed", f"The model at {self._address} failed while it answered: ask again.", reported
+        )
 
-    def reported(self, error: object) -> ModelError:
-        """Translate the `code` and `message` of an error that was told inside a stream."""
-        said = getattr(error, "message", None)
-        return self.busy(said) if "rate_limit" in str(getattr(error, "code", None)) else self.gave_up(said)
+    def of_event(self, error: object) -> ModelError:
+        """Translate an error that the provider reports inside a stream, by its `code` and `message`."""
+        message = getattr(error, "message", None)
+        is_rate_limit = "rate_limit" in str(getattr(error, "code", None))
+        return self.rate_limited(message) if is_rate_limit else self.failed(message)
 
-    def busy(self, said: object, when: str = "later") -> ModelError:
+    def rate_limited(self, reported: object, when: str = "later") -> ModelError:
         sentence = f"{self._address} takes no more requests for now: ask again {when}."
-        return self._error("model_rate_limited", sentence, said)
+        return self._error("model_rate_limited", sentence, reported)
 
     def cancelled(self) -> ModelError:
         return self._error("model_failed", f"Somebody cancelled the answer at {self._address}: ask again.")
@@ -77,7 +82,7 @@ class Complaints:
         return self._error("model_truncated", "The model's answer broke off before its end: ask again.")
 
     def empty(self, response: httpx2.Response) -> ModelError:
-        """Explain a 200 that held no stream at all: mostly a web page, at an address that lacks its /v1."""
+        """Explain a 200 without a stream: mostly a web page, because the address lacks its /v1."""
         kind = response.headers.get("content-type", "")
         if kind.startswith("text/event-stream"):
             return self.truncated()
@@ -92,11 +97,11 @@ class Complaints:
         if status in {401, 403}:
             do = "check OPENAI_API_KEY" if self._key else "set OPENAI_API_KEY"
             # At 401 the provider's own text is about the key alone; at 403 it may name a region or a model.
-            said = error.body if status == 403 else None
-            return self._error("model_refused_key", f"{self._address} refused the key ({status}): {do}.", said)
+            reported = error.body if status == 403 else None
+            return self._error("model_refused_key", f"{self._address} refused the key ({status}): {do}.", reported)
         if status == 429:
             wait = retry_after(error.response)
-            return self.busy(error.body, f"in {ceil(wait)} seconds" if wait else "later")
+            return self.rate_limited(error.body, f"in {ceil(wait)} seconds" if wait else "later")
         if status >= 500:
             return self._error(
                 "model_failed", f"The model at {self._address} failed ({status}): ask again.", error.body
@@ -115,27 +120,27 @@ class Complaints:
     def _stalled(self) -> ModelError:
         return self._error("model_stalled", f"The model was silent for {self._patience:g} seconds: ask again.")
 
-    def _error(self, code: ErrorCode, sentence: str, said: object = None) -> ModelError:
-        quote = self._redacted(" ".join(_text(said).split()))
+    def _error(self, code: ErrorCode, sentence: str, reported: object = None) -> ModelError:
+        quote = self._redacted(" ".join(_text(reported).split()))
         if len(quote) > _LONGEST_QUOTE:
             quote = quote[: _LONGEST_QUOTE - 1] + "…"
         return ModelError(code, f"{sentence} ({quote})" if quote else sentence)
 
     def _redacted(self, text: str) -> str:
-        """Take keys out. Before the text is cut, or half of a key would stay."""
+        """Remove keys. Call it before the text is cut, or half of a key could stay."""
         return _KEY_LIKE.sub("[key]", text.replace(self._key, "[key]") if self._key else text)
 
 
-def _text(said: object) -> str:
-    """Find the sentence in an error's body; providers nest it in several ways."""
-    if isinstance(said, Mapping):
-        body = cast("Mapping[str, object]", said)
+def _text(reported: object) -> str:
+    """Find the message in an error's body; providers nest it in several ways."""
+    if isinstance(reported, Mapping):
+        body = cast("Mapping[str, object]", reported)
         return next((text for name in ("error", "message", "detail") if (text := _text(body.get(name)))), "")
-    # A proxy's error page tells nothing that its status did not.
-    return said if isinstance(said, str) and not said.lstrip().startswith("<") else ""
+    # A proxy's error page contains nothing that its status does not say.
+    return reported if isinstance(reported, str) and not reported.lstrip().startswith("<") else ""
 
 
 def _without_secrets(address: str) -> str:
-    """Drop what may carry a password or a token: `user:password@` and the query."""
+    """Drop the parts that may hold a password or a token: `user:password@` and the query."""
     parts = urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -1,8 +1,8 @@
-"""How a turn fails, in the words of docs/protocol.md (the table of `error.code`)."""
+"""Why a turn fails: the codes of docs/protocol.md (the table of `error.code`)."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Literal
 
 from midsentence.errors import MidsentenceError
 
@@ -19,8 +19,8 @@ ErrorCode = Literal[
     "internal",
 ]
 
-# One table, so that no place that raises can contradict the protocol.
-RETRYABLE: Final[Mapping[ErrorCode, bool]] = MappingProxyType(
+# The only table, so that no caller can contradict the protocol.
+RETRYABLE: Mapping[ErrorCode, bool] = MappingProxyType(
     {
         "model_unreachable": True,
         "model_refused_key": False,
@@ -37,13 +37,13 @@ RETRYABLE: Final[Mapping[ErrorCode, bool]] = MappingProxyType(
 
 
 class ModelError(MidsentenceError):
-    """The model gave no whole answer.
+    """The model gave no complete answer.
 
-    `message` says what to do and is safe to show to the person who asked: it holds no key.
+    `message` says what to do. It contains no key, so it may be shown to the person who asked.
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
-        self.code: Final[ErrorCode] = code
-        self.message: Final = message
-        self.retryable: Final = RETRYABLE[code]
+        self.code: ErrorCode = code
+        self.message = message
+        self.retryable = RETRYABLE[code]

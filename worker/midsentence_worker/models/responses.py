@@ -1,85 +1,87 @@
-"""OpenAI Responses in background mode: an answer is written whether anybody listens or not."""
+"""OpenAI Responses in background mode: the provider writes the answer to its end, whether a worker reads it or not."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, Final
+from typing import Any
 
 import openai
 from openai.types.responses import EasyInputMessageParam
 
 from midsentence.settings import Settings
-from midsentence_worker.models.background_response import Background, Events
+from midsentence_worker.models.background_response import BackgroundResponse, EventStream, StreamPosition
 from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
-from midsentence_worker.models.client import Provider
+from midsentence_worker.models.client import ModelClient
 from midsentence_worker.models.errors import ModelError
-from midsentence_worker.models.place import Place
 
-CANCEL_SECONDS: Final = 5.0
+_CANCEL_SECONDS = 5.0
 
 
 class ResponsesModel:
     def __init__(self, settings: Settings) -> None:
-        self._provider = Provider(settings)
-        # Cancellations of answers that nobody will listen to.
-        self._letting_go: set[asyncio.Task[None]] = set()
+        self._client = ModelClient(settings)
+        # Cancellations that run in the background. The event loop itself keeps no reference to a task.
+        self._cancellations: set[asyncio.Task[None]] = set()
 
     @property
     def name(self) -> str:
-        return self._provider.model
+        return self._client.model
 
     @property
     def takeover(self) -> Takeover:
         return "reattach"
 
     async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
-        """Ask, or go on behind a mark.
+        """See `Model.stream`.
 
-        Once a mark was yielded, closing the generator only detaches: the answer is written on for whoever has the mark,
-        and `cancel` ends it. Before that nobody could find it again, so it is cancelled.
-
-        Raises ModelError, and CannotResumeError before any piece.
+        Once a mark was yielded, closing the generator only closes the connection: another worker can resume the
+        response by its mark, and `cancel` ends it. Before that nobody could find the response again, so it is
+        cancelled.
         """
         if mark:
-            background = Background(self._provider, Place.of(mark))
+            response = BackgroundResponse(self._client, StreamPosition.of(mark))
         elif messages and messages[-1].role == "assistant":
-            raise CannotResumeError("a response does not go on from a partial message")
+            raise CannotResumeError("a response does not continue a partial message")
         else:
-            background = await self._provider.asked(lambda: self._begun(messages))
+            response = await self._client.with_retries(lambda: self._begun(messages))
         try:
-            async with aclosing(background.pieces()) as pieces:
+            async with aclosing(response.pieces()) as pieces:
                 async for piece in pieces:
                     yield piece
         except ModelError:
-            # The turn ends with this, and nobody comes back for the rest.
-            if not background.over:
-                self._let_go(self._cancelled(background.place))
+            # The turn ends with this error, so nobody will read the rest.
+            if not response.has_ended:
+                self._in_background(self._cancelled(response.position))
             raise
 
     async def cancel(self, mark: str) -> None:
-        """End the answer that a mark names; one that has ended is fine. Raises ModelError."""
+        """See `Model.cancel`. A response that has ended already is no error."""
         try:
-            async with asyncio.timeout(CANCEL_SECONDS):
-                await self._provider.asked(lambda: self._cancelled_at_once(Place.of(mark).response_id))
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                await self._client.with_retries(lambda: self._cancel_request(StreamPosition.of(mark).response_id))
         except TimeoutError as error:
-            raise self._provider.complaints.not_cancelled(CANCEL_SECONDS) from error
+            raise self._client.errors.not_cancelled(_CANCEL_SECONDS) from error
 
     async def aclose(self) -> None:
-        await asyncio.gather(*self._letting_go, return_exceptions=True)
-        await self._provider.aclose()
+        await asyncio.gather(*self._cancellations, return_exceptions=True)
+        await self._client.aclose()
 
-    async def _begun(self, messages: Sequence[Message]) -> Background:
+    async def _begun(self, messages: Sequence[Message]) -> BackgroundResponse:
         opening = asyncio.create_task(self._opened(messages))
         try:
+            # Shielded, so that a cancelled turn still learns the id of the response, which it then cancels.
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            self._let_go(self._cancelled_when_known(opening))
+            self._in_background(self._cancelled_when_opened(opening))
             raise
+        finally:
+            # As in `turn._until`: the task's exception holds this frame.
+            del opening
 
-    async def _opened(self, messages: Sequence[Message]) -> Background:
-        """Ask, and read until the response has a name."""
-        events = await self._provider.client.responses.create(
-            model=self._provider.model,
+    async def _opened(self, messages: Sequence[Message]) -> BackgroundResponse:
+        """Send the request, and read until the response has an id."""
+        events = await self._client.sdk.responses.create(
+            model=self._client.model,
             instructions="\n\n".join(message.text for message in messages if message.role == "system") or openai.omit,
             input=[
                 EasyInputMessageParam(role=message.role, content=message.text)
@@ -91,45 +93,49 @@ class ResponsesModel:
             stream=True,
         )
         try:
-            return await self._named(events)
+            return await self._identified(events)
         except BaseException:
             await events.close()
             raise
 
-    async def _named(self, events: Events) -> Background:
+    async def _identified(self, events: EventStream) -> BackgroundResponse:
         try:
             async for event in events:
                 response_id = getattr(getattr(event, "response", None), "id", None)
                 number = getattr(event, "sequence_number", None)
                 if isinstance(response_id, str):
                     # One less, so that this event counts as new.
-                    place = Place(response_id, number - 1 if isinstance(number, int) else None)
-                    return Background(self._provider, place, events, [event])
+                    position = StreamPosition(response_id, number - 1 if isinstance(number, int) else None)
+                    return BackgroundResponse(self._client, position, events, [event])
                 if event.type == "error":
-                    raise self._provider.complaints.reported(event)
+                    raise self._client.errors.of_event(event)
         except openai.APIConnectionError:
             raise
         except (openai.OpenAIError, ValueError) as error:
-            raise self._provider.complaints.during(error) from error
-        raise self._provider.complaints.empty(events.response)
+            raise self._client.errors.of_stream(error) from error
+        raise self._client.errors.empty(events.response)
 
-    def _let_go(self, letting_go: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(letting_go)
-        self._letting_go.add(task)
-        task.add_done_callback(self._letting_go.discard)
+    def _in_background(self, cancellation: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(cancellation)
+        self._cancellations.add(task)
+        task.add_done_callback(self._cancellations.discard)
 
-    async def _cancelled_when_known(self, opening: asyncio.Task[Background]) -> None:
-        with suppress(ModelError, openai.OpenAIError, UnicodeEncodeError, TimeoutError):
-            async with asyncio.timeout(CANCEL_SECONDS):
-                background = await opening
-            await background.detach()
-            await self._cancelled(background.place)
+    async def _cancelled_when_opened(self, opening: asyncio.Task[BackgroundResponse]) -> None:
+        try:
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                response = await opening
+            await response.detach()
+            await self._cancelled(response.position)
+        except (ModelError, openai.OpenAIError, UnicodeEncodeError, TimeoutError):
+            pass  # nobody waits for this answer any more, and there is no id to cancel it by
+        finally:
+            del opening
 
-    async def _cancelled(self, place: Place) -> None:
+    async def _cancelled(self, position: StreamPosition) -> None:
         with suppress(ModelError):
-            await self.cancel(place.mark.value)
+            await self.cancel(position.mark.value)
 
-    async def _cancelled_at_once(self, response_id: str) -> None:
-        # Providers refuse to cancel what has ended, each with a status of its own.
+    async def _cancel_request(self, response_id: str) -> None:
+        # Providers refuse to cancel a response that has ended, each with a status of its own.
         with suppress(openai.BadRequestError, openai.NotFoundError, openai.ConflictError):
-            await self._provider.client.responses.cancel(response_id)
+            await self._client.sdk.responses.cancel(response_id)

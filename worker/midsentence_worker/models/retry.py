@@ -1,31 +1,32 @@
-"""When to ask a model again that has not begun to answer. Nothing was written yet, so no answer can be doubled."""
+"""When to send a request again that has not begun to answer. Nothing was written yet, so no text can come twice."""
 
 import time
 from email.utils import parsedate_to_datetime
-from typing import Final
 
 import httpx2
 import openai
 
-RETRIES: Final = 2
-FIRST_PAUSE_SECONDS: Final = 0.5
-# Whoever asked sits in front of an empty answer: rather say when to come back than wait longer than this.
-LONGEST_PAUSE_SECONDS: Final = 8.0
+FIRST_PAUSE_SECONDS = 0.5
+_RETRIES = 2
+# The reader waits in front of an empty answer. Where the provider asks for a longer pause than this, the turn fails and
+# its error says when to ask again.
+_LONGEST_PAUSE_SECONDS = 8.0
 
 
 def pause(error: openai.OpenAIError, attempt: int) -> float | None:
-    """Seconds until it is worth asking again after this attempt (0 is the first), None where it is not."""
-    if attempt >= RETRIES:
+    """Seconds to wait before the next try, or None where another try does not help. `attempt` counts from 0."""
+    if attempt >= _RETRIES:
         return None
     usual = FIRST_PAUSE_SECONDS * 2**attempt
     if isinstance(error, openai.APIStatusError):
         if error.status_code != 429 and error.status_code < 500:
             return None
-        if error.response.headers.get("x-should-retry") == "false":  # OpenAI says so of a quota that is spent
+        if error.response.headers.get("x-should-retry") == "false":  # OpenAI sends it when a quota is used up
             return None
         wished = retry_after(error.response) or usual
-        return wished if wished <= LONGEST_PAUSE_SECONDS else None
-    # A model that was silent for as long as it may be has had its time, and a header that is not one stays so.
+        return wished if wished <= _LONGEST_PAUSE_SECONDS else None
+    # A model that was silent for the whole time-out had its time, and an invalid header (a key with a line break)
+    # stays invalid.
     hopeless = httpx2.ReadTimeout | httpx2.LocalProtocolError
     again = isinstance(error, openai.APIConnectionError) and not isinstance(error.__cause__, hopeless)
     return usual if again else None

@@ -1,38 +1,40 @@
-"""Characters that a provider cut in two."""
+"""Characters outside the Basic Multilingual Plane that a provider split between two chunks."""
 
 import re
-from typing import Final
 
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Halves:
-    r"""Join surrogates that were escaped in two chunks ("\ud83d", then "\ude00"), as servers that count in UTF-16 send.
+class SurrogateJoiner:
+    r"""Joins the two surrogates of a character ("\ud83d", then "\ude00") that came in two chunks.
 
-    A lone one is no text: it cannot be written as UTF-8, and would break the log of everybody who reads it.
+    Servers that count in UTF-16 send them so. A surrogate alone cannot be encoded as UTF-8, so no reader could be sent
+    the log that holds one; it becomes U+FFFD.
     """
 
     def __init__(self) -> None:
         self._held = ""
 
     def join(self, text: str) -> str:
+        """The text so far, except for a first surrogate at its end, which is held until the next call."""
         if not self._held and not _SURROGATE.search(text):
             return text
         text = self._held + text
         self._held = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
         return _paired(text.removesuffix(self._held))
 
-    def join_whole(self, text: str) -> str:
-        """Join as `join` does, but give nothing at all while a half is held, not even what came before it in its chunk.
+    def join_whole_chunks(self, text: str) -> str:
+        """Like `join`, but hold the whole chunk that ends with a first surrogate.
 
-        For a stream that is gone on with by its chunks' numbers: a chunk is then either given or not.
+        For a stream that is resumed by the number of its last chunk: all of a chunk is returned, or nothing of it.
         """
         self._held += text
         if "\ud800" <= self._held[-1:] <= "\udbff":
             return ""
-        return self.rest()
+        return self.flush()
 
-    def rest(self) -> str:
+    def flush(self) -> str:
+        """The text that is held. Its surrogates that stayed alone are replaced."""
         rest, self._held = _paired(self._held), ""
         return rest
 

@@ -1,25 +1,25 @@
-"""Token counts without the model's own vocabulary: for the budget, and for usage that the provider did not report."""
+"""Token counts without the model's vocabulary: for the budget, and for usage that the provider did not report."""
 
 import re
 from collections.abc import Iterable
 from math import ceil
-from typing import Final
 
-from midsentence_worker.models.base import Message, Usage
+from midsentence.events import Usage
+from midsentence_worker.models.base import Message
 
 # Chinese, kana, hangul, and the punctuation that is written with them.
-CJK: Final = "\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+CJK = "\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 
-_CJK: Final = re.compile(f"[{CJK}]")
-_LETTERS_A_TOKEN: Final = 4
-# Role and separators: a chat template spends about this on a message, however short.
-_TOKENS_A_MESSAGE: Final = 4
+_CJK = re.compile(f"[{CJK}]")
+_LETTERS_A_TOKEN = 4
+# Role and separators: what a chat template adds to each message, about.
+_TOKENS_A_MESSAGE = 4
 
 
 def estimate_tokens(text: str) -> int:
-    """About one token for a CJK character and one for four of anything else.
+    """About one token for a CJK character and one for four of any other.
 
-    Within some 30% for prose in today's vocabularies; code and rare scripts cost more than this says.
+    Within some 30% for prose in today's vocabularies; code and rare scripts cost more than this estimate.
     """
     cjk = len(_CJK.findall(text))
     return cjk + ceil((len(text) - cjk) / _LETTERS_A_TOKEN)
@@ -30,5 +30,5 @@ def message_tokens(message: Message) -> int:
 
 
 def estimated_usage(messages: Iterable[Message], answer: str) -> Usage:
-    """Count what an answer has cost, a partial one included."""
+    """Estimate what an answer cost, also a partial one."""
     return Usage(sum(map(message_tokens, messages)), estimate_tokens(answer), "estimated")

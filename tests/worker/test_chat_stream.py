@@ -6,8 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
+from midsentence.events import Delta, Reasoning, Usage
 from midsentence_worker.models import chat_completions
-from midsentence_worker.models.base import Finish, Message, Reasoning, Text, Usage
+from midsentence_worker.models.base import Finish, Message
 from tests.support.asking import QUESTION, answered, eventually, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
 
@@ -24,7 +25,7 @@ async def test_the_pieces_come_as_the_model_wrote_them_and_the_usage_last(upstre
     upstream.answers.append(Answer(tokens=["Good ", "morning"], usage=(12, 3)))
     async with model_at(upstream.url) as model:
         pieces = await answered(model)
-    assert [Text("Good "), Text("morning"), Finish("stop", Usage(12, 3, "reported"))] == pieces
+    assert [Delta("Good "), Delta("morning"), Finish("stop", Usage(12, 3, "reported"))] == pieces
 
 
 async def test_the_whole_conversation_is_sent_with_the_models_name(upstream: Upstream) -> None:
@@ -47,10 +48,10 @@ async def test_a_token_is_yielded_before_the_next_is_written(upstream: Upstream)
     upstream.answers.append(answer)
     async with model_at(upstream.url) as model, aclosing(model.stream(QUESTION)) as pieces:
         answer.release()
-        assert await anext(pieces) == Text("one")
+        assert await anext(pieces) == Delta("one")
         assert upstream.requests[0].sent == 1
         answer.release_all()
-        assert await anext(pieces) == Text("two")
+        assert await anext(pieces) == Delta("two")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -67,14 +68,14 @@ async def test_characters_cut_between_two_events_come_out_whole(upstream: Upstre
     )
     async with model_at(upstream.url) as model:
         pieces = await answered(model)
-    assert [Text("a"), Text("😀b"), Text("\ufffd"), Finish("stop", None)] == pieces
+    assert [Delta("a"), Delta("😀b"), Delta("\ufffd"), Finish("stop", None)] == pieces
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 async def test_reasoning_is_told_from_text(upstream: Upstream, field: str) -> None:
     upstream.answers.append(Answer(reasoning=["Hm. "], reasoning_field=field, tokens=["Yes."]))
     async with model_at(upstream.url) as model:
-        assert (await answered(model))[:-1] == [Reasoning("Hm. "), Text("Yes.")]
+        assert (await answered(model))[:-1] == [Reasoning("Hm. "), Delta("Yes.")]
 
 
 @pytest.mark.parametrize(
@@ -118,10 +119,10 @@ async def test_a_finished_answer_stands_without_done(upstream: Upstream, *, done
 async def test_a_server_that_does_not_hang_up_cannot_hold_the_end_back(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_completions, "TAIL_SECONDS", 0.05)
+    monkeypatch.setattr(chat_completions, "_USAGE_SECONDS", 0.05)
     upstream.answers.append(Answer(tokens=["Yes."], usage=None, done=False, linger=True))
     async with model_at(upstream.url) as model, asyncio.timeout(5):
-        assert await answered(model) == [Text("Yes."), Finish("stop", None)]
+        assert await answered(model) == [Delta("Yes."), Finish("stop", None)]
 
 
 async def test_what_says_nothing_is_passed_over(upstream: Upstream) -> None:
@@ -146,7 +147,7 @@ async def test_what_says_nothing_is_passed_over(upstream: Upstream) -> None:
         )
     )
     async with model_at(upstream.url) as model:
-        assert await answered(model) == [Text("Yes."), Finish("stop", None)]
+        assert await answered(model) == [Delta("Yes."), Finish("stop", None)]
 
 
 async def test_a_server_that_refuses_stream_options_is_asked_without_them_from_then_on(upstream: Upstream) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from midsentence_worker.models.base import Message, Usage
+from midsentence.events import Usage
+from midsentence_worker.models.base import Message
 from midsentence_worker.models.tokens import estimate_tokens, estimated_usage
 
 

@@ -7,12 +7,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midsentence_worker.models.surrogates import Halves
+from midsentence_worker.models.surrogates import SurrogateJoiner
 
 
 def joined(chunks: list[str]) -> str:
-    halves = Halves()
-    return "".join(map(halves.join, chunks)) + halves.rest()
+    joiner = SurrogateJoiner()
+    return "".join(map(joiner.join, chunks)) + joiner.flush()
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.integers(0, 60)))
@@ -34,5 +34,5 @@ def test_a_half_that_stays_alone_is_shown_as_lost() -> None:
 
 
 def test_whole_text_is_passed_on_at_once() -> None:
-    assert Halves().join(json.loads(r'"\ud83d\ude00"')) == "😀"
-    assert not re.search("[\ud800-\udfff]", Halves().join("a\ud83d"))
+    assert SurrogateJoiner().join(json.loads(r'"\ud83d\ude00"')) == "😀"
+    assert not re.search("[\ud800-\udfff]", SurrogateJoiner().join("a\ud83d"))
