@@ -3,7 +3,7 @@
 import { Chat } from './chat';
 import { type Identity } from './storage/identity';
 import { Outbox, type Receipt } from './storage/outbox';
-import { PREFERENCES, type Preferences, prefer, preferences, spoken } from './storage/preferences';
+import { PREFERENCES, type Preferences, prefer, preferences, chosenLanguage } from './storage/preferences';
 import { SEEN } from './storage/seen';
 import { onShared } from './storage/webStorage';
 import { lastTurn, phase } from './log/conversation';
@@ -65,7 +65,7 @@ export class Page {
   }
 
   get words(): Words {
-    return WORDS[spoken(this.preferences)];
+    return WORDS[chosenLanguage(this.preferences)];
   }
 
   prefer(change: Partial<Preferences>): void {
@@ -85,18 +85,18 @@ export class Page {
 
   /** Runs an action of the reader and shows its failure. Resolves with true if it succeeded. */
   async attempt(what: string, action: () => Promise<unknown>): Promise<boolean> {
-    this.say('');
+    this.showFailure('');
     try {
       await action();
       return true;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      this.say(this.words.failed(what, reason(this.words, error)));
+      this.showFailure(this.words.failed(what, reason(this.words, error)));
       return false;
     }
   }
 
-  say(failure: string): void {
+  showFailure(failure: string): void {
     this.failure = failure;
     this.changed();
   }

@@ -34,6 +34,6 @@ export function prefer(change: Partial<Preferences>): Preferences {
   return all;
 }
 
-export function spoken({ language }: Preferences): Language {
+export function chosenLanguage({ language }: Preferences): Language {
   return language === 'auto' ? languageOf(navigator.languages) : language;
 }

@@ -9,7 +9,7 @@ import { announcement, type Moment } from '../words/status';
 const UNKNOWN: Moment = { isLost: null, phase: null };
 
 export function Announcer({ page }: { page: Page }) {
-  const [said, say] = useState('');
+  const [announced, announce] = useState('');
   useLayoutEffect(() => {
     let before: { chat: object; moment: Moment } = { chat: page.chat, moment: UNKNOWN };
     // After each change, not each paint: an answer may begin and fail between two paints.
@@ -19,12 +19,12 @@ export function Announcer({ page }: { page: Page }) {
       const now = momentOf(page, last);
       const text = announcement(words, last, now, chat.conversation);
       before = { chat, moment: now };
-      if (text !== null) say(text);
+      if (text !== null) announce(text);
     });
   }, [page]);
   return (
     <p class="unseen" id="announcer" role="status" aria-live="polite">
-      {said}
+      {announced}
     </p>
   );
 }

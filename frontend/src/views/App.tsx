@@ -5,7 +5,7 @@ import { useCallback, useEffect, useMemo, useReducer, useRef, useState } from 'p
 import { phase } from '../log/conversation';
 import { fileName, markdown } from '../log/transcript';
 import type { Page } from '../page';
-import { Spoken } from '../words/words';
+import { WordsContext } from '../words/words';
 import { Announcer } from './Announcer';
 import { Composer, type ComposerHandle } from './Composer';
 import { IconButton } from './controls';
@@ -93,7 +93,7 @@ export function App({ page }: { page: Page }) {
   const save = () =>
     download(fileName(conversation.title), markdown(conversation.title || words.untitled, steps, words));
   return (
-    <Spoken.Provider value={words}>
+    <WordsContext.Provider value={words}>
       <div class={`page${isOpen ? ' with-list' : ''}`}>
         {isOpen && <Sidebar page={page} onChosen={() => setListShown(false)} onShortcuts={() => setHelping(true)} />}
         {isOpen && <div class="shade" onClick={() => setListShown(false)} />}
@@ -148,7 +148,7 @@ export function App({ page }: { page: Page }) {
             {page.failure !== '' && (
               <p class="failure" role="alert">
                 <span>{page.failure}</span>
-                <IconButton icon="close" label={words.close} onClick={() => page.say('')} />
+                <IconButton icon="close" label={words.close} onClick={() => page.showFailure('')} />
               </p>
             )}
             <StatusLine page={page} />
@@ -175,7 +175,7 @@ export function App({ page }: { page: Page }) {
         )}
         {isHelping && <Shortcuts onClose={() => setHelping(false)} />}
       </div>
-    </Spoken.Provider>
+    </WordsContext.Provider>
   );
 }
 

@@ -20,10 +20,10 @@ export function languageOf(wanted: readonly string[]): Language {
   return 'en';
 }
 
-export const Spoken = createContext<Words>(en);
+export const WordsContext = createContext<Words>(en);
 
 export function useWords(): Words {
-  return useContext(Spoken);
+  return useContext(WordsContext);
 }
 
 const HEAD_CHARS = 400;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { prefer, preferences, spoken } from '../../src/storage/preferences';
+import { prefer, preferences, chosenLanguage } from '../../src/storage/preferences';
 import { sharedStore } from '../../src/storage/webStorage';
 import { fill } from '../support/storages';
 
@@ -45,13 +45,13 @@ describe('preferences of another version of the page', () => {
 
 describe('the language', () => {
   test('is the chosen one', () => {
-    expect(spoken({ ...preferences(), language: 'zh' })).toBe('zh');
+    expect(chosenLanguage({ ...preferences(), language: 'zh' })).toBe('zh');
   });
 
   test('is the browser’s if none was chosen', () => {
     vi.spyOn(navigator, 'languages', 'get').mockReturnValue(['zh-CN', 'en']);
-    expect(spoken(preferences())).toBe('zh');
+    expect(chosenLanguage(preferences())).toBe('zh');
     vi.spyOn(navigator, 'languages', 'get').mockReturnValue(['fr']);
-    expect(spoken(preferences())).toBe('en');
+    expect(chosenLanguage(preferences())).toBe('en');
   });
 });

@@ -13,7 +13,7 @@ const TABS = 12;
 class Reader {
   readonly tab: Tab;
   readonly chat: Chat;
-  readonly said: string[] = [];
+  readonly kinds: string[] = [];
 
   constructor(tab: Tab) {
     this.tab = tab;
@@ -45,7 +45,7 @@ class Reader {
   }
 
   #noted(): void {
-    if (this.kind !== undefined && this.kind !== this.said.at(-1)) this.said.push(this.kind);
+    if (this.kind !== undefined && this.kind !== this.kinds.at(-1)) this.kinds.push(this.kind);
   }
 }
 
@@ -174,7 +174,7 @@ describe('a leader that closes', () => {
     }
     expect(server.opened).toBe(TABS);
     // No snapshot was needed.
-    expect(readers[0]!.said).not.toContain('waiting');
+    expect(readers[0]!.kinds).not.toContain('waiting');
   });
 
   test('is replaced when it is killed in mid-answer', async () => {
