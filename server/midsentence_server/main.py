@@ -5,7 +5,7 @@ import gc
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import structlog
 import typer
@@ -16,8 +16,8 @@ from midsentence.address import free_address
 from midsentence.errors import BadSettingsError, CannotStartError
 from midsentence.settings import Settings
 from midsentence_server.app import create_app
+from midsentence_server.relay import asgi_fallback
 from midsentence_server.relay.hub import Hub
-from midsentence_server.relay.uvicorn_takeover import TakeoverProtocol
 
 _logger = structlog.get_logger()
 
@@ -68,7 +68,7 @@ def serve(
         host=ip,
         port=port,
         loop="auto",
-        http=TakeoverProtocol,
+        http=http_protocol(),
         ws="none",
         access_log=False,
         log_level="warning",
@@ -83,6 +83,16 @@ def serve(
         signal.signal(number, _stopped)
     _logger.info("serving", host=host, port=port)
     Server(config, app.state.services.hub).run()
+
+
+def http_protocol() -> type[asyncio.Protocol] | Literal["auto"]:
+    """The connection that streams can take over, else uvicorn's own choice."""
+    try:
+        from midsentence_server.relay.uvicorn_takeover import TakeoverProtocol  # noqa: PLC0415 - it may be missing
+    except ImportError as error:
+        asgi_fallback.warn_once(f"uvicorn's connection on httptools cannot be imported: {error}")
+        return "auto"
+    return TakeoverProtocol
 
 
 def _stopped(_number: int, _frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ from midsentence.errors import SessionNotFoundError
 from midsentence.ids import EventId
 from midsentence.settings import Settings
 from midsentence_server.errors import not_found
+from midsentence_server.relay import asgi_fallback
 from midsentence_server.relay.dialects import HEADERS, Dialect
 from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.hub import Hub
@@ -61,6 +62,7 @@ class EventStream(Response):
         take_over: Any = scope.get("extensions", {}).get(TAKE_OVER)
         scope[BEGUN] = True
         if take_over is None:
+            asgi_fallback.warn_once("the HTTP server does not give its connections away")
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             sink = AsgiSink(self._settings.stuck_reader_seconds)
             reader = self._reader(feed, sink)

@@ -1,20 +1,47 @@
-"""uvicorn's connection, which gives itself away to a stream instead of keeping a request open for it."""
+"""uvicorn's connection, which gives itself away to a stream instead of keeping a request open for it.
+
+uvicorn has no interface for this, so it relies on private attributes. They are checked at the first request; where one
+is missing, streams go through ASGI. tests/server/test_uvicorn_reaches.py says what depends on each.
+"""
 
 import functools
+import operator
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from midsentence_server.relay import asgi_fallback
 from midsentence_server.relay.event_stream import TAKE_OVER
 from midsentence_server.relay.sinks import TakenConnection
 
 Headers = list[tuple[bytes, bytes]]
 
+# What `take_over` uses, seen from the connection.
+REACHES = (
+    "transport",
+    "scope",
+    "parser",
+    "pipeline.clear",
+    "flow.resume_reading",
+    "connections.discard",
+    "server_state.default_headers",
+    "cycle.response_started",
+    "cycle.response_complete",
+)
+
 
 class TakeoverProtocol(HttpToolsProtocol):
+    # Which of them are missing; None before the first request.
+    _missing: ClassVar[list[str] | None] = None
+
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        if TakeoverProtocol._missing is None:
+            TakeoverProtocol._missing = missing_reaches(self)
+        if TakeoverProtocol._missing:
+            asgi_fallback.warn_once(f"uvicorn's connection has no {', '.join(TakeoverProtocol._missing)}")
+            return
         scope: Any = self.scope
         # For this request's cycle: when it is answered, another request may have arrived behind it. Weak references,
         # since the cycle holds its scope: every request would be freed by the garbage collector alone.
@@ -43,6 +70,16 @@ class TakeoverProtocol(HttpToolsProtocol):
         ours = [(b"transfer-encoding", b"chunked"), (b"connection", b"close")]
         fields = [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *headers, *ours)]
         return b"HTTP/1.1 200 OK\r\n" + b"".join(fields) + b"\r\n"
+
+
+def missing_reaches(connection: object) -> list[str]:
+    missing: list[str] = []
+    for path in REACHES:
+        try:
+            operator.attrgetter(path)(connection)
+        except AttributeError:
+            missing.append(path)
+    return missing
 
 
 def _take_over(
