@@ -56,9 +56,10 @@ HIDE: Final = """(state) => {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Two servers, of which a test may kill the first."""
+    """Two servers, of which a test may kill the first, and a worker whose lease ends soon after it is killed."""
+    settings = {"MIDSENTENCE_LEASE_SECONDS": "2"}
     with Upstream() as upstream:
-        yield from running(Stack(tmp_path_factory.mktemp("stack"), upstream, servers=2))
+        yield from running(Stack(tmp_path_factory.mktemp("stack"), upstream, servers=2, settings=settings))
 
 
 @pytest.fixture

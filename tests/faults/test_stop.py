@@ -15,8 +15,8 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture
 def pair(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
-    """Two servers and one worker, for this test alone."""
-    yield from running(Stack(tmp_path, upstream, servers=2))
+    """Two servers and one worker with a short lease, for this test alone."""
+    yield from running(Stack(tmp_path, upstream, servers=2, settings={"MIDSENTENCE_LEASE_SECONDS": "2"}))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.support.processes import Stack, WorkerChild
 from tests.support.upstream import Answer, Upstream
 from tests.support.waiting import wait_until
 
-# The lease of the tests' stack, and the longest time after it until another worker claims, on a busy machine too.
+# The lease of these stacks, and the longest time after it until another worker claims, on a busy machine too.
 LEASE_SECONDS = 2
 CLAIM_SECONDS = 3
 DRAIN_SECONDS = 2
@@ -21,6 +21,11 @@ DRAIN_SECONDS = 2
 CANCEL_SECONDS = 5
 FIRST = ["One ", "mind ", "begins", ", ", "断线", "😀", " and ", "is ", "gone", "."]
 SECOND = ["Another ", "mind ", "says ", "something ", "else", "。"]
+
+
+@pytest.fixture
+def stack_settings() -> dict[str, str]:
+    return {"MIDSENTENCE_LEASE_SECONDS": str(LEASE_SECONDS)}
 
 
 @pytest.fixture

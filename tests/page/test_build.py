@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -41,6 +42,8 @@ class Checkout:
         self.root = root
         self.frontend = root / "frontend"
         self.page = Page(root)
+
+    def fill(self) -> "Checkout":
         self.write(".npmrc", "")
         self.depend({})
         self.write("vite/package.json", json.dumps({"name": "vite", "version": "1.0.0", "type": "module"}))
@@ -48,7 +51,8 @@ class Checkout:
         self.write("src/main.ts", "the page")
         self.write("public/small", "small " * 100)
         (self.frontend / "public" / "noise").write_bytes(random.Random(1).randbytes(5000))
-        (root / "server" / "midsentence_server").mkdir(parents=True)
+        (self.root / "server" / "midsentence_server").mkdir(parents=True)
+        return self
 
     def write(self, path: str, text: str) -> None:
         (self.frontend / path).parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +82,20 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path).fill()
+
+
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkout = Checkout(tmp_path_factory.mktemp("built")).fill()
+    checkout.page.build()
+    return checkout.root
+
+
+@pytest.fixture
+def built(built_once: Path, tmp_path: Path) -> Checkout:
+    """A copy of a checkout whose page has been built."""
+    shutil.copytree(built_once, tmp_path, symlinks=True, dirs_exist_ok=True)
     return Checkout(tmp_path)
 
 
@@ -90,46 +108,46 @@ def test_a_page_that_is_current_is_not_built_again(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize("path", ["src/main.ts", "src/words/new.ts", "public/icon.svg", "index.html", "tsconfig.json"])
-def test_a_changed_source_is_built(checkout: Checkout, path: str) -> None:
-    checkout.page.build()
-    checkout.write(path, "something else")
-    assert not checkout.page.is_current
-    checkout.page.build()
-    assert checkout.builds == 2
+def test_a_changed_source_makes_the_page_stale(built: Checkout, path: str) -> None:
+    assert built.page.is_current
+    built.write(path, "something else")
+    assert not built.page.is_current
 
 
-def test_a_renamed_source_is_built(checkout: Checkout) -> None:
-    checkout.page.build()
-    (checkout.frontend / "public" / "small").rename(checkout.frontend / "public" / "smell")
-    checkout.page.build()
-    assert checkout.builds == 2
+def test_a_renamed_source_makes_the_page_stale(built: Checkout) -> None:
+    (built.frontend / "public" / "small").rename(built.frontend / "public" / "smell")
+    assert not built.page.is_current
+
+
+def test_a_stale_page_is_built_again(built: Checkout) -> None:
+    built.write("src/main.ts", "something else")
+    built.page.build()
+    assert built.page.is_current
+    assert built.builds == 2
 
 
 @pytest.mark.parametrize("path", ["tests/new.test.ts", "node_modules/.vite/cache", "__pycache__/build.pyc", "src/.swp"])
-def test_what_the_page_is_not_made_of_builds_nothing(checkout: Checkout, path: str) -> None:
-    checkout.page.build()
-    checkout.write(path, "new")
-    checkout.page.build()
-    assert checkout.builds == 1
+def test_a_file_that_is_no_source_leaves_the_page_current(built: Checkout, path: str) -> None:
+    built.write(path, "new")
+    assert built.page.is_current
 
 
-def test_a_page_that_was_built_by_hand_or_not_to_its_end_is_built_again(checkout: Checkout) -> None:
-    checkout.page.build()
-    (checkout.page.output / STAMP).unlink()
-    checkout.page.build()
-    assert checkout.builds == 2
+def test_a_page_without_its_stamp_is_built_again(built: Checkout) -> None:
+    """It was built by hand, or its build was interrupted."""
+    (built.page.output / STAMP).unlink()
+    built.page.build()
+    assert built.builds == 2
 
 
-def test_packages_are_installed_again_only_when_the_lock_changes(checkout: Checkout) -> None:
-    checkout.page.build()
-    left = checkout.frontend / "node_modules" / "left"  # npm ci begins with an empty folder
+def test_packages_are_installed_again_only_when_the_lock_changes(built: Checkout) -> None:
+    left = built.frontend / "node_modules" / "left"  # npm ci begins with an empty folder
     left.touch()
-    checkout.write("src/main.ts", "another page")
-    checkout.page.build()
+    built.write("src/main.ts", "another page")
+    built.page.build()
     assert left.exists()
-    with (checkout.frontend / "package-lock.json").open("a") as file:
+    with (built.frontend / "package-lock.json").open("a") as file:
         file.write("\n")
-    checkout.page.build()
+    built.page.build()
     assert not left.exists()
 
 
@@ -140,10 +158,9 @@ def test_an_environment_for_production_still_has_the_tools(checkout: Checkout, m
     assert checkout.page.is_current
 
 
-def test_what_vite_refuses_is_said_in_its_words_and_what_to_do_in_one_sentence(checkout: Checkout) -> None:
-    checkout.page.build()
-    checkout.write("src/main.ts", "broken")
-    said, sentence = checkout.refusal()
+def test_what_vite_refuses_is_said_in_its_words_and_what_to_do_in_one_sentence(built: Checkout) -> None:
+    built.write("src/main.ts", "broken")
+    said, sentence = built.refusal()
     assert said == "src/main.ts is broken"
     assert sentence.startswith("Vite could not build the page")
     assert "Correct the errors in frontend/" in sentence
@@ -171,23 +188,21 @@ def test_packages_that_cannot_be_had_are_said_in_one_sentence_and_asked_for_agai
         assert "where the npm registry can be reached" in sentence
 
 
-def test_what_a_failed_installation_left_is_not_trusted(checkout: Checkout) -> None:
-    checkout.page.build()
-    left = checkout.frontend / "node_modules" / "left"
+def test_what_a_failed_installation_left_is_not_trusted(built: Checkout) -> None:
+    left = built.frontend / "node_modules" / "left"
     left.touch()
-    lock = checkout.frontend / "package-lock.json"
+    lock = built.frontend / "package-lock.json"
     good = lock.read_text()
     lock.write_text("{")
-    checkout.refusal()
+    built.refusal()
     lock.write_text(good)
-    (checkout.page.output / STAMP).unlink()
-    checkout.page.build()
+    (built.page.output / STAMP).unlink()
+    built.page.build()
     assert not left.exists()
 
 
-def test_what_gains_by_it_lies_there_compressed_too(checkout: Checkout) -> None:
-    checkout.page.build()
-    output = checkout.page.output
+def test_what_gains_by_it_lies_there_compressed_too(built: Checkout) -> None:
+    output = built.page.output
     compressed = list(output.rglob("*.gz"))
     assert compressed == [output / "assets" / "main.js.gz"]
     content = compressed[0].read_bytes()

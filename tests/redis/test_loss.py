@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.client import Visitor
+from tests.support.client import Transcript, Visitor
 from tests.support.processes import RedisChild, Stack
 from tests.support.proxies import Proxy
 from tests.support.readers import Reader, wait_for_events
@@ -15,6 +15,8 @@ from tests.support.waiting import wait_until
 
 SEED = 12
 LOSS = 0.01
+# Fewer losses would prove nothing.
+ENOUGH_LOST = 5
 # A silent connection gets a PING after 5 s and is dropped after 5 more without a reply.
 NOTICED_SECONDS = 11.0
 # A loss is found by the next announcement, which does not follow the last, or by the next poll of the log.
@@ -73,18 +75,24 @@ def test_losing_one_announcement_in_a_hundred_loses_no_event(
     The next announcement reveals a loss; only the last one before a silence has to wait for a poll.
     """
     print(f"seed {SEED}")
-    questions = [f"tokens=200 rate=60 seed={SEED + number}" for number in range(12)]
+    questions: list[str] = []
+    readers: list[Reader] = []
+    transcripts: list[Transcript] = []
     with Proxy(redis.port, loss=LOSS, seed=SEED) as proxy:
         stack = stack_on(tmp_path, upstream, proxy.url)
         try:
             stack.start()
             with Visitor(stack.base_url) as visitor:
-                readers = [Reader(visitor, visitor.start(question)) for question in questions]
-                transcripts = [reader.finished() for reader in readers]
+                # On a busy machine a worker appends more tokens at once, so that fewer announcements are made.
+                while proxy.lost <= ENOUGH_LOST:
+                    first = SEED + len(questions)
+                    asked = [f"tokens=200 rate=60 seed={seed}" for seed in range(first, first + 12)]
+                    questions += asked
+                    readers += [Reader(visitor, visitor.start(question)) for question in asked]
+                    transcripts = [reader.finished() for reader in readers]
         finally:
             stack.stop()
     print(f"{proxy.lost} of {proxy.lost + proxy.delivered} announcements were lost")
-    assert proxy.lost > 5, "too few were lost to prove anything"
     for question, reader, transcript in zip(questions, readers, transcripts, strict=True):
         assert transcript.answer() == "".join(text_for(question))
         assert (reader.connections, transcript.snapshots) == (1, 1)

@@ -9,18 +9,40 @@ from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissing
 
 # The suite waits more than it computes: with more processes than cores, one computes while others wait.
 PROCESSES: Final = 6
-# Tests of one group run in one process, one after the other: the browser's share its Chromium and its servers, and the
-# log's share a store.
+# Tests of one group run in one process, one after the other: those of a group of browser tests share a Chromium and its
+# servers, those of the log share a store.
 GROUPS: Final = {
-    "browser": re.compile(r"tests/browser/(?!test_resuming)"),
-    "log on sentinels": re.compile(r"tests/log/.*\[sentinel\b"),
+    "resuming": re.compile(r"tests/browser/test_resuming"),
+    "asking": re.compile(r"tests/browser/test_(asking|everyone|hands)"),
+    "browsing": re.compile(r"tests/browser/"),
     "log on a cluster": re.compile(r"tests/log/.*\[cluster\b"),
     "log": re.compile(r"tests/log/"),
 }
-# What takes longest begins first, so that at the end no process works alone.
-LONGEST_FIRST: Final[tuple[str, ...]] = (
-    "browser",
-    "tests/browser/test_resuming.py",
+# What takes longest begins first, so that no process is left to work alone at the end.
+LONGEST_FIRST: Final = (
+    "asking",
+    "browsing",
+    "resuming",
+    "tests/faults/test_takeover.py",
+    "tests/faults/test_rolling_restart.py",
+    "tests/faults/test_chaos.py",
+    "tests/topology/test_protocol_through_nginx.py",
+    "tests/redis/test_cluster.py",
+    "tests/faults/test_workers.py",
+    "log on a cluster",
+    "log",
+    "tests/redis/test_failover.py",
+    "tests/faults/test_servers.py",
+    "tests/redis/test_loss.py",
+    "tests/faults/test_cursors.py",
+    "tests/faults/test_model_faults.py",
+    "tests/faults/test_stop.py",
+    "tests/page/test_units.py",
+    "tests/page/test_build.py",
+    "tests/topology/test_topology.py",
+    "tests/up/test_end_to_end.py",
+    "tests/redis/test_refusals.py",
+    "tests/redis/test_restart.py",
 )
 
 

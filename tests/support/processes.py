@@ -214,7 +214,8 @@ class Stack:
             "MIDSENTENCE_REDIS_URL": redis_url or self.redis.url,
             "MIDSENTENCE_PUSH": "1",
             "MIDSENTENCE_DRAIN_SECONDS": "2",
-            "MIDSENTENCE_LEASE_SECONDS": "2",
+            # So long that a busy machine loses no lease. Tests of a takeover set a shorter one.
+            "MIDSENTENCE_LEASE_SECONDS": "20",
             "MIDSENTENCE_MODEL": "scripted",
             "OPENAI_BASE_URL": upstream.url,
             **(settings or {}),

@@ -72,7 +72,11 @@ class Reader(threading.Thread):
 
 def wait_for_events(readers: Sequence[Reader], count: int) -> None:
     """Wait until each of them has so many events."""
-    wait_until(lambda: all(reader.events >= count for reader in readers), description=f"{count} events at every reader")
+    wait_until(
+        lambda: all(reader.events >= count for reader in readers),
+        description=f"{count} events at every reader",
+        timeout=40,
+    )
 
 
 def assert_ids_name_one_content(transcripts: Iterable[Transcript]) -> None:
