@@ -11,7 +11,7 @@ from midsentence import announcements, keys
 from midsentence.events import encode
 from midsentence.lease import Lease
 from midsentence.store.resp import Word, pack
-from midsentence.store.store import Packed, Script
+from midsentence.store.scripts import Request, Script
 
 _APPEND = Script("append", behind=("announcements", "write"))
 _FINISH = Script("finish", behind=("common", "ids", "epochs", "announcements", "session", "write"))
@@ -73,7 +73,7 @@ def _head(lease: Lease, script: Script, key_count: int) -> _Head:
     )
 
 
-def packed(write: Write, ttl: int, replay: int) -> Packed:
+def packed(write: Write, ttl: int, replay: int) -> Request:
     """Pack the request to append, or to finish the turn where the write is its last. `ttl` and `replay` are in ms."""
     lease, first, events, folded, mark = write
     script = _APPEND if folded is None else _FINISH
@@ -95,7 +95,7 @@ def packed(write: Write, ttl: int, replay: int) -> Packed:
     else:
         rest = pack((before, last, message, lease.session_id, folded, ttl, replay, *rows))
         count += 7 + len(rows)
-    return Packed(key, script.digest, b"*%d\r\n%b%b" % (count, head, _words(rest)))
+    return Request(key, b"*%d\r\n%b%b" % (count, head, _words(rest)), script)
 
 
 def _words(request: bytes) -> bytes:

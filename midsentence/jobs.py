@@ -8,7 +8,8 @@ from typing import NamedTuple
 from midsentence import keys
 from midsentence.ids import EventId
 from midsentence.lease import Lease
-from midsentence.store.store import Call, Script, Store
+from midsentence.store.scripts import Script
+from midsentence.store.store import Store
 
 _CLAIM = Script("claim", behind=("common", "ids", "epochs", "announcements"))
 _TRIM = Script("trim", behind=("common",))
@@ -72,21 +73,20 @@ class Jobs:
     async def _claim(
         self, worker: str, model: str, partitions: Sequence[keys.PartitionKeys], share: int
     ) -> list[Claim]:
-        calls = [Call(_CLAIM, part[:3], (part.prefix, worker, self._lease, share, model)) for part in partitions]
+        requests = [_CLAIM.request(part[:3], (part.prefix, worker, self._lease, share, model)) for part in partitions]
         return [
             Claim(
                 Lease(session_id.decode(), turn, epoch, worker), EventId.of(top).seq, attempt, bool(stop), mark.decode()
             )
-            for reply in await self._store.run_all(calls)
+            for reply in await self._store.run_all(requests)
             if not isinstance(reply, Exception)
             for session_id, turn, epoch, top, attempt, stop, mark in reply
         ]
 
     async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
         """Prolong leases. Each reply says whether the lease is lost, held, or held with a stop asked for."""
-        calls = [
-            Call(
-                _RENEW,
+        requests = [
+            _RENEW.request(
                 keys.session(lease.session_id),
                 (lease.session_id, lease.holder, lease.turn, self._lease),
             )
@@ -95,7 +95,7 @@ class Jobs:
         # An error does not lose the lease: it is held until another worker claims the turn.
         return [
             Renewal.HELD if isinstance(reply, Exception) else Renewal(reply)
-            for reply in await self._store.run_all(calls)
+            for reply in await self._store.run_all(requests)
         ]
 
     async def release(self, lease: Lease, *, counts: bool) -> None:
@@ -104,12 +104,12 @@ class Jobs:
         `counts`: whether this was a failed attempt; a hand-over at a shutdown is none.
         """
         arguments = (lease.session_id, lease.holder, int(counts))
-        await self._store.run(Call(_RELEASE, keys.session(lease.session_id), arguments))
+        await self._store.run(_RELEASE.request(keys.session(lease.session_id), arguments))
 
     async def trim(self) -> int:
         """Trim the deltas of turns that ended more than MIDSENTENCE_REPLAY_SECONDS ago.
 
         Returns the number of sessions that were due.
         """
-        calls = [Call(_TRIM, part[:3], (part.prefix, _TRIMS_PER_SWEEP)) for part in self._partitions]
-        return sum(reply for reply in await self._store.run_all(calls) if isinstance(reply, int))
+        requests = [_TRIM.request(part[:3], (part.prefix, _TRIMS_PER_SWEEP)) for part in self._partitions]
+        return sum(reply for reply in await self._store.run_all(requests) if isinstance(reply, int))

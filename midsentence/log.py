@@ -23,7 +23,8 @@ from midsentence.events import EndReason, Entry, Event, Queued, Snapshot, State
 from midsentence.fold import Fold
 from midsentence.ids import EventId, is_session_id, new_session_id
 from midsentence.lease import Lease
-from midsentence.store.store import Call, Script, Store
+from midsentence.store.scripts import Script
+from midsentence.store.store import Store
 
 __all__ = ["Access", "Kind", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
 
@@ -158,7 +159,7 @@ class SessionLog:
         # Only the script knows the turn's number, so it adds that to the message and closes the JSON object.
         content = (session_id, owner, int(create), kind, title, stored_key, digest, message[:-1])
         options = (self._settings.queue_limit, self._ttl, on_busy, int(may_return), parent_turn)
-        status, turn = await self._store.run(Call(_SUBMIT, keys.session(session_id), (*content, *options)))
+        status, turn = await self._store.run(_SUBMIT.request(keys.session(session_id), (*content, *options)))
         match status:
             case b"missing":
                 raise SessionNotFoundError(session_id)
@@ -184,8 +185,8 @@ class SessionLog:
         """
         _check(session_id)
         start = "window" if window else cursor.stream_id if cursor else ""
-        call = Call(_READ, keys.session(session_id), (start, self._settings.replay_events))
-        reply = await self._store.run(call)
+        request = _READ.request(keys.session(session_id), (start, self._settings.replay_events))
+        reply = await self._store.run(request)
         if reply is None:
             raise SessionNotFoundError(session_id)
         return _view(reply, cursor)
@@ -205,8 +206,8 @@ class SessionLog:
         Returns False where another worker holds the lease. Raises StoreUnavailableError.
         """
         arguments = (lease.holder, lease.event_id(seq).stream_id, messages, self._ttl)
-        call = Call(_FOLD, keys.session(lease.session_id), arguments)
-        return bool(await self._store.run(call))
+        request = _FOLD.request(keys.session(lease.session_id), arguments)
+        return bool(await self._store.run(request))
 
     async def stop(self, session_id: str, owner: str, turn: int | None = None) -> Stopped:
         """Ask for the end of a turn, by default the running one. Ask again to observe its end.
@@ -217,8 +218,8 @@ class SessionLog:
         Raises SessionNotFoundError, TurnNotFoundError, StoreUnavailableError.
         """
         _check(session_id)
-        call = Call(_STOP, keys.session(session_id), (session_id, owner, "" if turn is None else turn))
-        status, number, *folded = await self._store.run(call)
+        request = _STOP.request(keys.session(session_id), (session_id, owner, "" if turn is None else turn))
+        status, number, *folded = await self._store.run(request)
         match status:
             case b"missing":
                 raise SessionNotFoundError(session_id)
@@ -244,7 +245,7 @@ class SessionLog:
 
     async def _share(self, session_id: str, owner: str, capability: str) -> str:
         _check(session_id)
-        held = await self._store.run(Call(_SHARE, keys.session(session_id), (owner, capability)))
+        held = await self._store.run(_SHARE.request(keys.session(session_id), (owner, capability)))
         if held is None:
             raise SessionNotFoundError(session_id)
         return held.decode()
@@ -252,13 +253,13 @@ class SessionLog:
     async def rename(self, session_id: str, owner: str, title: str) -> None:
         """Set the title; the time to live stays. Raises SessionNotFoundError, StoreUnavailableError."""
         _check(session_id)
-        if not await self._store.run(Call(_RENAME, keys.session(session_id), (owner, title))):
+        if not await self._store.run(_RENAME.request(keys.session(session_id), (owner, title))):
             raise SessionNotFoundError(session_id)
 
     async def delete(self, session_id: str, owner: str) -> None:
         """Delete a session. Raises SessionNotFoundError, StoreUnavailableError."""
         _check(session_id)
-        if not await self._store.run(Call(_DELETE, keys.session(session_id), (session_id, owner, self._ttl))):
+        if not await self._store.run(_DELETE.request(keys.session(session_id), (session_id, owner, self._ttl))):
             raise SessionNotFoundError(session_id)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from midsentence import keys
 from midsentence.errors import StoreUnavailableError
+from midsentence.store.scripts import command
 from midsentence.store.store import Store
 
 # A longer list costs more than it helps. An older session is still reachable by its address.
@@ -35,16 +36,16 @@ class Owners:
         key = keys.owned_sessions(owner)
         # The local clock is precise enough to order a list.
         now = time.time_ns() // 1000
-        await self._store.execute(("ZADD", key, now, session_id), ("PEXPIRE", key, self._ttl))
+        await self._store.execute(command("ZADD", key, now, session_id), command("PEXPIRE", key, self._ttl))
 
     async def sessions(self, owner: str) -> list[ListedSession]:
         """List the owner's sessions, newest first, and remove expired and deleted ones from the list."""
         key = keys.owned_sessions(owner)
-        (names,) = await self._store.execute(("ZREVRANGE", key, 0, _LIST_LIMIT - 1))
+        (names,) = await self._store.execute(command("ZREVRANGE", key, 0, _LIST_LIMIT - 1))
         ids: list[str] = [name.decode() for name in names]
         fields = ("owner", *ListedSession._fields[1:])
         replies = await self._store.execute_all(
-            [("HMGET", keys.session(session_id).meta, *fields) for session_id in ids]
+            [command("HMGET", keys.session(session_id).meta, *fields) for session_id in ids]
         )
         # A cluster without one of its masters still lists the sessions of the others.
         found: dict[str, Any] = {
@@ -54,7 +55,7 @@ class Owners:
         }
         gone = [session_id for session_id, held in found.items() if held[0] != owner.encode()]
         if gone:
-            await self._store.execute(("ZREM", key, *gone))
+            await self._store.execute(command("ZREM", key, *gone))
         return [
             ListedSession(session_id, held[1].decode(), held[2].decode(), int(held[3]), int(held[4]))
             for session_id, held in found.items()
@@ -69,8 +70,8 @@ class Owners:
         lifetime = self._ttl * _SECRET_TTLS
         _, _, kept = await self._store.execute(
             # Of two servers that start at once, SET NX stores one secret and GET gives it to both.
-            ("SET", keys.SECRET, secrets.token_urlsafe(32), "NX", "PX", lifetime),
-            ("PEXPIRE", keys.SECRET, lifetime),
-            ("GET", keys.SECRET),
+            command("SET", keys.SECRET, secrets.token_urlsafe(32), "NX", "PX", lifetime),
+            command("PEXPIRE", keys.SECRET, lifetime),
+            command("GET", keys.SECRET),
         )
         return kept.decode()

@@ -19,7 +19,7 @@ _SCHEMES: dict[str, tuple[Topology, bool]] = {
 }
 SCHEMES = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
 _PORT, _SENTINEL_PORT = 6379, 26379
-_BAD_PLACE = "has a host or port that cannot be"
+_BAD_HOST = "has a host or port that cannot be"
 # What a URL may say beyond its address. Time-outs and the protocol are not among them: they are part of how this
 # package keeps its promises, and redis-py would let the URL win.
 _OPTIONS = frozenset({"client_name", "username", "password"})
@@ -34,7 +34,7 @@ _TLS_OPTIONS = frozenset(
 )
 
 
-class Place(NamedTuple):
+class HostPort(NamedTuple):
     host: str
     port: int
 
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 class RedisUrl(NamedTuple):
     topology: Topology
     tls: bool
-    places: tuple[Place, ...]  # none for a socket
+    hosts: tuple[HostPort, ...]  # none for a socket
     user: str  # "name:password@" as it stands in the URL, or ""
     path: str  # the database's "/0" or "", or the socket's path
     service: str  # what the sentinels call the primary
@@ -70,8 +70,8 @@ class RedisUrl(NamedTuple):
             if hosts or not parts.path.strip("/"):
                 raise ValueError("must name the socket by its whole path, as in unix:///run/redis.sock")
             return cls(topology, tls, (), user + at, parts.path, "", options)
-        places = tuple(_place(host, topology) for host in hosts.split(","))
-        if topology == "single" and len(places) > 1:
+        addresses = tuple(_host_port(text, topology) for text in hosts.split(","))
+        if topology == "single" and len(addresses) > 1:
             raise ValueError(
                 "names more than one host: begin it with redis+sentinel:// or redis+cluster:// where that is meant"
             )
@@ -80,22 +80,22 @@ class RedisUrl(NamedTuple):
             raise ValueError("must name its database by a number")
         if topology == "cluster" and path.strip("/0"):
             raise ValueError("names a database: a cluster has only number 0")
-        return cls(topology, tls, places, user + at, path, service, options)
+        return cls(topology, tls, addresses, user + at, path, service, options)
 
-    def of(self, place: Place) -> str:
+    def of(self, host: HostPort) -> str:
         """The URL of one server, in words that redis-py knows."""
         query = urlencode(
             {name: value for name, value in self.options.items() if not name.startswith("sentinel_")}, quote_via=quote
         )
-        return f"{'rediss' if self.tls else 'redis'}://{self.user}{place}{self.path}" + (f"?{query}" if query else "")
+        return f"{'rediss' if self.tls else 'redis'}://{self.user}{host}{self.path}" + (f"?{query}" if query else "")
 
     @property
     def address(self) -> str:
         """Where Redis is, for people: without the password that a URL may carry."""
         if self.topology == "socket":
             return unquote(self.path)
-        places = ",".join(map(str, self.places))
-        return f"{self.service} of the sentinels {places}" if self.topology == "sentinel" else places
+        hosts = ",".join(map(str, self.hosts))
+        return f"{self.service} of the sentinels {hosts}" if self.topology == "sentinel" else hosts
 
 
 def _options(query: str, topology: Topology, *, tls: bool) -> dict[str, str]:
@@ -109,18 +109,18 @@ def _options(query: str, topology: Topology, *, tls: bool) -> dict[str, str]:
     return options
 
 
-def _place(text: str, topology: Topology) -> Place:
+def _host_port(text: str, topology: Topology) -> HostPort:
     default = _SENTINEL_PORT if topology == "sentinel" else _PORT
     if not text and topology == "single":
-        return Place("127.0.0.1", default)
+        return HostPort("127.0.0.1", default)
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(_BAD_PLACE) from error
+        raise ValueError(_BAD_HOST) from error
     if not host or port == 0:
-        raise ValueError(_BAD_PLACE)
-    return Place(unquote(host), default if port is None else port)
+        raise ValueError(_BAD_HOST)
+    return HostPort(unquote(host), default if port is None else port)
 
 
 def _service(path: str) -> tuple[str, str]:

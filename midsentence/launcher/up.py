@@ -179,9 +179,9 @@ def check_redis(url: str) -> None:
 
 async def check_topology(settings: Settings) -> None:
     """As `check_redis`, for sentinels and clusters."""
-    from midsentence.store.topology import topology  # noqa: PLC0415
+    from midsentence.store.topology import topology_of  # noqa: PLC0415
 
-    reached = topology(settings)
+    reached = topology_of(settings)
     try:
         await reached.ping()
     except StoreUnavailableError as error:

@@ -1,8 +1,8 @@
-"""A cluster: which master serves which slot, how that is learnt, and how a command follows it.
+"""A cluster: which master serves which slot, how that is learnt, and how a request follows it.
 
 Not redis-py's RedisCluster. Its pipeline fails for every node when it fails for one, and then drops the connections
-that other callers wait on; it sends ASKING over one connection and the command over another; and its pool refuses
-where ours waits. What a cluster adds to a single server is little, and stands here whole.
+that other callers wait on; it sends ASKING over one connection and the command over another; and its pool raises an
+error where a caller should wait.
 """
 
 import asyncio
@@ -14,77 +14,82 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, TryAgainError
 
 from midsentence.errors import StoreUnavailableError
-from midsentence.redis_url import Place
-from midsentence.store.node import Command, Node
+from midsentence.redis_url import HostPort
+from midsentence.store.node import Node
+from midsentence.store.scripts import Request, command
 
-# How often a command follows the cluster's directions: from an old owner to the new, through a move that is under way,
-# and past a node that is gone.
+# How often a request follows the cluster's redirections: from an old owner to the new one, through a migration of its
+# slot, and past a node that is gone.
 _ROUNDS = 5
-# While a slot's keys are moved one by one no script of ours can run, since each names keys that do not exist. A slot
-# that holds little is through in this time, and any other answers "not now".
+# While the keys of a slot migrate one by one, none of our scripts can run, since each names keys that do not exist. A
+# small slot has migrated within this time; for any other the answer is "not now".
 _TRY_AGAIN_SECONDS = 0.05
-# Whoever meets a dead node asks the others who serves its slots now; a thousand who meet it together ask once.
-_LOOK_SECONDS = 0.5
+# The slot map is refreshed at most this often, however many callers meet a dead node.
+_REFRESH_SECONDS = 0.5
+
+_ASKING = command("ASKING")
+_CLUSTER_INFO = command("CLUSTER INFO")
+_CLUSTER_SLOTS = command("CLUSTER SLOTS")
 
 
-class _Way(NamedTuple):
+class _Target(NamedTuple):
     node: Node
     asking: bool
 
 
-class _Map(NamedTuple):
+class _SlotMap(NamedTuple):
     is_whole: bool
-    asked: Node
+    source: Node
     ranges: Any  # as CLUSTER SLOTS replies
 
 
 class Cluster:
-    def __init__(self, seeds: Sequence[Place], connect: Callable[[Place], Node]) -> None:
+    def __init__(self, seeds: Sequence[HostPort], new_node: Callable[[HostPort], Node]) -> None:
         self._seeds = seeds
-        self._connect = connect
-        self._known: dict[Place, Node] = {}
+        self._new_node = new_node
+        self._nodes: dict[HostPort, Node] = {}
         self._owners: dict[int, Node] = {}
-        self._looking: asyncio.Task[bool] | None = None
-        self._looked = float("-inf")
-        self._why = f"no node of the cluster at {','.join(map(str, seeds))} answers"
-        # Questions whose answer came too late, and nodes that left: held until they are done.
+        self._refreshing: asyncio.Task[bool] | None = None
+        self._refreshed_at = float("-inf")
+        self._why_unserved = f"no node of the cluster at {','.join(map(str, seeds))} answers"
+        # Strong references: late answers of a refresh, and nodes that are being closed.
         self._background: set[asyncio.Task[Any]] = set()
 
-    async def execute(self, keys: Sequence[str], commands: Sequence[Command]) -> list[Any]:
-        """See `Topology`. All nodes are asked at once, and what one does not answer stands in its place."""
-        slots = [key_slot(key.encode()) for key in keys]
-        replies: list[Any] = [None] * len(commands)
-        asked: dict[int, Node] = {}
-        left: Sequence[int] = range(len(commands))
+    async def execute(self, requests: Sequence[Request]) -> list[Any]:
+        """See `Topology`. All nodes are asked at the same time; the error of one is the reply to its own requests."""
+        slots = [key_slot(request.key.encode()) for request in requests]
+        replies: list[Any] = [None] * len(requests)
+        redirected: dict[int, Node] = {}
+        pending: Sequence[int] = range(len(requests))
         for _ in range(_ROUNDS):
-            batches = await self._batches(left, slots, asked, replies)
-            await asyncio.gather(*(_send(way, batch, commands, replies) for way, batch in batches.items()))
-            asked.clear()
-            left = await self._unsettled(batches, slots, asked, replies)
-            if not left:
+            batches = await self._batches(pending, slots, redirected, replies)
+            await asyncio.gather(*(_send(target, batch, requests, replies) for target, batch in batches.items()))
+            redirected.clear()
+            pending = await self._unanswered(batches, slots, redirected, replies)
+            if not pending:
                 break
-        for number in left:
+        for number in pending:
             replies[number] = StoreUnavailableError(f"slot {slots[number]} is on its way from one node to another")
         return replies
 
     async def _batches(
-        self, left: Iterable[int], slots: Sequence[int], asked: dict[int, Node], replies: list[Any]
-    ) -> dict[_Way, list[int]]:
-        batches: defaultdict[_Way, list[int]] = defaultdict(list)
-        for number in left:
-            node = asked.get(number)
+        self, pending: Iterable[int], slots: Sequence[int], redirected: dict[int, Node], replies: list[Any]
+    ) -> dict[_Target, list[int]]:
+        batches: defaultdict[_Target, list[int]] = defaultdict(list)
+        for number in pending:
+            node = redirected.get(number)
             try:
-                way = _Way(node, asking=True) if node else _Way(await self._owner(slots[number]), asking=False)
+                target = _Target(node, asking=True) if node else _Target(await self._owner(slots[number]), asking=False)
             except StoreUnavailableError as error:
                 replies[number] = error
             else:
-                batches[way].append(number)
+                batches[target].append(number)
         return batches
 
-    async def _unsettled(
-        self, batches: dict[_Way, list[int]], slots: Sequence[int], asked: dict[int, Node], replies: list[Any]
+    async def _unanswered(
+        self, batches: dict[_Target, list[int]], slots: Sequence[int], redirected: dict[int, Node], replies: list[Any]
     ) -> list[int]:
-        """Which commands are to be sent again, and where to."""
+        """Find the requests that must be sent again; `redirected` gets the nodes of those that were answered ASK."""
         again: list[int] = []
         pause = False
         for (node, _), batch in batches.items():
@@ -93,11 +98,11 @@ class Cluster:
                     case MovedError() as error:
                         self.moved(node, error)
                     case AskError() as error:
-                        asked[number] = self._at(node, error)
+                        redirected[number] = self._redirection(node, error)
                     case TryAgainError():
                         pause = True
                     case StoreUnavailableError():
-                        if not await self._replaced(node, slots[number]):
+                        if not await self._is_replaced(node, slots[number]):
                             continue
                     case Exception() as error:
                         replies[number] = node.refusal(error)
@@ -112,109 +117,100 @@ class Cluster:
     async def node(self, key: str) -> Node:
         return await self._owner(key_slot(key.encode()))
 
-    async def nodes(self) -> Sequence[Node]:
-        if not self._owners:
-            await self.look_again()
-        return list(dict.fromkeys(self._owners.values()))
-
     async def ping(self) -> None:
-        if not await self._look_together():
+        if not await self._refresh_once():
             raise StoreUnavailableError("the cluster is down: some of its slots are served by nobody")
 
-    async def look_again(self) -> None:
-        if self._looking is not None or asyncio.get_running_loop().time() - self._looked > _LOOK_SECONDS:
-            await self._look_together()
+    async def refresh(self) -> None:
+        is_old = asyncio.get_running_loop().time() - self._refreshed_at > _REFRESH_SECONDS
+        if self._refreshing is not None or is_old:
+            await self._refresh_once()
 
     def moved(self, node: Node, error: Any) -> None:
-        self._owners[error.slot_id] = self._at(node, error)
+        self._owners[error.slot_id] = self._redirection(node, error)
 
     async def aclose(self) -> None:
-        tasks = [*self._background, *([self._looking] if self._looking else [])]
+        tasks = [*self._background, *([self._refreshing] if self._refreshing else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(node.aclose() for node in self._known.values()))
+        await asyncio.gather(*(node.aclose() for node in self._nodes.values()))
 
     async def _owner(self, slot: int) -> Node:
         node = self._owners.get(slot)
         if node is None:
-            await self.look_again()
+            await self.refresh()
             node = self._owners.get(slot)
         if node is None:
-            raise StoreUnavailableError(f"nobody serves slot {slot}: {self._why}")
+            raise StoreUnavailableError(f"nobody serves slot {slot}: {self._why_unserved}")
         return node
 
-    async def _replaced(self, node: Node, slot: int) -> bool:
-        """Whether another node serves the slot of one that does not answer."""
+    async def _is_replaced(self, node: Node, slot: int) -> bool:
+        """Whether another node now serves a slot whose node does not answer."""
         if self._owners.get(slot) is node:
-            await self.look_again()
+            await self.refresh()
         return self._owners.get(slot) not in (None, node)
 
-    def _at(self, speaker: Node, direction: Any) -> Node:
-        # A node that does not know its own name leaves the host out: it is the one that was asked.
-        return self._known_at(Place(direction.host or self._place_of(speaker).host, direction.port))
+    def _redirection(self, source: Node, error: Any) -> Node:
+        # A node that does not know its own host name leaves it out: it means itself.
+        return self._node_at(HostPort(error.host or self._address_of(source).host, error.port))
 
-    def _known_at(self, place: Place) -> Node:
-        if place not in self._known:
-            self._known[place] = self._connect(place)
-        return self._known[place]
+    def _node_at(self, address: HostPort) -> Node:
+        if address not in self._nodes:
+            self._nodes[address] = self._new_node(address)
+        return self._nodes[address]
 
-    def _place_of(self, node: Node) -> Place:
-        return next(place for place, known in self._known.items() if known is node)
+    def _address_of(self, node: Node) -> HostPort:
+        return next(address for address, known in self._nodes.items() if known is node)
 
-    async def _look_together(self) -> bool:
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
-            self._looking.add_done_callback(self._was_looked)
-        # Shielded: one who stops waiting must not stop the answer for the others.
-        return await asyncio.shield(self._looking)
+    async def _refresh_once(self) -> bool:
+        """Refresh the slot map, or wait for the refresh that is running. Whether every slot is served."""
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._fetch_map())
+            self._refreshing.add_done_callback(self._refreshed)
+        # Shielded: a caller that is cancelled must not stop the refresh for the others.
+        return await asyncio.shield(self._refreshing)
 
-    def _was_looked(self, task: asyncio.Task[bool]) -> None:
-        self._looking = None
-        self._looked = task.get_loop().time()
+    def _refreshed(self, task: asyncio.Task[bool]) -> None:
+        self._refreshing = None
+        self._refreshed_at = task.get_loop().time()
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._why = str(error)
+            self._why_unserved = str(error)
 
-    async def _look(self) -> bool:
-        """Take the first map on which every slot is served, else any. Raises StoreUnavailableError."""
-        asks = {asyncio.create_task(self._map(self._known_at(place))) for place in {*self._seeds, *self._known}}
-        self._background |= asks
-        found: _Map | None = None
-        trouble: Exception = StoreUnavailableError(self._why)
-        for answer in asyncio.as_completed(asks):
+    async def _fetch_map(self) -> bool:
+        """Adopt the first map on which every slot is served, or else any. Raises StoreUnavailableError."""
+        addresses = {*self._seeds, *self._nodes}
+        tasks = {asyncio.create_task(_slot_map(self._node_at(address))) for address in addresses}
+        self._background |= tasks
+        found: _SlotMap | None = None
+        trouble: Exception = StoreUnavailableError(self._why_unserved)
+        for answer in asyncio.as_completed(tasks):
             try:
                 found = await answer
             except StoreUnavailableError as error:
                 trouble = error
             if found and found.is_whole:
                 break
-        for ask in asks:
-            # Late answers are let come: to break them off would cost their connections.
-            ask.add_done_callback(self._forget)
+        for task in tasks:
+            # Late answers are not cancelled; they are read and discarded.
+            task.add_done_callback(self._forget)
         if found is None:
             raise trouble
         self._adopt(found)
         return found.is_whole
 
-    async def _map(self, node: Node) -> _Map:
-        about, ranges = await node.execute([("CLUSTER INFO",), ("CLUSTER SLOTS",)])
-        for reply in (about, ranges):
-            if isinstance(reply, Exception):
-                raise StoreUnavailableError(f"Redis at {node.where} does not act as a cluster: {reply}")
-        return _Map(about["cluster_state"] == "ok", node, ranges)
-
-    def _adopt(self, found: _Map) -> None:
+    def _adopt(self, found: _SlotMap) -> None:
         owners: dict[int, Node] = {}
         for first, last, (host, port, *_), *_replicas in found.ranges:
-            name = host.decode() if host and host != b"?" else self._place_of(found.asked).host
-            owners.update(dict.fromkeys(range(first, last + 1), self._known_at(Place(name, port))))
+            name = host.decode() if host and host != b"?" else self._address_of(found.source).host
+            owners.update(dict.fromkeys(range(first, last + 1), self._node_at(HostPort(name, port))))
         self._owners = owners
-        self._why = "no node claims it"
+        self._why_unserved = "no node claims it"
         serving = set(owners.values())
-        for place, node in list(self._known.items()):
-            if node not in serving and place not in self._seeds:
-                # A replica's name comes back with the next map that needs it.
-                closing = asyncio.create_task(self._known.pop(place).aclose())
+        for address, node in list(self._nodes.items()):
+            if node not in serving and address not in self._seeds:
+                # A replica that is promoted comes back with the map that names it.
+                closing = asyncio.create_task(self._nodes.pop(address).aclose())
                 self._background.add(closing)
                 closing.add_done_callback(self._forget)
 
@@ -224,14 +220,22 @@ class Cluster:
             task.exception()
 
 
-async def _send(way: _Way, batch: Sequence[int], commands: Sequence[Command], replies: list[Any]) -> None:
-    lot = [commands[number] for number in batch]
-    if way.asking:
-        # The leave to ask holds for the one command after it on the same connection.
-        lot = [part for command in lot for part in (("ASKING",), command)]
+async def _slot_map(node: Node) -> _SlotMap:
+    info, ranges = await node.execute([_CLUSTER_INFO, _CLUSTER_SLOTS])
+    for reply in (info, ranges):
+        if isinstance(reply, Exception):
+            raise StoreUnavailableError(f"Redis at {node.address} does not act as a cluster: {reply}")
+    return _SlotMap(b"cluster_state:ok" in info, node, ranges)
+
+
+async def _send(target: _Target, batch: Sequence[int], requests: Sequence[Request], replies: list[Any]) -> None:
+    sent = [requests[number] for number in batch]
+    if target.asking:
+        # ASKING permits the one command after it on the same connection.
+        sent = [each for request in sent for each in (_ASKING, request)]
     try:
-        answers = await way.node.execute(lot)
+        answers = await target.node.execute(sent)
     except StoreUnavailableError as error:
-        answers = [error] * len(lot)
-    for number, answer in zip(batch, answers[1::2] if way.asking else answers, strict=True):
+        answers = [error] * len(sent)
+    for number, answer in zip(batch, answers[1::2] if target.asking else answers, strict=True):
         replies[number] = answer

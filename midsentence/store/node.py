@@ -1,23 +1,20 @@
-"""One Redis server that commands are sent to: a bounded number of connections, a bounded wait, and a memory of trouble.
+"""One Redis server: a connection that all callers share, a time-out for every round trip, and a circuit breaker.
 
-Foreign errors become ours here and nowhere else.
+Errors of redis-py become errors of this package here.
 """
 
 import asyncio
-import contextlib
-import functools
-import hashlib
-from collections.abc import Sequence
-from importlib.resources import files
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Sequence
+from typing import Any
 
 from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     AskError,
     ClusterDownError,
-    DataError,
+    NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -27,214 +24,202 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from midsentence.errors import StoreUnavailableError
-from midsentence.store.pipeline import Pipe, pipe
-from midsentence.store.resp import Word, pack
+from midsentence.store.fsync import FsyncConnections
+from midsentence.store.pipeline import Pipeline
+from midsentence.store.resp import Connect, Socket
+from midsentence.store.scripts import Request, command
 
-# One burst of readers must not open a socket each: those over this number wait for a connection, as long as for a
-# reply.
-CONNECTIONS = 32
-# How often a server that did not answer is asked whether it does again. Whatever is wanted of it meanwhile is refused
-# at once: a thousand readers that each wait out the time-out would hold a thousand replies up, and every turn of a
-# worker would wait for the one node that is gone.
+# Enough to step over a dropped connection, too few to keep a caller waiting for a dead server. A command may run
+# twice: every script is safe to repeat.
+_RETRIES = 2
+# Pauses between the probes of a server that did not answer. Until one is answered, every request is refused at once:
+# otherwise a thousand readers would each wait for the time-out, and every turn of a worker would wait for one dead
+# node.
 _PROBE_SECONDS = (0.05, 0.1, 0.2, 0.4)
-# Replies that say "not now" rather than "you are wrong": the server is full, a replica, failing to write its disk, or
-# its slots are on their way. redis-py knows some of them as classes, of which it cuts the word off.
-_NOT_NOW_WORDS = ("OOM", "READONLY", "LOADING", "MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
-_NOT_NOW_CLASSES = {"OutOfMemoryError", "ReadOnlyError", "NoPermissionError"}
-# What a cluster client follows; where it leads nowhere in time it is one more "not now".
-_MOVING = (TryAgainError, ClusterDownError)
+# Replies that mean "not now" rather than "you are wrong": the server is full or a replica, a slot is being moved. A
+# cluster's client follows the last two; here they lead nowhere in time.
+_NOT_NOW = (OutOfMemoryError, ReadOnlyError, NoPermissionError, TryAgainError, ClusterDownError)
+# The same, where redis-py has no type: it cannot write its disk, lacks replicas, runs a script for too long.
+_NOT_NOW_WORDS = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
 
-# What uvloop raises for a write to a connection that was closed, where asyncio has an OSError.
-_HANDLE_CLOSED = "the handler is closed"
-
-# What every script of a session begins with.
-_OF_SESSION = ("common", "ids", "epochs", "announcements", "session")
-
-
-class Script:
-    """One Lua script of `midsentence/lua`, known to Redis by its digest."""
-
-    def __init__(self, name: str, *, behind: Sequence[str] = _OF_SESSION) -> None:
-        """`behind`: the parts that it needs, in order; each costs a little whenever it runs."""
-        folder = files("midsentence") / "lua"
-        self.name = name
-        self.body = "".join((folder / f"{part}.lua").read_text() for part in (*behind, name))
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """The SHA-1 by which EVALSHA names it. Any node that does not know it is given the body."""
-        digest = hashlib.sha1(self.body.encode(), usedforsecurity=False).hexdigest()
-        _bodies[digest] = self.body
-        return digest
-
-
-class Packed(NamedTuple):
-    """A call of a script as it goes over the connection."""
-
-    key: str
-    digest: str
-    request: bytes
-
-
-# A command's name, then its arguments, the key first; or one that was packed beforehand.
-Command = tuple[Word, ...] | Packed
-
-_bodies: dict[str, str] = {}
+_PING = command("PING")
 
 
 class Node:
-    def __init__(self, client: Any, where: str, patience: float) -> None:
-        """`where` names it to people; `patience` is how many seconds one round trip may take, all waits included."""
-        self.where = where
-        # Any, since redis-py's own annotations leave half of every command unknown.
-        self._client = client
-        self._patience = patience
-        # redis-py's own blocking pool can lose the wake-up of a waiter that is cancelled.
-        self._free = asyncio.Semaphore(CONNECTIONS)
-        # For what comes packed: one connection for all, made when it is needed.
-        self._pipe: Pipe | None = None
-        self._piping = asyncio.Lock()
-        # As often as redis-py tries; a client that was not told how often, never again.
-        self._retry: Retry = client.get_retry() or Retry(NoBackoff(), 0)
+    def __init__(self, connect: Connect, address: str, timeout_seconds: float) -> None:
+        """`address` names it in messages; `timeout_seconds` bounds a round trip, with all its retries."""
+        self.address = address
+        self._connect = connect
+        self._timeout_seconds = timeout_seconds
+        self._retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), _RETRIES)
+        self._pipeline: Pipeline | None = None
+        self._opening: asyncio.Task[Pipeline] | None = None
+        self._fsync_connections = FsyncConnections(self.connect)
+        # Why the server is not asked now; empty while it answers.
         self._trouble = ""
         self._probing: asyncio.Task[None] | None = None
+        self._is_closed = False
 
-    async def execute(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one round trip and give their replies in order, RedisErrors among them.
+    async def connect(self) -> Socket:
+        """Open a socket of the caller's own. Raises a RedisError, an OSError, or StoreUnavailableError."""
+        self._refuse_if_closed()
+        socket = await self._connect()
+        try:
+            self._refuse_if_closed()
+        except StoreUnavailableError:
+            await socket.aclose()
+            raise
+        return socket
 
-        Raises StoreUnavailableError where the server does not answer. Any command may then have been done, and a
-        connection that drops in the middle has all of them sent again: only what may be repeated is sent.
+    async def execute(self, requests: Sequence[Request]) -> list[Any]:
+        """Send requests in one round trip and give the raw replies in order, ResponseErrors among them.
+
+        Raises StoreUnavailableError where the server does not answer. Any request may then have been executed, and all
+        are sent again where the connection drops meanwhile: send only what is safe to repeat.
         """
-        replies = await self._round_trip(commands)
-        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        replies = await self._round_trip(requests)
+        unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            # The server was restarted or flushed, another was promoted, or a slot came to a master that is new to us.
-            digests = {str(commands[place][1]) for place in unknown}
-            loads: list[Command] = [("SCRIPT LOAD", _bodies[digest]) for digest in digests]
-            again = await self._round_trip([*loads, *(commands[place] for place in unknown)])
-            for place, reply in zip(unknown, again[len(loads) :], strict=True):
-                replies[place] = reply
+            # The server was restarted or flushed, another was promoted, or a slot moved to a new master.
+            bodies = {script.body for number in unknown if (script := requests[number].script) is not None}
+            loads = [command("SCRIPT LOAD", body) for body in bodies]
+            again = await self._round_trip([*loads, *(requests[number] for number in unknown)])
+            for number, reply in zip(unknown, again[len(loads) :], strict=True):
+                replies[number] = reply
         return replies
 
-    def connection(self) -> Any:
-        """Make a connection that is nobody else's, for subscriptions; not connected yet."""
-        return self._client.connection_pool.make_connection()
+    async def fsync(self, mark: str, milliseconds: int) -> list[Any]:
+        """Write the key `mark` and wait until the append-only file holds it; gives the replies to SET and WAITAOF.
+
+        Raises StoreUnavailableError where the server does not answer.
+        """
+        self._refuse_in_trouble()
+        return await self._in_time(
+            self._retry.call_with_retry(lambda: self._fsync_connections.wait(mark, milliseconds), _no_cleanup)
+        )
 
     def refusal(self, error: Exception) -> Exception:
-        """What a Redis error means to our callers; a defect of ours is handed back as it is."""
+        """Translate an error of Redis for our callers. One that is a defect of ours is returned as it is."""
         if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
-            return StoreUnavailableError(f"Redis at {self.where} does not answer: {error or type(error).__name__}")
+            return StoreUnavailableError(f"Redis at {self.address} does not answer: {error or type(error).__name__}")
         if isinstance(error, AskError):
-            # A cluster's client comes here only when the slot moved on and on.
+            # `Cluster` follows it, and gives it to `refusal` only where the slot moved on and on.
             return StoreUnavailableError(
-                f"Redis at {self.where} serves this slot elsewhere: a cluster's address begins with redis+cluster://"
+                f"Redis at {self.address} serves this slot elsewhere: a cluster's address begins with redis+cluster://"
             )
-        is_not_now = isinstance(error, _MOVING) or type(error).__name__ in _NOT_NOW_CLASSES
-        if is_not_now or (isinstance(error, ResponseError) and str(error).startswith(_NOT_NOW_WORDS)):
-            return StoreUnavailableError(f"Redis at {self.where} refuses: {error or type(error).__name__}")
+        if isinstance(error, _NOT_NOW) or (isinstance(error, ResponseError) and str(error).startswith(_NOT_NOW_WORDS)):
+            return StoreUnavailableError(f"Redis at {self.address} refuses: {error or type(error).__name__}")
         return error
 
     async def aclose(self) -> None:
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.gather(self._probing, return_exceptions=True)
-        await self._drop(self._pipe)
-        with contextlib.suppress(RedisError, OSError):
-            await self._client.aclose()
+        """Close all connections. A request that is still waiting fails, and none is opened for it again."""
+        self._is_closed = True
+        tasks: list[asyncio.Task[Any]] = [task for task in (self._probing, self._opening) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._drop(self._pipeline)
+        await self._fsync_connections.aclose()
 
-    async def _round_trip(self, commands: Sequence[Command]) -> list[Any]:
+    async def _round_trip(self, requests: Sequence[Request]) -> list[Any]:
+        self._refuse_in_trouble()
+        data, count = b"".join([request.data for request in requests]), len(requests)
+        return await self._in_time(self._retry.call_with_retry(lambda: self._exchange(data, count), _no_cleanup))
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailableError(f"the connection to Redis at {self.address} was closed by this process")
+
+    def _refuse_in_trouble(self) -> None:
         if self._trouble:
             raise StoreUnavailableError(self._trouble)
+
+    async def _in_time(self, replies: Awaitable[list[Any]]) -> list[Any]:
+        """Wait for replies; where none come, raise StoreUnavailableError and begin to probe."""
         try:
-            # Not left to redis-py, whose tries and time-outs multiply.
-            async with asyncio.timeout(self._patience):
-                if commands and isinstance(commands[-1], Packed):
-                    return await self._pass(commands)
-                async with self._free:
-                    return await self._send(commands)
+            # redis-py's own time-outs count each try separately.
+            async with asyncio.timeout(self._timeout_seconds):
+                return await replies
         except TimeoutError as error:
-            # Nobody is to wait on a connection behind what did not come.
-            await self._drop(self._pipe)
-            self._notice(f"Redis at {self.where} did not answer within {self._patience:g} s")
+            # Later replies would queue behind the missing one.
+            await self._drop(self._pipeline)
+            self._open_circuit(f"Redis at {self.address} did not answer within {self._timeout_seconds:g} s")
             raise StoreUnavailableError(self._trouble) from error
-        except DataError:
-            raise  # a defect of ours: what we gave cannot be sent
-        except RuntimeError as error:
-            if _HANDLE_CLOSED not in str(error):
-                raise
-            # The connection broke between redis-py's look at it and its write; it is made anew for the next.
-            raise StoreUnavailableError(f"Redis at {self.where} does not answer: the connection was lost") from error
         except (RedisError, OSError) as error:
-            # What is raised, instead of standing among the replies, is about the connection: no login, no such
+            # An error that is raised instead of being a reply concerns the connection: wrong password, no such
             # database, loading, gone.
             ours = self.refusal(error)
-            self._notice(f"Redis at {self.where} refuses us: {error}" if ours is error else str(ours))
+            self._open_circuit(f"Redis at {self.address} refuses us: {error}" if ours is error else str(ours))
             raise StoreUnavailableError(self._trouble) from error
 
-    async def _send(self, commands: Sequence[Command]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=False)
-
-    async def _pass(self, commands: Sequence[Command]) -> list[Any]:
-        """As `_send`, for what is packed and what must go before it; replies come as Redis wrote them."""
-        requests = b"".join(
-            [command.request if isinstance(command, Packed) else _packed(command) for command in commands]
-        )
-        return await self._retry.call_with_retry(lambda: self._exchange(requests, len(commands)), _broke)
-
-    async def _exchange(self, requests: bytes, count: int) -> list[Any]:
-        way = self._pipe
-        if way is None or not way.is_open:
-            way = await self._opened()
-        replies = await way.exchange(requests, count)
+    async def _exchange(self, data: bytes, count: int) -> list[Any]:
+        pipeline = self._pipeline
+        if pipeline is None or not pipeline.is_open:
+            pipeline = await self._reopened()
+        replies = await pipeline.exchange(data, count)
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
-            # It was the primary once; sentinels know who is now, and are asked when a connection is made.
-            await self._drop(way)
+            # It is no longer the primary. Sentinels know which server is, and are asked at every new connection.
+            await self._drop(pipeline)
         return replies
 
-    async def _opened(self) -> Pipe:
-        async with self._piping:
-            if self._pipe is None or not self._pipe.is_open:
-                await self._drop(self._pipe)
-                self._pipe = await pipe(self.connection())
-            return self._pipe
+    async def _reopened(self) -> Pipeline:
+        """Open the pipeline again. Callers share one attempt: in turn, they would wait for many that fail."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._reopen())
+            self._opening.add_done_callback(self._attempted)
+        # Shielded: a caller that is cancelled must not stop the attempt for the others.
+        return await asyncio.shield(self._opening)
 
-    async def _drop(self, way: Pipe | None) -> None:
-        if way is not None:
-            if self._pipe is way:
-                self._pipe = None
-            with contextlib.suppress(RedisError, OSError):
-                await way.aclose()
+    async def _reopen(self) -> Pipeline:
+        await self._drop(self._pipeline)
+        try:
+            pipeline = self._pipeline = Pipeline(await self.connect())
+        except asyncio.CancelledError:
+            # By `aclose`. The callers, who are not cancelled, must get an error.
+            self._refuse_if_closed()
+            raise
+        return pipeline
 
-    def _notice(self, trouble: str) -> None:
+    def _attempted(self, task: asyncio.Task[Pipeline]) -> None:
+        self._opening = None
+        if not task.cancelled():
+            task.exception()  # every caller may be gone
+
+    async def _drop(self, pipeline: Pipeline | None) -> None:
+        if pipeline is not None:
+            if self._pipeline is pipeline:
+                self._pipeline = None
+            await pipeline.aclose()
+
+    def _open_circuit(self, trouble: str) -> None:
         self._trouble = trouble
         if self._probing is None:
             self._probing = asyncio.create_task(self._probe())
-            self._probing.add_done_callback(self._probed)
 
     async def _probe(self) -> None:
-        tries = 0
-        while self._trouble:
-            try:
-                # Past the semaphore, which those who wait in vain may hold; the pool has a connection to spare.
-                async with asyncio.timeout(self._patience):
-                    await self._send([("PING",)])
-                self._trouble = ""
-            except (RedisError, OSError, TimeoutError):
-                await asyncio.sleep(_PROBE_SECONDS[min(tries, len(_PROBE_SECONDS) - 1)])
-                tries += 1
+        """Ask until an answer comes. Its connection is then the one that all requests use."""
+        failures = 0
+        try:
+            while not await self._answers():
+                await asyncio.sleep(_PROBE_SECONDS[min(failures, len(_PROBE_SECONDS) - 1)])
+                failures += 1
+        finally:
+            # Both at once, so that trouble which is noticed from now on starts a new probe.
+            self._trouble = ""
+            self._probing = None
 
-    def _probed(self, _task: asyncio.Task[None]) -> None:
-        self._probing = None
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._exchange(_PING.data, 1)
+        except TimeoutError:
+            await self._drop(self._pipeline)
+            return False
+        except (RedisError, OSError):
+            return False
+        return True
 
 
-async def _broke(error: Exception) -> None:
-    """For redis-py's retries, which ask somebody to close what broke: `_exchange` sees by itself."""
+async def _no_cleanup(error: Exception) -> None:
+    """Do nothing between two tries: `_exchange` opens a new connection where it needs one."""
     del error
-
-
-def _packed(command: tuple[Word, ...]) -> bytes:
-    # "SCRIPT LOAD" is two words to Redis.
-    return pack((*str(command[0]).split(), *command[1:]))

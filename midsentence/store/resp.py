@@ -1,57 +1,74 @@
-"""The socket of a connection that redis-py made, logged in on and shook hands over, used by ourselves from then on.
+"""RESP, the protocol of Redis, on the socket of a connection that is already logged in.
 
-redis-py awaits each reply by itself, with a time-out of its own: that costs more than everything that a server does
-with a message, or a worker with an append.
+redis-py awaits each reply separately, with a timer for each: that costs more than all that a server does with a
+message, or a worker with an append.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
 
 import hiredis
+from redis.asyncio.connection import DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 Word = str | bytes | int | float
 
-# One command as Redis reads it. hiredis' own annotation allows it a single word.
+# Encodes one command. hiredis annotates the argument as a single word.
 pack: Callable[[tuple[Word, ...]], bytes] = cast("Any", hiredis).pack_command
+# Turns the text of an error reply into redis-py's exception.
+_parse_error: Callable[[str], Exception] = cast("Any", DefaultParser).parse_error
 
 _INCOMPLETE = object()
 
 
-class Wire(asyncio.Protocol):
-    def __init__(self, connection: Any, take: Callable[[list[Any]], None], lost: Callable[[Exception], None]) -> None:
-        """`take` is given all whole replies that a read of the socket completed, an error reply as an exception.
+class Socket(Protocol):
+    """A connected socket on which the login is done."""
 
-        A RedisError that it raises ends the connection, of which `lost` is told once.
+    @property
+    def transport(self) -> asyncio.Transport: ...
+
+    async def aclose(self) -> None: ...
+
+
+# Opens a socket. Raises a RedisError or an OSError.
+Connect = Callable[[], Awaitable[Socket]]
+
+
+class RespConnection(asyncio.Protocol):
+    def __init__(
+        self, socket: Socket, received: Callable[[list[Any]], None], lost: Callable[[Exception], None]
+    ) -> None:
+        """`received` gets all replies that one read of the socket completed; an error reply is an exception among them.
+
+        A RedisError that `received` raises ends the connection. `lost` is called once, with the reason.
         """
         self.is_open = True
-        self._take = take
+        self._socket = socket
+        self._transport = socket.transport
+        self._received = received
         self._lost = lost
-        parse_error = connection._parser.parse_error  # noqa: SLF001 - redis-py gives neither to anybody
-        self._transport: asyncio.Transport = connection._writer.transport  # noqa: SLF001 - as above
-        self._parser = hiredis.Reader(replyError=parse_error, notEnoughData=_INCOMPLETE)
+        self._parser = hiredis.Reader(replyError=_parse_error, notEnoughData=_INCOMPLETE)
         self._transport.set_protocol(self)
 
-    @staticmethod
-    def fits(connection: Any) -> bool:
-        """Whether there is a socket: a Redis in memory has none."""
-        return isinstance(connection._writer, asyncio.StreamWriter)  # noqa: SLF001 - as above
-
     def write(self, data: bytes) -> None:
-        """Send, or find out that the connection is lost."""
+        """Send, or call `lost` where the connection was closed."""
         if self._transport.is_closing():
-            # It tells so only later, and uvloop raises for a write meanwhile.
-            self.end(RedisConnectionError("the connection was closed"))
+            # `connection_lost` is called only in the loop's next turn, and uvloop raises for a write until then.
+            self._end(RedisConnectionError("the connection was closed"))
         else:
             self._transport.write(data)
 
-    def end(self, why: Exception) -> None:
+    async def aclose(self) -> None:
+        self._end(RedisConnectionError("closed"))
+        await self._socket.aclose()
+
+    def _end(self, reason: Exception) -> None:
         if self.is_open:
             self.is_open = False
             self._transport.abort()
-            self._lost(why)
+            self._lost(reason)
 
     # asyncio.Protocol
 
@@ -62,11 +79,11 @@ class Wire(asyncio.Protocol):
             parser.feed(data)
             while (reply := parser.gets()) is not _INCOMPLETE:
                 replies.append(reply)
-            self._take(replies)
+            self._received(replies)
         except hiredis.ProtocolError as error:
-            self.end(RedisConnectionError(str(error)))
+            self._end(RedisConnectionError(str(error)))
         except RedisError as error:
-            self.end(error)
+            self._end(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.end(RedisConnectionError(str(exc) if exc else "Connection closed by server."))
+        self._end(RedisConnectionError(str(exc) if exc else "Connection closed by server."))

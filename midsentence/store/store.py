@@ -1,68 +1,53 @@
 """The single point of control over Redis: everything that this package asks of it goes through a `Store`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from midsentence.errors import StoreUnavailableError
 from midsentence.redis_url import RedisUrl
 from midsentence.settings import Settings
-from midsentence.store.node import Command, Node, Packed, Script
-from midsentence.store.resp import pack
-from midsentence.store.topology import Topology, topology
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-__all__ = ["Call", "Command", "Packed", "Script", "Store", "address"]
-
-
-class Call(NamedTuple):
-    """A script to run, with its keys and arguments. All keys share a hash tag."""
-
-    script: Script
-    keys: Sequence[str]
-    arguments: Sequence[str | bytes | int | float]
+from midsentence.store.node import Node
+from midsentence.store.scripts import Request
+from midsentence.store.topology import topology_of
 
 
 class Store:
-    """Redis as this package uses it, whether that is one server, the primary of some sentinels, or a cluster.
+    """Redis as this package uses it: one server, the primary that sentinels name, or a cluster.
 
-    Every method raises StoreUnavailableError where Redis does not answer or will not write.
+    Replies are as Redis wrote them: bytes, int, None, or a list of these. Every method raises StoreUnavailableError
+    where Redis does not answer or refuses to write.
     """
 
-    def __init__(self, settings: Settings, client: "Redis | None" = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.topology: Topology = topology(settings, client)
+        self.topology = topology_of(settings)
 
-    async def run(self, call: Call) -> Any:
-        (reply,) = await self.run_all([call])
-        if isinstance(reply, Exception):
-            raise reply
+    async def run(self, request: Request) -> Any:
+        (reply,) = await self.execute(request)
         return reply
 
-    async def run_all(self, calls: Sequence[Call] | Sequence[Packed]) -> list[Any]:
-        """Run scripts in one round trip for each server that they concern, and give their replies in order.
+    async def run_all(self, requests: Sequence[Request]) -> list[Any]:
+        """Send requests in one round trip for each server that has their keys, and give their replies in order.
 
-        What Redis does not do for now is a StoreUnavailableError in its place, raised where it is all there is: the
-        servers that answer must not suffer from the one that does not.
+        A request that Redis does not execute now has a StoreUnavailableError as its reply, which is raised only where
+        all have one: callers of the servers that answer must not suffer from the one that does not.
         """
-        commands = [call if isinstance(call, Packed) else _packed(call) for call in calls]
-        replies = await self.topology.execute([command.key for command in commands], commands)
+        replies = await self.execute_all(requests)
         if replies and all(isinstance(reply, StoreUnavailableError) for reply in replies):
             raise replies[0]
         return replies
 
-    async def execute(self, *commands: Command) -> list[Any]:
-        """Run plain commands, for what needs no script; each one's second word is its key. Raises the first error."""
-        replies = await self.execute_all(commands)
+    async def execute(self, *requests: Request) -> list[Any]:
+        """Send requests and give their replies. Raises the first error among them."""
+        replies = await self.execute_all(requests)
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
         return replies
 
-    async def execute_all(self, commands: Sequence[Command]) -> list[Any]:
-        """Run plain commands; what went wrong stands as its error in the reply's place."""
-        return await self.topology.execute([str(command[1]) for command in commands], commands)
+    async def execute_all(self, requests: Sequence[Request]) -> list[Any]:
+        """Send requests and give their replies; the reply to one that failed is its error."""
+        return await self.topology.execute(requests)
 
     async def ping(self) -> None:
         await self.topology.ping()
@@ -74,31 +59,24 @@ class Store:
         """
         limit = int(self.settings.redis_timeout_seconds * 900)
         node = await self.topology.node(mark)
-        # Redis counts the connection's own last write, and another connection wrote ours; a write of this one comes
-        # after it.
-        written, reply = await node.execute([("SET", mark, "", "PX", 60_000), ("WAITAOF", 1, 0, limit)])
+        written, reply = await node.fsync(mark, limit)
         if isinstance(written, Exception):
             raise node.refusal(written) from written
         if isinstance(reply, Exception):
             raise StoreUnavailableError(
-                f"MIDSENTENCE_DURABLE=1 needs `appendonly yes` on {node.where}: {reply}"
+                f"MIDSENTENCE_DURABLE=1 needs `appendonly yes` on {node.address}: {reply}"
             ) from reply
         if reply[0] < 1:
-            raise StoreUnavailableError(f"Redis at {node.where} did not write its disk within {limit} ms")
+            raise StoreUnavailableError(f"Redis at {node.address} did not write its disk within {limit} ms")
 
     async def node(self, key: str) -> Node:
-        """Find the server that a sharded channel lives on (`live`)."""
+        """Find the server of a sharded channel, for `Subscriptions`."""
         return await self.topology.node(key)
 
     async def aclose(self) -> None:
         await self.topology.aclose()
 
 
-def _packed(call: Call) -> Packed:
-    words = ("EVALSHA", call.script.digest, len(call.keys), *call.keys, *call.arguments)
-    return Packed(call.keys[0], call.script.digest, pack(words))
-
-
 def address(settings: Settings) -> str:
-    """Where Redis is, without the password that a URL may carry."""
+    """The address of Redis, without the password that a URL may carry."""
     return RedisUrl.parse(settings.redis_url).address

@@ -1,7 +1,7 @@
-"""The subscriptions of a process: hear what is appended, and heal by themselves.
+"""The subscriptions of a process: they receive what is published, and repair themselves.
 
-Publishing is only a wake-up that happens to carry the data. Whatever is missed here is found in the log, so every
-listener is told when a subscription (re)starts and reads the log then.
+A published message only saves a read of the log. Every listener is notified when its subscription starts, or starts
+again, and reads from the log what it missed.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from redis.exceptions import MovedError
 from midsentence.errors import StoreUnavailableError
 from midsentence.store.node import Node
 from midsentence.store.store import Store, address
-from midsentence.store.subscriber import Line
+from midsentence.store.subscriber import Events, Subscriber
 
-# Channels that lost their node are placed anew together, this long after the first, since the slots of a cluster move
-# by the hundred and two nodes may disagree for a moment; and again after the longer time where nobody serves them.
+# Channels that lost their node are assigned again together, this long after the first of them: the slots of a cluster
+# move by the hundred, and two nodes may disagree for a moment. Where no node serves them, after the longer time.
 _GATHER_SECONDS = 0.01
 _RETRY_SECONDS = 0.25
 
@@ -26,48 +26,49 @@ _logger = structlog.get_logger()
 
 class Listener(Protocol):
     def subscribed(self) -> None:
-        """The subscription stands, for the first time or again: what was published before may have been missed."""
+        """The subscription is confirmed, for the first time or again: earlier messages may have been missed."""
 
     def interrupted(self) -> None:
-        """Nothing is heard until it stands again."""
+        """No message is received until the subscription is confirmed again."""
 
     def published(self, payload: bytes) -> None:
-        """Take a message in. Others may have come with it: what they cause together waits for `settle`."""
+        """A message arrived. Others may have arrived with it: work that they share waits for `batch_end`."""
 
-    def settle(self) -> None:
-        """All that had come by now was told."""
+    def batch_end(self) -> None:
+        """All messages that arrived together were passed to `published`."""
 
 
-class Live:
-    """Listeners by channel, on one connection for each Redis node. `run()` must be running for it to heal."""
+class Subscriptions:
+    """Listeners by channel, on one connection for each Redis node. `run()` must be running for them to be repaired."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: dict[bytes, Listener] = {}
         self._confirmed: dict[str, asyncio.Future[None]] = {}
-        self._lines: dict[Node, Line] = {}
-        self._at: dict[str, Line] = {}
+        self._subscribers: dict[Node, Subscriber] = {}
+        self._assigned: dict[str, Subscriber] = {}
+        self._unassigned: set[str] = set()
+        self._has_unassigned = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._homeless: set[str] = set()
-        self._news = asyncio.Event()
+        self._events = Events(self.published, self._subscribed, self._moved, self._lost)
 
     def listen(self, channels: Iterable[str], listener: Listener) -> None:
-        """Listen from the moment at which `run` finds Redis. Nothing waits for it here."""
+        """Subscribe as soon as `run` reaches Redis. This call does not wait."""
         for channel in channels:
             self._listeners[channel.encode()] = listener
-            self._homeless.add(channel)
-        self._news.set()
+            self._unassigned.add(channel)
+        self._has_unassigned.set()
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
-        """Listen to a channel; returns once Redis confirmed it.
+        """Subscribe to a channel; returns once Redis confirmed it.
 
-        Raises StoreUnavailableError when it does not in time.
+        Raises StoreUnavailableError where it does not in time.
         """
         self._listeners[channel.encode()] = listener
         confirmed = self._confirmed.setdefault(channel, asyncio.get_running_loop().create_future())
         try:
             async with asyncio.timeout(self._store.settings.redis_timeout_seconds):
-                await self._place(channel)
+                await self._assign(channel)
                 await asyncio.shield(confirmed)
         except TimeoutError as error:
             raise StoreUnavailableError(
@@ -77,34 +78,53 @@ class Live:
     def unsubscribe(self, channel: str) -> None:
         self._listeners.pop(channel.encode(), None)
         self._confirmed.pop(channel, None)
-        self._homeless.discard(channel)
-        line = self._at.pop(channel, None)
-        if line is not None:
-            line.leave(channel)
+        self._unassigned.discard(channel)
+        subscriber = self._assigned.pop(channel, None)
+        if subscriber is not None:
+            subscriber.unsubscribe(channel)
 
     async def run(self) -> None:
-        """Find a node for every channel that has none, for ever."""
+        """Assign every channel without a node to one, for ever."""
         failing = False
         while True:
-            await self._news.wait()
+            await self._has_unassigned.wait()
             await asyncio.sleep(_RETRY_SECONDS if failing else _GATHER_SECONDS)
-            self._news.clear()
+            self._has_unassigned.clear()
             try:
-                for channel in list(self._homeless):
-                    await self._place(channel)
+                for channel in list(self._unassigned):
+                    await self._assign(channel)
                 failing = False
             except StoreUnavailableError as error:
                 if not failing:
-                    _logger.warning("channels_unserved", error=str(error), channels=len(self._homeless))
+                    _logger.warning("channels_unserved", error=str(error), channels=len(self._unassigned))
                 failing = True
-                self._news.set()
+                self._has_unassigned.set()
 
     async def aclose(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # What a line tells (`line.Exchange`)
+    async def _assign(self, channel: str) -> None:
+        node = await self._store.node(channel)
+        self._unassigned.discard(channel)
+        # It may have been unsubscribed meanwhile.
+        if channel.encode() in self._listeners:
+            subscriber = self._assigned[channel] = self._subscribers.get(node) or self._new_subscriber(node)
+            subscriber.subscribe(channel)
+
+    def _new_subscriber(self, node: Node) -> Subscriber:
+        subscriber = self._subscribers[node] = Subscriber(node, self._events)
+        task = asyncio.create_task(self._run(subscriber))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return subscriber
+
+    async def _run(self, subscriber: Subscriber) -> None:
+        await subscriber.run()
+        del self._subscribers[subscriber.node]
+
+    # The events of a subscriber
 
     def published(self, messages: list[tuple[bytes, bytes]]) -> None:
         touched: dict[Listener, None] = {}
@@ -114,9 +134,9 @@ class Live:
                 listener.published(payload)
                 touched[listener] = None
         for listener in touched:
-            listener.settle()
+            listener.batch_end()
 
-    def subscribed(self, channel: str) -> None:
+    def _subscribed(self, channel: str) -> None:
         listener = self._listeners.get(channel.encode())
         if listener is not None:
             confirmed = self._confirmed.setdefault(channel, asyncio.get_running_loop().create_future())
@@ -124,42 +144,27 @@ class Live:
                 confirmed.set_result(None)
             listener.subscribed()
 
-    def displaced(self, line: Line, channels: Iterable[str]) -> None:
+    def _moved(self, subscriber: Subscriber, channels: Iterable[str], error: MovedError | None) -> None:
+        if error is not None:
+            self._store.topology.moved(subscriber.node, error)
         for channel in list(channels):
-            line.channels.discard(channel)
-            if self._at.get(channel) is line:
-                del self._at[channel]
-                self._homeless.add(channel)
-                self._news.set()
+            subscriber.channels.discard(channel)
+            if self._assigned.get(channel) is subscriber:
+                del self._assigned[channel]
+                self._unassigned.add(channel)
+                self._has_unassigned.set()
 
-    def moved(self, line: Line, error: MovedError) -> None:
-        self._store.topology.moved(line.node, error)
-
-    async def lost(self, line: Line) -> None:
-        for channel in line.channels:
+    async def _lost(self, subscriber: Subscriber) -> None:
+        for channel in subscriber.channels:
             if (listener := self._listeners.get(channel.encode())) is not None:
                 listener.interrupted()
         try:
-            await self._store.topology.look_again()
-            elsewhere = [each for each in list(line.channels) if await self._store.node(each) is not line.node]
+            await self._store.topology.refresh()
+            elsewhere = [
+                channel
+                for channel in list(subscriber.channels)
+                if await self._store.node(channel) is not subscriber.node
+            ]
         except StoreUnavailableError:
             return
-        self.displaced(line, elsewhere)
-
-    def over(self, line: Line) -> None:
-        del self._lines[line.node]
-
-    async def _place(self, channel: str) -> None:
-        node = await self._store.node(channel)
-        self._homeless.discard(channel)
-        # They may have left meanwhile.
-        if channel.encode() in self._listeners:
-            line = self._at[channel] = self._lines.get(node) or self._open(node)
-            line.join(channel)
-
-    def _open(self, node: Node) -> Line:
-        line = self._lines[node] = Line(node, self)
-        task = asyncio.create_task(line.run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return line
+        self._moved(subscriber, elsewhere, None)

@@ -8,7 +8,7 @@ from midsentence.log import SessionLog
 from midsentence.owners import Owners
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence.store.subscriptions import Live
+from midsentence.store.subscriptions import Subscriptions
 from midsentence_server.owner_cookie import Visitors
 from midsentence_server.relay.hub import Hub
 
@@ -18,14 +18,14 @@ class Services:
     settings: Settings
     store: Store
     log: SessionLog
-    live: Live
+    live: Subscriptions
     owners: Owners
     visitors: Visitors
     hub: Hub
 
     @classmethod
     def on(cls, store: Store) -> "Services":
-        log, live, owners = SessionLog(store), Live(store), Owners(store)
+        log, live, owners = SessionLog(store), Subscriptions(store), Owners(store)
         hub = Hub(log, live, store.settings)
         return cls(store.settings, store, log, live, owners, Visitors(owners), hub)
 

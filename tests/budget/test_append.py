@@ -1,7 +1,6 @@
 """What an append costs a worker, counted in calls of functions: a number that no busy machine changes."""
 
 import asyncio
-from typing import Any, cast
 
 import pytest
 
@@ -9,10 +8,13 @@ from midsentence.events import Delta
 from midsentence.lease import Lease
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
+from midsentence.store.node import Node
 from midsentence.store.store import Store
+from midsentence.store.topology import Single
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.turn_writer import TurnWriter
 from tests.support.calls import counted
+from tests.support.redis_sockets import MemorySocket
 
 pytestmark = pytest.mark.anyio
 
@@ -23,47 +25,13 @@ LOOPS = 10
 BUDGET = 76
 
 
-class Answering(asyncio.Transport):
-    """The socket of a Redis that says "ok" to every append."""
-
-    _closed = False
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = cast("asyncio.Protocol", protocol)
-
-    def is_closing(self) -> bool:
-        return self._closed
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        replies = b":0\r\n" * bytes(data).count(b"EVALSHA")
-        asyncio.get_running_loop().call_soon(self._protocol.data_received, replies)
-
-    def abort(self) -> None:
-        self._closed = True
+def ok(requests: bytes) -> bytes:
+    """What a Redis answers that accepts every append."""
+    return b":0\r\n" * requests.count(b"EVALSHA")
 
 
-class Client:
-    """As much of a redis-py client as a connection of ours is taken from."""
-
-    def __init__(self) -> None:
-        self.connection_pool = self._parser = self
-        protocol: Any = None
-        self._writer = asyncio.StreamWriter(Answering(), protocol, None, asyncio.get_running_loop())
-
-    def get_retry(self) -> None: ...
-
-    def make_connection(self) -> "Client":
-        return self
-
-    def parse_error(self, reply: str) -> Exception:
-        return Exception(reply)
-
-    async def connect(self) -> None: ...
-
-    async def disconnect(self, *, nowait: bool) -> None:
-        assert nowait
-
-    async def aclose(self) -> None: ...
+async def connect() -> MemorySocket:
+    return MemorySocket(ok)
 
 
 async def added_and_settled(writers: list[TurnWriter]) -> None:
@@ -76,7 +44,8 @@ async def added_and_settled(writers: list[TurnWriter]) -> None:
 
 async def test_an_append_stays_within_its_budget_of_calls() -> None:
     """Seen red with a lease packed anew at every append (82), and with every token scheduled (81)."""
-    store = Store(Settings.model_validate({"redis_url": "redis://127.0.0.1:1"}), cast("Any", Client()))
+    store = Store(Settings.model_validate({"redis_url": "redis://127.0.0.1:1"}))
+    store.topology = Single(Node(connect, "memory", 1))
     batcher = AppendBatcher(SessionLog(store), 0)
     sending = asyncio.create_task(batcher.run())
     writers = [TurnWriter(Lease(f"00{number:022d}", 1, 1, "a worker"), 0, batcher) for number in range(TURNS)]

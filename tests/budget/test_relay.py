@@ -9,14 +9,15 @@ from midsentence import keys
 from midsentence.events import Delta, encode
 from midsentence.ids import EventId, new_session_id
 from midsentence.log import Access, SessionLog, View
-from midsentence.store.resp import Wire
-from midsentence.store.subscriber import Line
-from midsentence.store.subscriptions import Live
+from midsentence.store.resp import RespConnection
+from midsentence.store.subscriber import Subscriber
+from midsentence.store.subscriptions import Subscriptions
 from midsentence_server.relay.dialects import Native
 from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.reader import Reader
 from midsentence_server.relay.sinks import SocketSink
 from tests.support.calls import counted
+from tests.support.redis_sockets import MemorySocket
 
 pytestmark = pytest.mark.anyio
 
@@ -43,22 +44,12 @@ class Socket(asyncio.Transport):
         self.writes += 1
 
 
-class Redis:
-    """As much of a redis-py connection as a wire is made of, and the messages that come over it."""
-
-    def __init__(self) -> None:
-        self._parser = self._writer = self
-        self.transport = Socket()
-
-    def parse_error(self, reply: str) -> Exception:
-        return Exception(reply)
-
-    @staticmethod
-    def message(session_id: str, seq: int) -> bytes:
-        before, last = EventId(1, 1, seq - 1), EventId(1, 1, seq)
-        payload = f"{before} {last} -\n".encode() + encode(last, "delta", Delta(" token").encoded())
-        words = (b"smessage", keys.session(session_id).live.encode(), payload)
-        return b"*3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+def message(session_id: str, seq: int) -> bytes:
+    """One message as Redis publishes it."""
+    before, last = EventId(1, 1, seq - 1), EventId(1, 1, seq)
+    payload = f"{before} {last} -\n".encode() + encode(last, "delta", Delta(" token").encoded())
+    words = (b"smessage", keys.session(session_id).live.encode(), payload)
+    return b"*3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 
 class Log:
@@ -75,10 +66,10 @@ class Relay:
     """Redis' socket, what listens to it, and the sockets of all readers."""
 
     def __init__(self) -> None:
-        self.live = Live(cast("Any", None))
-        self.line = Line(cast("Any", None), self.live)
-        heard = self.line._heard  # pyright: ignore[reportPrivateUsage]
-        self.wire = Wire(Redis(), heard, lambda _: None)
+        self.live = Subscriptions(cast("Any", None))
+        subscriber = Subscriber(cast("Any", None), self.live._events)  # pyright: ignore[reportPrivateUsage]
+        received = subscriber._received  # pyright: ignore[reportPrivateUsage]
+        self.connection = RespConnection(MemorySocket(), received, lambda _: None)
         self.sessions = [new_session_id(16) for _ in range(SESSIONS)]
         self.sockets: list[Socket] = []
 
@@ -104,14 +95,14 @@ async def relayed(readers: int, together: int = 1) -> tuple[float, int]:
     relay = Relay()
     await relay.open(readers)
     pieces = [
-        b"".join(Redis.message(session, seq) for seq in range(first, first + together))
+        b"".join(message(session, seq) for seq in range(first, first + together))
         for first in range(1, EVENTS + 1, together)
         for session in relay.sessions
     ]
     before = relay.writes
     with counted() as calls:
         for piece in pieces:
-            relay.wire.data_received(piece)
+            relay.connection.data_received(piece)
     return calls.count / (EVENTS * SESSIONS), (relay.writes - before) // len(relay.sockets)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from pathlib import Path
 
-import fakeredis
 import pytest
 
 from midsentence.jobs import Jobs
@@ -12,6 +11,7 @@ from midsentence.owners import Owners
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from tests.conftest import assert_every_key_expires
+from tests.support.fake_redis import fake_redis
 from tests.support.processes import RedisChild
 from tests.support.redises import ClusterOfThree, Sentinels, everywhere
 from tests.support.requirements import program
@@ -26,12 +26,12 @@ STORES: dict[str, Callable[[Path], Started]] = {
 PARAMS = ["fakeredis", "valkey", pytest.param("redis", marks=pytest.mark.needs_redis_server), "cluster"]
 # Behind sentinels the topology is the same `Single` on the same Valkey as for "valkey"; only a connection is made in
 # another way. So what connects is tested there: a claim, a write, a takeover, a script that is loaded, a subscription.
-with_sentinel = pytest.mark.parametrize("redis_url", [*PARAMS, "sentinel"], indirect=True, scope="session")
+with_sentinel = pytest.mark.parametrize("server_url", [*PARAMS, "sentinel"], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", params=PARAMS)
-def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[str | None]:
-    """The URL of the store under test; None for fakeredis, which has no server."""
+def server_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[str | None]:
+    """The URL of the store under test; None for fakeredis, which each test starts in its own event loop."""
     if request.param == "fakeredis":
         yield None
         return
@@ -57,10 +57,19 @@ def holders(made: Started) -> Sequence[RedisChild]:
 
 
 @pytest.fixture
-def settings(redis_url: str | None) -> Settings:
+async def redis_url(server_url: str | None) -> AsyncGenerator[str]:
+    if server_url is not None:
+        yield server_url
+        return
+    async with fake_redis() as url:
+        yield url
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
     return Settings.model_validate(
         {
-            "redis_url": redis_url or "redis://127.0.0.1:1",
+            "redis_url": redis_url,
             "partitions": 4,
             "lease_seconds": 0.3,
             "replay_seconds": 0.05,
@@ -71,9 +80,8 @@ def settings(redis_url: str | None) -> Settings:
 
 
 @pytest.fixture
-async def store(settings: Settings, redis_url: str | None) -> AsyncGenerator[Store]:
-    fake = fakeredis.FakeAsyncRedis(server_type="valkey") if redis_url is None else None
-    store = Store(settings, fake)
+async def store(settings: Settings) -> AsyncGenerator[Store]:
+    store = Store(settings)
     # Turns that another test left would be claimed by this one.
     await everywhere(store, "FLUSHALL")
     yield store

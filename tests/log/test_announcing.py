@@ -1,8 +1,8 @@
 """The announcement of an append: its frames where readers can take them as they are, else only that there is more."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -12,27 +12,41 @@ from midsentence.ids import EventId
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog, Write, Written
 from midsentence.store.store import Store
+from midsentence.store.subscriptions import Subscriptions
 from tests.log.conftest import with_sentinel
 
 pytestmark = pytest.mark.anyio
 
 
+class Queue:
+    """A listener that keeps the messages."""
+
+    def __init__(self) -> None:
+        self._messages: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def subscribed(self) -> None: ...
+
+    def interrupted(self) -> None: ...
+
+    def batch_end(self) -> None: ...
+
+    def published(self, payload: bytes) -> None:
+        self._messages.put_nowait(payload)
+
+    async def next(self) -> bytes:
+        async with asyncio.timeout(5):
+            return await self._messages.get()
+
+
 @asynccontextmanager
-async def subscribed(store: Store, session_id: str) -> AsyncGenerator[Any]:
+async def subscribed(store: Store, session_id: str) -> AsyncGenerator[Callable[[], Awaitable[bytes]]]:
     """Subscribe to a session's channel; yields a function that waits for its next message."""
-    channel = keys.session(session_id).live
-    connection = (await store.node(channel)).connection()
-    await connection.connect()
-    await connection.send_command("SSUBSCRIBE", channel)
-    await connection.read_response()
-
-    async def message() -> bytes:
-        return (await connection.read_response())[2]
-
+    subscriptions, queue = Subscriptions(store), Queue()
+    await subscriptions.subscribe(keys.session(session_id).live, queue)
     try:
-        yield message
+        yield queue.next
     finally:
-        await connection.disconnect(nowait=True)
+        await subscriptions.aclose()
 
 
 def delta(text: str) -> tuple[str, bytes]:

@@ -10,7 +10,7 @@ from midsentence.events import Delta, decode
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.store.store import Store
-from midsentence.store.subscriptions import Live
+from midsentence.store.subscriptions import Subscriptions
 from tests.log.conftest import with_sentinel
 from tests.support.waiting import eventually
 
@@ -31,13 +31,13 @@ class Recorder:
     def published(self, payload: bytes) -> None:
         self.payloads.append(payload)
 
-    def settle(self) -> None:
+    def batch_end(self) -> None:
         self.settled = len(self.payloads)
 
 
 @pytest.fixture
-async def live(store: Store) -> AsyncGenerator[Live]:
-    live = Live(store)
+async def live(store: Store) -> AsyncGenerator[Subscriptions]:
+    live = Subscriptions(store)
     listening = asyncio.create_task(live.run())
     yield live
     listening.cancel()
@@ -45,7 +45,7 @@ async def live(store: Store) -> AsyncGenerator[Live]:
     await live.aclose()
 
 
-async def test_a_listener_receives_an_append_with_its_frames(live: Live, log: SessionLog, jobs: Jobs) -> None:
+async def test_a_listener_receives_an_append_with_its_frames(live: Subscriptions, log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
     recorder = Recorder()
     await live.subscribe(keys.session(session_id).live, recorder)
@@ -61,14 +61,14 @@ async def test_a_listener_receives_an_append_with_its_frames(live: Live, log: Se
     ]
 
 
-async def test_subscribe_returns_after_redis_confirmed_it(live: Live, log: SessionLog) -> None:
+async def test_subscribe_returns_after_redis_confirmed_it(live: Subscriptions, log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
     recorder = Recorder()
     await live.subscribe(keys.session(session_id).live, recorder)
     assert recorder.subscriptions == 1
 
 
-async def test_an_unsubscribed_listener_receives_nothing(live: Live, log: SessionLog) -> None:
+async def test_an_unsubscribed_listener_receives_nothing(live: Subscriptions, log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
     gone, there = Recorder(), Recorder()
     await live.subscribe(keys.session(session_id).live, gone)

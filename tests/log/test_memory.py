@@ -9,6 +9,7 @@ from midsentence.fold import Fold, stored_turn
 from midsentence.ids import EventId
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
+from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.support.redises import everywhere
 from tests.support.waiting import eventually
@@ -20,7 +21,7 @@ WORDS = ("the ", "log ", "reload", "ing ", "断线", "重连", "，", "\n", "一
 
 @pytest.mark.parametrize("thoughts", [0, TOKENS // 2], ids=["text", "reasoning and text"])
 async def test_a_finished_session_uses_memory_for_its_text_alone(
-    log: SessionLog, jobs: Jobs, store: Store, redis_url: str | None, thoughts: int
+    log: SessionLog, jobs: Jobs, store: Store, server_url: str | None, thoughts: int
 ) -> None:
     """At most 1.3 × the text, reasoning included, and 2 KB; a new reader gets one snapshot."""
     chance = random.Random(20_000)
@@ -44,11 +45,11 @@ async def test_a_finished_session_uses_memory_for_its_text_alone(
     assert finished.events == []
     answer = finished.snapshot(session_id).messages[-1]
     assert (answer.reasoning or "") + answer.text == text
-    if redis_url is not None:  # fakeredis holds Python objects, whose size says nothing
+    if server_url is not None:  # fakeredis holds Python objects, whose size says nothing
         size = len(text.encode())
         assert await held(store, session_id) <= 1.3 * size + 2048
 
 
 async def held(store: Store, session_id: str) -> int:
     names = [name.decode() for name in await everywhere(store, "KEYS", f"*{session_id}*")]
-    return sum(await store.execute(*(("MEMORY USAGE", name, "SAMPLES", 0) for name in names)))
+    return sum(await store.execute(*(command("MEMORY USAGE", name, "SAMPLES", 0) for name in names)))

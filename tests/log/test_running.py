@@ -10,7 +10,8 @@ from midsentence.events import Delta, End, Entry, Reasoning, Reset, Tool
 from midsentence.fold import Fold
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog, Write
-from midsentence.store.store import Call, Store
+from midsentence.store.scripts import Request, command
+from midsentence.store.store import Store
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.turn_writer import TurnWriter
 from tests.support.waiting import eventually
@@ -55,9 +56,9 @@ class Replies:
         self._run = store.run
         self.running: list[int] = []
 
-    async def run(self, call: Call) -> Any:
-        reply = await self._run(call)
-        if call.script.name == "read":
+    async def run(self, request: Request) -> Any:
+        reply = await self._run(request)
+        if request.script is not None and request.script.name == "read":
             self.running.append(len(reply[11]))
         return reply
 
@@ -127,7 +128,7 @@ async def test_a_finished_turn_leaves_no_running_fold(log: SessionLog, jobs: Job
     await writer.end(End("stop"))
     sending.cancel()
     meta, turns = keys.session(session_id).meta, keys.session(session_id).turns
-    held = await store.execute(("HGET", meta, "folded"), ("HKEYS", turns))
+    held = await store.execute(command("HGET", meta, "folded"), command("HKEYS", turns))
     assert held == [None, [b"1"]]
     assert entries(await log.read(session_id)) == [
         Entry(1, 0, "user", "Count."),

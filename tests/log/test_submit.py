@@ -8,6 +8,7 @@ from midsentence.ids import EventId
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Submitted, Write
 from midsentence.owners import Owners
+from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.support.redises import everywhere
 
@@ -81,7 +82,7 @@ async def test_a_deleted_session_leaves_only_its_epoch_counters(log: SessionLog,
     with pytest.raises(SessionNotFoundError):
         await log.read(session_id)
     left = await everywhere(store, "KEYS", f"*{session_id}*")
-    (kept,) = await store.execute(("HKEYS", left[0].decode()))
+    (kept,) = await store.execute(command("HKEYS", left[0].decode()))
     assert (len(left), set(kept)) == (1, {b"run", b"base"}), "only the epoch counters of its id may stay"
 
 
@@ -103,7 +104,7 @@ async def test_every_key_is_created_with_a_time_to_live(log: SessionLog, owners:
     await owners.note("ann", session_id)
     await owners.secret()
     names = [name.decode() for name in await everywhere(store, "KEYS", "*")]
-    lives = dict(zip(names, await store.execute(*(("PTTL", name) for name in names)), strict=True))
+    lives = dict(zip(names, await store.execute(*(command("PTTL", name) for name in names)), strict=True))
     assert len(lives) >= 7
     assert {name for name, left in lives.items() if left <= 0} == set()
 

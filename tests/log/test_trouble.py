@@ -10,7 +10,7 @@ from midsentence.errors import StoreUnavailableError
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence.store.subscriptions import Live
+from midsentence.store.subscriptions import Subscriptions
 from tests.log.test_live import Recorder
 from tests.support.processes import RedisChild
 from tests.support.redises import everywhere
@@ -60,7 +60,7 @@ async def test_a_lost_subscription_is_made_again_and_reported(tmp_path: Path) ->
     child = RedisChild(tmp_path)
     child.start()
     store = Store(Settings.model_validate({"redis_url": child.url}))
-    log, live, recorder = SessionLog(store), Live(store), Recorder()
+    log, live, recorder = SessionLog(store), Subscriptions(store), Recorder()
     listening = asyncio.create_task(live.run())
     try:
         session_id, _ = await log.start("ann", "hello")

@@ -13,6 +13,7 @@ from midsentence.events import Delta
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write, Written
 from midsentence.settings import Settings
+from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.support.client import Visitor
 from tests.support.processes import Stack
@@ -160,7 +161,7 @@ async def test_a_redis_url_of_one_cluster_node_is_refused_with_advice(cluster: C
         foreign = next(number for number in range(8) if cluster.owner(SLOTS[number]) is not cluster.masters[0])
         mark = f"{keys.partition(foreign).prefix}mark"
         with pytest.raises(StoreUnavailableError, match=r"begins with redis\+cluster://"):
-            await store.execute(("GET", mark))
+            await store.execute(command("GET", mark))
     finally:
         await store.aclose()
 

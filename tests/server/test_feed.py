@@ -162,7 +162,7 @@ class Tab:
 def publish(feed: Feed, payloads: list[bytes]) -> None:
     for payload in payloads:
         feed.published(payload)
-    feed.settle()
+    feed.batch_end()
 
 
 async def test_no_order_of_growth_loss_cut_and_failover_loses_or_repeats_an_event() -> None:  # noqa: PLR0912

@@ -20,7 +20,7 @@ from starlette.types import Message, Scope
 
 from midsentence.errors import StoreUnavailableError
 from midsentence.log import SessionLog
-from midsentence.store.subscriptions import Live
+from midsentence.store.subscriptions import Subscriptions
 from midsentence_server import stop_waiter
 from midsentence_server.relay import deadlines, feed, hub
 from tests.support.sockets import Server, serving
@@ -189,7 +189,7 @@ async def log_fails_under_a_stream(server: Server) -> None:
 
 
 async def channel_cannot_be_subscribed(server: Server) -> None:
-    with failing(Live, "subscribe"):
+    with failing(Subscriptions, "subscribe"):
         (await server.answered(server.request(f"/sessions/{server.at.session_id}/events"), 503)).lose()
 
 

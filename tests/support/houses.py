@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-import fakeredis
 import httpx
 from starlette.applications import Starlette
 
@@ -14,10 +13,12 @@ from midsentence.events import Delta
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import Write
 from midsentence.settings import Settings
+from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from midsentence_server.app import create_app
 from midsentence_server.relay.feed import Feed
 from midsentence_server.services import Services
+from tests.support.fake_redis import fake_redis
 
 STUCK_SECONDS = 0.2
 
@@ -47,7 +48,8 @@ class House:
 
     async def subscriptions(self) -> int:
         """As Redis counts them."""
-        ((_, count),) = await self.store.execute(("PUBSUB", "SHARDNUMSUB", keys.session(self.session_id).live))
+        live = keys.session(self.session_id).live
+        ((_, count),) = await self.store.execute(command("PUBSUB SHARDNUMSUB", live))
         return count
 
     @property
@@ -63,9 +65,18 @@ class House:
 
 @asynccontextmanager
 async def house(**settings: object) -> AsyncGenerator[House]:
-    chosen = Settings.model_validate({"partitions": 1, "stuck_reader_seconds": STUCK_SECONDS, **settings})
-    store = Store(chosen, fakeredis.FakeAsyncRedis(server_type="valkey"))
-    app = create_app(chosen, store)
+    async with fake_redis() as url:
+        chosen = Settings.model_validate(
+            {"redis_url": url, "partitions": 1, "stuck_reader_seconds": STUCK_SECONDS, **settings}
+        )
+        async with _house(chosen) as made:
+            yield made
+
+
+@asynccontextmanager
+async def _house(settings: Settings) -> AsyncGenerator[House]:
+    store = Store(settings)
+    app = create_app(settings, store)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://midsentence.test") as client:

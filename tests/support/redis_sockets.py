@@ -1,0 +1,48 @@
+"""A socket whose other end is the test: what `midsentence.store` gets in place of one that redis-py opened."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+
+class MemorySocket(asyncio.Transport):
+    def __init__(self, reply: Callable[[bytes], bytes] = lambda _: b"") -> None:
+        """`reply` gives the bytes that answer a write, in the loop's next turn; empty: no answer."""
+        super().__init__()
+        self.transport = self
+        self.written: list[bytes] = []
+        self.closed = False
+        self._reply = reply
+
+    @property
+    def is_asked(self) -> bool:
+        return bool(self.written) and bool(self.written[-1])
+
+    def received(self, data: bytes) -> None:
+        """Data comes from the other end."""
+        self._protocol.data_received(data)
+
+    def lost(self, error: Exception) -> None:
+        self._protocol.connection_lost(error)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    # asyncio.Transport
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = cast("asyncio.Protocol", protocol)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: Any) -> None:
+        if self.closed:
+            # As uvloop does.
+            raise RuntimeError("the handler is closed")
+        self.written.append(data)
+        if answer := self._reply(data):
+            asyncio.get_running_loop().call_soon(self._protocol.data_received, answer)
+
+    def abort(self) -> None:
+        self.closed = True

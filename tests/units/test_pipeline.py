@@ -1,0 +1,101 @@
+"""Requests and replies on one connection: each reply reaches its caller, and a broken connection fails them all."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from redis.exceptions import BusyLoadingError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from midsentence.store.pipeline import Pipeline
+from midsentence.store.resp import RespConnection
+from midsentence.store.subscriber import Subscriber
+from tests.support.redis_sockets import MemorySocket
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def socket() -> MemorySocket:
+    return MemorySocket()
+
+
+@pytest.fixture
+async def pipeline(socket: MemorySocket) -> Pipeline:
+    return Pipeline(socket)
+
+
+async def test_a_channel_is_unsubscribed_without_error_while_its_connection_breaks(socket: MemorySocket) -> None:
+    """A long run of `scripts/chaos` found it, as a 500 to a reader."""
+    lost: list[Exception] = []
+    subscriber = Subscriber(cast("Any", None), cast("Any", FakeEvents()))
+    subscriber._connection = RespConnection(socket, lambda _: None, lost.append)  # pyright: ignore[reportPrivateUsage]
+    socket.closed = True
+    subscriber.subscribe("ms:{0}:live")
+    subscriber.unsubscribe("ms:{0}:live")
+    assert subscriber.channels == set()
+    assert [type(error) for error in lost] == [RedisConnectionError]
+
+
+class FakeEvents:
+    published = None
+
+
+async def sent(pipeline: Pipeline, *counts: int) -> list[asyncio.Task[list[Any]]]:
+    tasks = [asyncio.create_task(pipeline.exchange(b"?" * count, count)) for count in counts]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_each_caller_gets_its_replies_however_they_are_split(pipeline: Pipeline, socket: MemorySocket) -> None:
+    first, second = await sent(pipeline, 2, 1)
+    for byte in b":1\r\n-ERR no\r\n*2\r\n$2\r\nok\r\n:7\r\n":
+        assert not second.done()
+        socket.received(bytes([byte]))
+    one, error = await first
+    assert (one, str(error)) == (1, "no")
+    assert await second == [[b"ok", 7]]
+    assert socket.written == [b"??", b"?"]
+
+
+@pytest.mark.parametrize(
+    "received", [None, b"-LOADING the dataset\r\n", b"what is this?\r\n"], ids=["lost", "loading", "garbage"]
+)
+async def test_a_broken_connection_fails_all_callers(
+    pipeline: Pipeline, socket: MemorySocket, received: bytes | None
+) -> None:
+    waiting = await sent(pipeline, 1, 1)
+    if received is None:
+        socket.lost(ConnectionResetError("reset"))
+    else:
+        socket.received(received)
+    assert [type(error) for error in await asyncio.gather(*waiting, return_exceptions=True)] in (
+        [RedisConnectionError] * 2,
+        [BusyLoadingError] * 2,
+    )
+    assert (pipeline.is_open, socket.closed) == (False, True)
+
+
+async def test_the_replies_of_a_cancelled_caller_do_not_reach_the_next(
+    pipeline: Pipeline, socket: MemorySocket
+) -> None:
+    """Nor do the others lose their connection, for example when a turn is stopped while it reads the log."""
+    cancelled, next_one = await sent(pipeline, 2, 1)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    socket.received(b":1\r\n:2\r\n:3\r\n")
+    assert await next_one == [3]
+    assert (pipeline.is_open, socket.closed) == (True, False)
+
+
+async def test_nothing_is_written_to_a_connection_that_is_closing(pipeline: Pipeline, socket: MemorySocket) -> None:
+    socket.closed = True
+    with pytest.raises(RedisConnectionError):
+        await pipeline.exchange(b"?", 1)
+    assert (pipeline.is_open, socket.written) == (False, [])
+
+
+async def test_a_reply_without_a_request_ends_the_connection(pipeline: Pipeline, socket: MemorySocket) -> None:
+    socket.received(b":1\r\n")
+    assert pipeline.is_open is False
