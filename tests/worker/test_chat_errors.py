@@ -2,7 +2,10 @@
 
 import asyncio
 import re
+import socket
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
 from typing import get_args
@@ -23,6 +26,14 @@ KEY = "sk-test-4f0c9e"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
+
+
+@contextmanager
+def unanswered() -> Generator[str]:
+    """An address at which connections are refused: its port is bound, so no other process can take it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
 
 
 def test_the_codes_are_those_of_the_protocol() -> None:
@@ -94,11 +105,10 @@ async def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(upstream
 
 
 async def test_a_password_in_the_address_is_not_shown() -> None:
-    with Upstream() as gone:
-        pass
-    async with model_at(f"http://me:secret@127.0.0.1:{gone.port}/v1?token=secret") as model:
-        _, failure = await failed(model)
-    assert gone.url in failure.message
+    with unanswered() as address:
+        async with model_at(f"{address.replace('//', '//me:secret@')}?token=secret") as model:
+            _, failure = await failed(model)
+    assert address in failure.message
     assert "secret" not in failure.message
 
 
@@ -150,12 +160,11 @@ async def test_a_server_that_forbids_another_try_gets_none(upstream: Upstream) -
 
 
 async def test_an_address_where_nobody_answers_is_named() -> None:
-    with Upstream() as gone:
-        pass
-    async with model_at(gone.url) as model:
-        _, failure = await failed(model)
+    with unanswered() as address:
+        async with model_at(address) as model:
+            _, failure = await failed(model)
     assert failure.code == "model_unreachable"
-    assert failure.message.startswith(f"Nobody answers at {gone.url}: ")
+    assert failure.message.startswith(f"Nobody answers at {address}: ")
 
 
 async def test_a_model_that_never_begins_is_asked_once(upstream: Upstream) -> None:

@@ -49,6 +49,8 @@ async def test_a_token_is_yielded_before_the_next_is_written(upstream: Upstream)
     async with model_at(upstream.url) as model, aclosing(model.stream(QUESTION)) as pieces:
         answer.release()
         assert await anext(pieces) == Delta("one")
+        # The upstream counts a token after it was sent, in a thread of its own.
+        await eventually(lambda: upstream.requests[0].sent, description="the upstream counted its token", seconds=10)
         assert upstream.requests[0].sent == 1
         answer.release_all()
         assert await anext(pieces) == Delta("two")
@@ -165,7 +167,9 @@ async def test_closing_the_stream_closes_the_upstream_call(upstream: Upstream) -
         pieces = model.stream(QUESTION)
         await anext(pieces)
         await pieces.aclose()
-        await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
+        await eventually(
+            lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave", seconds=10
+        )
     assert upstream.requests[0].sent == 1
 
 
@@ -176,7 +180,9 @@ async def test_cancelling_the_reader_closes_the_upstream_call(upstream: Upstream
         reader = asyncio.create_task(answered(model))
         await eventually(lambda: upstream.requests, description="the upstream was asked", seconds=10)
         reader.cancel()
-        await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
+        await eventually(
+            lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave", seconds=10
+        )
         await asyncio.wait([reader])
     assert reader.cancelled()
 

@@ -119,7 +119,9 @@ async def test_closing_the_stream_leaves_the_response_to_whoever_has_its_mark(up
             said += text_of([piece])
             mark = piece.value if isinstance(piece, Mark) else mark
         await stream.aclose()
-        await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
+        await eventually(
+            lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave", seconds=10
+        )
     answer.release_all()
     async with model_at(upstream.url, api="responses") as another:
         rest = await answered(another, mark=mark)

@@ -1,4 +1,4 @@
-"""What of a conversation the model is sent."""
+"""The messages of a conversation that the model is sent."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from midsentence_worker.models.tokens import message_tokens
 def prompt(turns: Sequence[Message], *, system_prompt: str, budget: int) -> list[Message]:
     """Keep the newest turns that fit, whole, into `budget` (estimated) tokens, after the system prompt.
 
-    The system prompt counts and always stays; so does the newest turn, even where it alone is over the budget.
-    An empty answer is left out, its question stays.
+    The system prompt counts too. It is always sent, and so is the newest turn, even if it alone exceeds the budget.
+    An empty answer is left out; its question is sent.
     """
     head = [Message("system", system_prompt)] if system_prompt else []
     left = budget - sum(map(message_tokens, head))
     kept: list[Message] = []
     for turn in reversed(_by_turn(turns)):
         left -= sum(map(message_tokens, turn))
-        # A hole would make the model answer a conversation that never was, so the first that does not fit ends it.
+        # The first turn that does not fit ends the search: a gap would make the model answer another conversation.
         if kept and left < 0:
             break
         kept[:0] = turn
@@ -25,7 +25,7 @@ def prompt(turns: Sequence[Message], *, system_prompt: str, budget: int) -> list
 
 
 def _by_turn(messages: Sequence[Message]) -> list[list[Message]]:
-    """Group each user's message with its answer. What stands before the first belongs to no question and is dropped."""
+    """Group each user's message with its answer. An answer before the first question is dropped."""
     turns: list[list[Message]] = []
     for message in messages:
         if message.role == "user":

@@ -1,4 +1,4 @@
-"""A worker: claims turns, runs many at once, keeps their leases, and hands the rest over when it is told to stop."""
+"""A worker: claims turns, runs many at once, renews their leases, and hands the rest over when it shuts down."""
 
 import asyncio
 import os
@@ -20,10 +20,10 @@ from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.models.base import Model
 from midsentence_worker.turn import Turn, TurnServices
 
-# How often a worker looks for work that nobody announced: a lost wake-up, or a lease that ran out.
-_LOOK_SECONDS = 1.0
+# How often a worker tries to claim without a wake-up: a wake-up may be lost, and none announces an expired lease.
+_CLAIM_SECONDS = 1.0
 _TRIM_SECONDS = 5.0
-# A lease is renewed this many times in its life, so that one lost renewal costs nothing.
+# A lease is renewed this many times in its duration, so that one lost renewal costs nothing.
 _RENEWALS = 3
 
 _logger = structlog.get_logger()
@@ -39,15 +39,15 @@ class Worker:
         self._batcher = AppendBatcher(self._log, settings.flush_ms / 1000)
         self._services = TurnServices(settings, model, self._log, self._jobs, self._batcher)
         self._turns: dict[asyncio.Task[None], Turn] = {}
-        self._news = asyncio.Event()
+        self._wake_up = asyncio.Event()
         self._draining = False
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def subscribed(self) -> None:
-        self._news.set()
+        self._wake_up.set()
 
     def interrupted(self) -> None:
-        pass  # it looks for work by itself meanwhile
+        pass  # it polls for claimable turns meanwhile
 
     def batch_end(self) -> None:
         pass
@@ -59,13 +59,12 @@ class Worker:
                 if turn.writer.lease.session_id == wake.session_id:
                     turn.writer.stop()
         else:
-            # Whose turn it is, the claim tells.
-            self._news.set()
+            self._wake_up.set()
 
     def drain(self) -> None:
-        """Claim nothing more; `run` returns when what runs has ended or was handed over."""
+        """Claim nothing more. `run` returns when all running turns have ended or were handed over."""
         self._draining = True
-        self._news.set()
+        self._wake_up.set()
 
     async def run(self) -> None:
         self._live.listen(self._jobs.wake_channels, self)
@@ -87,7 +86,7 @@ class Worker:
     async def _claim_until_drained(self) -> None:
         reachable = None
         while not self._draining:
-            self._news.clear()
+            self._wake_up.clear()
             try:
                 if reachable is False:
                     await self._let_renew()
@@ -100,17 +99,17 @@ class Worker:
                     _logger.warning("waiting_for_redis", error=str(error))
                 reachable = False
             try:
-                # Not all workers at the same moment.
-                async with asyncio.timeout(_LOOK_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311
-                    await self._news.wait()
+                # Random, so that workers do not all claim at the same moment.
+                async with asyncio.timeout(_CLAIM_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311
+                    await self._wake_up.wait()
             except TimeoutError:
                 continue
 
     async def _let_renew(self) -> None:
-        """Give every worker time to renew, after an outage, what it never stopped working on.
+        """After an outage, renew this worker's leases and give the others time to renew theirs.
 
-        All leases may have run out while nobody could renew them; taken over at once, each of those answers would be
-        paid for twice.
+        All leases may have expired while nobody could renew them, though their turns still run. Taken over at once,
+        each of those answers would be paid for twice.
         """
         await self._renew()
         await asyncio.sleep(self._settings.lease_seconds / _RENEWALS)
@@ -130,9 +129,9 @@ class Worker:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         turn = self._turns.pop(task)
-        self._news.set()
+        self._wake_up.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The lease runs out by itself, and the turn is taken up again.
+            # The lease expires, and another worker takes the turn over.
             _logger.error(
                 "turn_abandoned", session=turn.writer.lease.session_id, turn=turn.writer.lease.turn, error=repr(error)
             )
