@@ -58,7 +58,6 @@ def texts(*writes: Write) -> list[tuple[int, list[bytes]]]:
 async def test_first_pieces_go_at_once_and_the_next_ones_of_all_turns_together(
     log: Log, batcher: AppendBatcher
 ) -> None:
-    """Seen red with each turn's next flush one interval after its own last, as two pipelines."""
     # The tick is a whole interval away: none may fall between the two.
     batcher._offset = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
     one, two = writer(batcher, 1), writer(batcher, 2)

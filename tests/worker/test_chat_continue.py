@@ -1,4 +1,4 @@
-"""A partial answer that a chat completion goes on with, asked over real HTTP."""
+"""Chat completions that continue a partial answer, over real HTTP."""
 
 import pytest
 
@@ -11,27 +11,26 @@ pytestmark = pytest.mark.anyio
 PARTIAL = Message("assistant", "Hello, ")
 
 
-async def test_only_the_rest_is_written(upstream: Upstream) -> None:
-    """Seen red without `continue_final_message`: the whole answer came behind the partial one."""
+async def test_partial_answer_is_continued_and_not_repeated(upstream: Upstream) -> None:
     upstream.answers.append(Answer())
     async with model_at(upstream.url) as model:
         assert text_of(await answered(model, [*QUESTION, PARTIAL])) == "world."
     assert upstream.requests[0].sent == 2
 
 
-async def test_the_partial_answer_is_sent_last_and_marked_as_open(upstream: Upstream) -> None:
+async def test_partial_answer_is_sent_last_and_marked_for_continuation(upstream: Upstream) -> None:
     async with model_at(upstream.url) as model:
         await answered(model, [*QUESTION, PARTIAL])
         await answered(model)
     going_on, anew = upstream.requests
     assert going_on.messages[-1] == {"role": "assistant", "content": "Hello, "}
     assert (going_on.body["continue_final_message"], going_on.body["add_generation_prompt"]) == (True, False)
-    # Servers refuse what they do not know, so whoever asks anew must not mention it.
+    # Servers refuse parameters that they do not know, so a request for a new answer must not hold them.
     assert not {"continue_final_message", "add_generation_prompt"} & anew.body.keys()
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_a_server_that_refuses_cannot_resume(upstream: Upstream, status: int) -> None:
+async def test_refusal_raises_cannot_resume(upstream: Upstream, status: int) -> None:
     upstream.answers += [Answer(status=status)] * 2  # the second time without stream_options
     async with model_at(upstream.url, key="sk-mine") as model:
         with pytest.raises(CannotResumeError, match="refused the request") as refusal:
@@ -40,15 +39,15 @@ async def test_a_server_that_refuses_cannot_resume(upstream: Upstream, status: i
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, "model_refused_key"), (503, "model_failed")])
-async def test_another_error_is_not_taken_for_a_refusal(upstream: Upstream, status: int, code: str) -> None:
+async def test_other_errors_are_not_taken_for_a_refusal(upstream: Upstream, status: int, code: str) -> None:
     upstream.answers.append(Answer(status=status, headers={"x-should-retry": "false"}))
     async with model_at(upstream.url) as model:
         _, failure = await failed(model, [*QUESTION, PARTIAL])
     assert failure.code == code
 
 
-async def test_nothing_is_gone_on_with_unless_somebody_says_so(upstream: Upstream) -> None:
-    """A server that ignores the partial answer would begin another behind it, and nobody could tell."""
+async def test_takeover_is_restart_by_default(upstream: Upstream) -> None:
+    """A server that ignores the partial answer would begin another one behind it, and no reply tells this."""
     async with model_at(upstream.url) as model:
         assert model.takeover == "restart"
         await model.cancel("")

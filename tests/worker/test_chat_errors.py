@@ -1,4 +1,4 @@
-"""How an answer fails: the table of `error.code` in docs/protocol.md, each line provoked over real HTTP."""
+"""How an answer fails: the table of `error.code` in docs/protocol.md, each row is provoked over real HTTP."""
 
 import asyncio
 import re
@@ -36,7 +36,7 @@ def unanswered() -> Generator[str]:
         yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
 
 
-def test_the_codes_are_those_of_the_protocol() -> None:
+def test_codes_are_those_of_the_protocol() -> None:
     table = PROTOCOL.read_text().partition("| `error.code` |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| `(\w+)` \| (yes|no) \|", table, re.MULTILINE)
     assert {code: retryable == "yes" for code, retryable in rows} == dict(RETRYABLE)
@@ -56,7 +56,7 @@ def test_the_codes_are_those_of_the_protocol() -> None:
         (503, "model_failed", 3),
     ],
 )
-async def test_a_status_becomes_its_code(upstream: Upstream, status: int, code: str, asked: int) -> None:
+async def test_status_becomes_its_code(upstream: Upstream, status: int, code: str, asked: int) -> None:
     upstream.answers += [Answer(status=status)] * asked
     async with model_at(upstream.url) as model:
         _, failure = await failed(model)
@@ -64,14 +64,14 @@ async def test_a_status_becomes_its_code(upstream: Upstream, status: int, code: 
     assert str(failure) == failure.message
 
 
-async def test_a_refused_key_names_the_variable_to_check(upstream: Upstream) -> None:
+async def test_refused_key_names_the_variable_to_check(upstream: Upstream) -> None:
     upstream.key = "another"
     async with model_at(upstream.url, key=KEY) as model:
         _, failure = await failed(model)
     assert failure.message == f"{upstream.url} refused the key (401): check OPENAI_API_KEY."
 
 
-async def test_a_missing_key_names_the_variable_to_set(upstream: Upstream) -> None:
+async def test_missing_key_names_the_variable_to_set(upstream: Upstream) -> None:
     upstream.key = "another"
     async with model_at(upstream.url) as model:
         _, failure = await failed(model)
@@ -80,7 +80,7 @@ async def test_a_missing_key_names_the_variable_to_set(upstream: Upstream) -> No
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
 @pytest.mark.parametrize("echo", [KEY, f"Bearer {KEY}", "sk-test*****0c9e", f"{'x' * 295} {KEY}"])
-async def test_no_message_holds_the_key(upstream: Upstream, status: int, echo: str) -> None:
+async def test_message_never_contains_the_key(upstream: Upstream, status: int, echo: str) -> None:
     answer = Answer(status=status, body={"error": {"message": f"Denied: {echo}"}}, headers={"x-should-retry": "false"})
     upstream.answers += [answer, answer]
     async with model_at(upstream.url, key=KEY) as model:
@@ -88,7 +88,7 @@ async def test_no_message_holds_the_key(upstream: Upstream, status: int, echo: s
     assert KEY[:7] not in failure.message
 
 
-async def test_a_key_of_any_shape_is_taken_out(upstream: Upstream) -> None:
+async def test_key_of_any_form_is_removed(upstream: Upstream) -> None:
     upstream.answers.append(Answer(status=403, body={"error": {"message": "hunter2 may not use this model."}}))
     async with model_at(upstream.url, key="hunter2") as model:
         _, failure = await failed(model)
@@ -96,7 +96,7 @@ async def test_a_key_of_any_shape_is_taken_out(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY}é"])
-async def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(upstream: Upstream, key: str) -> None:
+async def test_key_that_cannot_be_sent_is_refused_and_not_shown(upstream: Upstream, key: str) -> None:
     async with model_at(upstream.url, key=key) as model:
         _, failure = await failed(model)
     assert failure.code == "model_refused_key"
@@ -104,7 +104,7 @@ async def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(upstream
     assert upstream.requests == []
 
 
-async def test_a_password_in_the_address_is_not_shown() -> None:
+async def test_password_in_the_address_is_not_shown() -> None:
     with unanswered() as address:
         async with model_at(f"{address.replace('//', '//me:secret@')}?token=secret") as model:
             _, failure = await failed(model)
@@ -124,7 +124,7 @@ async def test_a_password_in_the_address_is_not_shown() -> None:
         ("x" * 999, f" ({'x' * 299}…)"),
     ],
 )
-async def test_the_providers_own_words_follow_in_brief(upstream: Upstream, body: object, quoted: str) -> None:
+async def test_message_quotes_the_provider_in_brief(upstream: Upstream, body: object, quoted: str) -> None:
     upstream.answers.append(Answer(status=404, body=body))
     async with model_at(upstream.url) as model:
         _, failure = await failed(model)
@@ -132,14 +132,14 @@ async def test_the_providers_own_words_follow_in_brief(upstream: Upstream, body:
     assert failure.message == sentence + quoted
 
 
-async def test_a_failure_that_passes_is_not_noticed(upstream: Upstream) -> None:
+async def test_transient_failures_are_retried(upstream: Upstream) -> None:
     upstream.answers += [Answer(hang_up=True), Answer(status=500), Answer()]
     async with model_at(upstream.url) as model:
         assert text_of(await answered(model)) == "Hello, world."
 
 
 @pytest.mark.parametrize("form", ["seconds", "date", "milliseconds"])
-async def test_a_long_wait_is_told_and_not_waited_for(upstream: Upstream, form: str) -> None:
+async def test_long_retry_after_fails_the_turn_and_is_named(upstream: Upstream, form: str) -> None:
     headers = {
         "seconds": {"retry-after": "60"},
         "date": {"retry-after": formatdate(time.time() + 60, usegmt=True)},
@@ -152,14 +152,14 @@ async def test_a_long_wait_is_told_and_not_waited_for(upstream: Upstream, form: 
     assert len(upstream.requests) == 1
 
 
-async def test_a_server_that_forbids_another_try_gets_none(upstream: Upstream) -> None:
+async def test_x_should_retry_false_is_obeyed(upstream: Upstream) -> None:
     upstream.answers.append(Answer(status=429, headers={"x-should-retry": "false"}))
     async with model_at(upstream.url) as model:
         _, failure = await failed(model)
     assert (failure.code, len(upstream.requests)) == ("model_rate_limited", 1)
 
 
-async def test_an_address_where_nobody_answers_is_named() -> None:
+async def test_unreachable_address_is_named() -> None:
     with unanswered() as address:
         async with model_at(address) as model:
             _, failure = await failed(model)
@@ -167,7 +167,7 @@ async def test_an_address_where_nobody_answers_is_named() -> None:
     assert failure.message.startswith(f"Nobody answers at {address}: ")
 
 
-async def test_a_model_that_never_begins_is_asked_once(upstream: Upstream) -> None:
+async def test_silent_model_is_not_asked_again(upstream: Upstream) -> None:
     upstream.answers.append(Answer(never=True))
     async with model_at(upstream.url, patience=0.2) as model, asyncio.timeout(5):
         _, failure = await failed(model)
@@ -175,15 +175,15 @@ async def test_a_model_that_never_begins_is_asked_once(upstream: Upstream) -> No
     assert failure.message == "The model was silent for 0.2 seconds: ask again."
 
 
-async def test_a_model_that_falls_silent_has_stalled(upstream: Upstream) -> None:
+async def test_silence_within_an_answer_is_a_stall(upstream: Upstream) -> None:
     upstream.answers.append(Answer(stall_after=2))
     async with model_at(upstream.url, patience=0.2) as model, asyncio.timeout(5):
         text, failure = await failed(model)
     assert (text, failure.code) == ("Hello, ", "model_stalled")
 
 
-async def test_a_slow_model_has_not_stalled(upstream: Upstream) -> None:
-    """The patience is for each byte, not for the answer."""
+async def test_slow_model_has_not_stalled(upstream: Upstream) -> None:
+    """The time-out is for each read, not for the whole answer."""
     upstream.answers.append(Answer(tokens=["."] * 20, delay=0.05))
     async with model_at(upstream.url, patience=0.5) as model:
         assert text_of(await answered(model)) == "." * 20
@@ -199,14 +199,14 @@ async def test_a_slow_model_has_not_stalled(upstream: Upstream) -> None:
     ],
     ids=["ended", "done", "closed", "closed after bytes"],
 )
-async def test_an_answer_without_a_finish_reason_is_truncated(upstream: Upstream, answer: Answer) -> None:
+async def test_answer_without_a_finish_reason_is_truncated(upstream: Upstream, answer: Answer) -> None:
     upstream.answers.append(answer)
     async with model_at(upstream.url) as model:
         text, failure = await failed(model)
     assert (text, failure.code) == ("Hello, world.", "model_truncated")
 
 
-async def test_a_connection_that_is_reset_is_truncated(upstream: Upstream) -> None:
+async def test_reset_connection_truncates_the_answer(upstream: Upstream) -> None:
     upstream.answers.append(Answer(cut_after=2, reset=True, delay=0.02))
     async with model_at(upstream.url) as model:
         _, failure = await failed(model)
@@ -214,7 +214,7 @@ async def test_a_connection_that_is_reset_is_truncated(upstream: Upstream) -> No
     assert len(upstream.requests) == 1
 
 
-async def test_an_error_in_mid_stream_is_a_failure_in_the_providers_words(upstream: Upstream) -> None:
+async def test_error_in_a_stream_is_quoted(upstream: Upstream) -> None:
     upstream.answers.append(Answer(error_after=2))
     async with model_at(upstream.url) as model:
         text, failure = await failed(model)
@@ -223,7 +223,7 @@ async def test_an_error_in_mid_stream_is_a_failure_in_the_providers_words(upstre
 
 
 @pytest.mark.parametrize("finish", ["error", "network_error", "insufficient_system_resource"])
-async def test_a_finish_reason_that_is_none_is_a_failure(upstream: Upstream, finish: str) -> None:
+async def test_finish_reason_of_a_failure_is_a_failure(upstream: Upstream, finish: str) -> None:
     upstream.answers.append(Answer(finish=finish))
     async with model_at(upstream.url) as model:
         text, failure = await failed(model)
@@ -231,14 +231,14 @@ async def test_a_finish_reason_that_is_none_is_a_failure(upstream: Upstream, fin
 
 
 @pytest.mark.parametrize("raw", [b"data: {not json\n\n", b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\n'])
-async def test_a_stream_of_nonsense_is_a_failure(upstream: Upstream, raw: bytes) -> None:
+async def test_stream_that_cannot_be_parsed_is_a_failure(upstream: Upstream, raw: bytes) -> None:
     upstream.answers.append(Answer(raw=[raw]))
     async with model_at(upstream.url) as model:
         _, failure = await failed(model)
     assert failure.code == "model_failed"
 
 
-async def test_a_web_page_instead_of_a_stream_points_at_the_address(upstream: Upstream) -> None:
+async def test_web_page_instead_of_a_stream_points_at_the_address(upstream: Upstream) -> None:
     upstream.answers.append(Answer(body="<html>Welcome</html>"))
     async with model_at(upstream.url) as model:
         _, failure = await failed(model)

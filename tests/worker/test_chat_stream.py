@@ -1,4 +1,4 @@
-"""What a model's answer becomes, asked over real HTTP."""
+"""The pieces of a chat completion, over real HTTP."""
 
 import asyncio
 import json
@@ -21,14 +21,14 @@ def chunk(delta: object, finish: str | None = None) -> bytes:
     )
 
 
-async def test_the_pieces_come_as_the_model_wrote_them_and_the_usage_last(upstream: Upstream) -> None:
+async def test_pieces_keep_their_order_and_usage_comes_last(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=["Good ", "morning"], usage=(12, 3)))
     async with model_at(upstream.url) as model:
         pieces = await answered(model)
     assert [Delta("Good "), Delta("morning"), Finish("stop", Usage(12, 3, "reported"))] == pieces
 
 
-async def test_the_whole_conversation_is_sent_with_the_models_name(upstream: Upstream) -> None:
+async def test_request_holds_the_conversation_and_the_models_name(upstream: Upstream) -> None:
     conversation = [
         Message("system", "Be brief."),
         Message("user", "你好"),
@@ -43,7 +43,7 @@ async def test_the_whole_conversation_is_sent_with_the_models_name(upstream: Ups
     assert request.headers["authorization"] == "Bearer sk-mine"
 
 
-async def test_a_token_is_yielded_before_the_next_is_written(upstream: Upstream) -> None:
+async def test_token_is_yielded_before_the_next_is_sent(upstream: Upstream) -> None:
     answer = Answer(tokens=["one", "two"], gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url) as model, aclosing(model.stream(QUESTION)) as pieces:
@@ -57,14 +57,14 @@ async def test_a_token_is_yielded_before_the_next_is_written(upstream: Upstream)
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_characters_split_between_network_chunks_come_out_whole(upstream: Upstream, seed: int) -> None:
+async def test_characters_split_between_network_chunks_are_joined(upstream: Upstream, seed: int) -> None:
     tokens = text_for(f"tokens=60 seed={seed}")
     upstream.answers.append(Answer(tokens=tokens, split_utf8=True))
     async with model_at(upstream.url) as model:
         assert text_of(await answered(model)) == "".join(tokens)
 
 
-async def test_characters_cut_between_two_events_come_out_whole(upstream: Upstream) -> None:
+async def test_characters_split_between_events_are_joined(upstream: Upstream) -> None:
     upstream.answers.append(
         Answer(raw=[chunk({"content": "a\ud83d"}), chunk({"content": "\ude00b\ud83d"}), chunk({}, "stop")])
     )
@@ -74,7 +74,7 @@ async def test_characters_cut_between_two_events_come_out_whole(upstream: Upstre
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
-async def test_reasoning_is_told_from_text(upstream: Upstream, field: str) -> None:
+async def test_reasoning_is_separated_from_text(upstream: Upstream, field: str) -> None:
     upstream.answers.append(Answer(reasoning=["Hm. "], reasoning_field=field, tokens=["Yes."]))
     async with model_at(upstream.url) as model:
         assert (await answered(model))[:-1] == [Reasoning("Hm. "), Delta("Yes.")]
@@ -99,26 +99,26 @@ async def test_every_finish_reason_becomes_one_of_three(upstream: Upstream, said
     assert finish.reason == reason
 
 
-async def test_usage_beside_the_finish_reason_counts_too(upstream: Upstream) -> None:
+async def test_usage_beside_the_finish_reason_is_used(upstream: Upstream) -> None:
     upstream.answers.append(Answer(usage=(5, 4), usage_in_finish=True))
     async with model_at(upstream.url) as model:
         assert (await answered(model))[-1] == Finish("stop", Usage(5, 4, "reported"))
 
 
-async def test_a_provider_without_usage_reports_none(upstream: Upstream) -> None:
+async def test_missing_usage_is_none(upstream: Upstream) -> None:
     upstream.answers.append(Answer(usage=None))
     async with model_at(upstream.url) as model:
         assert (await answered(model))[-1] == Finish("stop", None)
 
 
 @pytest.mark.parametrize("done", [True, False])
-async def test_a_finished_answer_stands_without_done(upstream: Upstream, *, done: bool) -> None:
+async def test_finished_answer_needs_no_done(upstream: Upstream, *, done: bool) -> None:
     upstream.answers.append(Answer(done=done))
     async with model_at(upstream.url) as model:
         assert (await answered(model))[-1] == Finish("stop", Usage(11, 7, "reported"))
 
 
-async def test_a_server_that_does_not_hang_up_cannot_hold_the_end_back(
+async def test_connection_that_stays_open_does_not_delay_the_end(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat_completions, "_USAGE_SECONDS", 0.05)
@@ -127,7 +127,7 @@ async def test_a_server_that_does_not_hang_up_cannot_hold_the_end_back(
         assert await answered(model) == [Delta("Yes."), Finish("stop", None)]
 
 
-async def test_what_says_nothing_is_passed_over(upstream: Upstream) -> None:
+async def test_empty_chunks_are_ignored(upstream: Upstream) -> None:
     upstream.answers.append(
         Answer(
             raw=[
@@ -152,7 +152,7 @@ async def test_what_says_nothing_is_passed_over(upstream: Upstream) -> None:
         assert await answered(model) == [Delta("Yes."), Finish("stop", None)]
 
 
-async def test_a_server_that_refuses_stream_options_is_asked_without_them_from_then_on(upstream: Upstream) -> None:
+async def test_refused_stream_options_are_left_out_from_then_on(upstream: Upstream) -> None:
     upstream.answers += [Answer(refuses_stream_options=True), Answer(refuses_stream_options=True)]
     async with model_at(upstream.url) as model:
         assert text_of(await answered(model)) == text_of(await answered(model)) == "Hello, world."
@@ -187,7 +187,7 @@ async def test_cancelling_the_reader_closes_the_upstream_call(upstream: Upstream
     assert reader.cancelled()
 
 
-async def test_a_connection_serves_more_than_one_answer(upstream: Upstream) -> None:
+async def test_connection_is_reused(upstream: Upstream) -> None:
     async with model_at(upstream.url) as model:
         for number in range(3):
             assert text_of(await answered(model, [Message("user", f"{number}")])) == f"You asked: {number}"

@@ -1,4 +1,4 @@
-"""What the model is sent of a conversation: its own path of the branches, and what was said on it."""
+"""The messages that the model is sent: those on the path of its turn, and no other branch."""
 
 from typing import Any
 
@@ -8,41 +8,38 @@ from tests.support.processes import Stack
 
 
 def asked(stack: Stack) -> list[str]:
-    """The texts of the newest request, the asker's in capitals."""
+    """The texts of the newest request; the user's are in capitals."""
     return [
         message["content"].upper() if message["role"] == "user" else message["content"]
         for message in stack.upstream.requests[-1].messages
     ]
 
 
-def say(visitor: Visitor, session_id: str, text: str, **more: Any) -> None:
-    """Say it, and wait for the answer, which is the text and a full stop."""
+def send(visitor: Visitor, session_id: str, text: str, **more: Any) -> None:
+    """Send a message, and wait for the answer, which is the text and a full stop."""
     response = visitor.http.post(f"/sessions/{session_id}/messages", json={"text": text, **more})
     assert response.status_code == 202, response.text
     visitor.read(session_id)
 
 
-def test_the_model_is_sent_the_path_from_the_root_and_no_other_branch(stack: Stack, visitor: Visitor) -> None:
-    """Turn by turn: 1 ← 2 ← 3, 1 ← 4 (2 edited), 4 ← 5, 0 ← 6 (1 asked again).
-
-    Seen red with the path taken from the numbers of the turns.
-    """
+def test_model_is_sent_the_path_from_the_root_and_no_other_branch(stack: Stack, visitor: Visitor) -> None:
+    """Turn by turn: 1 ← 2 ← 3, 1 ← 4 (2 edited), 4 ← 5, 0 ← 6 (1 asked again)."""
     stack.upstream.answers.extend(Answer(tokens=[f"{text}."]) for text in "abcdef")
     session_id = visitor.start("a")
     visitor.read(session_id)
-    say(visitor, session_id, "b")
-    say(visitor, session_id, "c", parent=2)
+    send(visitor, session_id, "b")
+    send(visitor, session_id, "c", parent=2)
     assert asked(stack) == ["A", "a.", "B", "b.", "C"]
-    say(visitor, session_id, "d", parent=1)
+    send(visitor, session_id, "d", parent=1)
     assert asked(stack) == ["A", "a.", "D"]
-    say(visitor, session_id, "e")
+    send(visitor, session_id, "e")
     assert asked(stack) == ["A", "a.", "D", "d.", "E"]
-    say(visitor, session_id, "a", parent=0)
+    send(visitor, session_id, "a", parent=0)
     assert asked(stack) == ["A"]
 
 
-def test_what_the_model_thought_is_not_sent_back_to_it(stack: Stack, visitor: Visitor) -> None:
-    """4.7: of an answer, its text; one that was thought and never written is left out."""
+def test_reasoning_is_not_sent_back_to_the_model(stack: Stack, visitor: Visitor) -> None:
+    """Protocol 4.7: only the text of an answer is sent. An answer of reasoning alone is left out."""
     stack.upstream.answers += [
         Answer(tokens=["a."], reasoning=["Hm. "]),
         Answer(tokens=[], reasoning=["Hm, hm. "]),
@@ -50,13 +47,13 @@ def test_what_the_model_thought_is_not_sent_back_to_it(stack: Stack, visitor: Vi
     ]
     session_id = visitor.start("a")
     visitor.read(session_id)
-    say(visitor, session_id, "b")
-    say(visitor, session_id, "c")
+    send(visitor, session_id, "b")
+    send(visitor, session_id, "c")
     assert asked(stack) == ["A", "a.", "B", "C"]
 
 
-def test_a_message_that_waited_is_sent_with_the_path_that_it_names(stack: Stack, visitor: Visitor) -> None:
-    """Behind the answer that was still being written when it came, and beside it."""
+def test_queued_message_is_sent_with_the_path_of_its_parent(stack: Stack, visitor: Visitor) -> None:
+    """One message follows the answer that was running when it came, the other begins a branch beside it."""
     running = Answer(tokens=["a."], gate=True)
     stack.upstream.answers += [running, Answer(tokens=["b."]), Answer(tokens=["c."])]
     session_id = visitor.start("a")

@@ -25,7 +25,7 @@ THINK_IN_CHINESE = [Message("user", "请先思考一下。")]
 
 
 class Pace:
-    """Waits for nothing, and knows how long it would have taken."""
+    """Does not wait, and sums up the seconds that it was asked to wait."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -37,9 +37,9 @@ class Pace:
 @pytest.mark.parametrize(
     "conversation",
     [ENGLISH, CHINESE, SHOW, SHOW_IN_CHINESE],
-    ids=["English", "Chinese", "a showpiece", "a Chinese one"],
+    ids=["English", "Chinese", "a sample", "a Chinese sample"],
 )
-async def test_it_writes_at_reading_speed_in_small_pieces(conversation: list[Message]) -> None:
+async def test_demo_writes_at_reading_speed_in_small_pieces(conversation: list[Message]) -> None:
     pace = Pace()
     *pieces, last = await answered(DemoModel(pace), conversation)
     answer = text_of(pieces)
@@ -49,31 +49,31 @@ async def test_it_writes_at_reading_speed_in_small_pieces(conversation: list[Mes
     assert 4 <= pace.seconds <= 10, "long enough to reload in the middle, short enough to see the end"
 
 
-def test_a_chinese_question_has_a_chinese_answer() -> None:
+def test_chinese_question_gets_a_chinese_answer() -> None:
     assert demo_answer(CHINESE).startswith("你问的是“这是什么？”。")
     assert demo_answer(ENGLISH).startswith("You asked “What is this?”.")
 
 
-def test_it_is_about_the_conversation() -> None:
+def test_answer_names_the_question_and_the_number_of_messages() -> None:
     said = [Message("system", "Be brief."), *ENGLISH, Message("assistant", "This."), Message("user", "Why\n  so?")]
     assert demo_answer(said).startswith("You asked “Why so?”.")
     assert "3 messages" in demo_answer(said)
     assert "1 message " in demo_answer(ENGLISH)
 
 
-def test_a_long_question_is_quoted_in_part() -> None:
+def test_long_question_is_quoted_in_part() -> None:
     assert re.match("You asked “x{59}…”", demo_answer([Message("user", "x" * 500)]))
 
 
 @pytest.mark.parametrize("conversation", [ENGLISH, CHINESE], ids=["English", "Chinese"])
-def test_it_gives_a_page_something_to_render(conversation: list[Message]) -> None:
+def test_answer_holds_a_list_and_a_code_block(conversation: list[Message]) -> None:
     answer = demo_answer(conversation)
     assert "\n\n- " in answer
     assert re.search(r"\n```sh\n.*\n```\n", answer)
 
 
 @pytest.mark.parametrize("question", ["a TABLE?", "Some code, please", "maths", "a formula", "in Markdown", "math"])
-def test_an_english_question_for_something_to_see_is_shown_one_of_each(question: str) -> None:
+def test_english_question_about_formatting_gets_a_sample_of_each(question: str) -> None:
     answer = demo_answer([Message("user", question)])
     assert answer.startswith("You asked")
     assert "Here is one of each thing" in answer
@@ -81,7 +81,7 @@ def test_an_english_question_for_something_to_see_is_shown_one_of_each(question:
 
 
 @pytest.mark.parametrize("question", ["画一个表格", "写代码", "一条公式", "讲讲数学", "看看排版", "写一段code吧"])
-def test_a_chinese_question_for_something_to_see_is_shown_one_of_each(question: str) -> None:
+def test_chinese_question_about_formatting_gets_a_sample_of_each(question: str) -> None:
     answer = demo_answer([Message("user", question)])
     assert answer.startswith("你问的是")
     assert "每样来一个" in answer
@@ -89,7 +89,7 @@ def test_a_chinese_question_for_something_to_see_is_shown_one_of_each(question: 
 
 
 @pytest.mark.parametrize("question", ["Who is stable?", "Decode it", "aftermath", "What is this?", "这是什么？"])
-def test_any_other_question_is_answered_as_ever(question: str) -> None:
+def test_other_question_gets_no_sample(question: str) -> None:
     assert r"\(" not in demo_answer([Message("user", question)])
 
 
@@ -103,7 +103,7 @@ def assert_shows_one_of_each(answer: str) -> None:
     assert re.search(r"\[[^\]]+\]\(https://[^)\s]+\)", answer), "a link"
 
 
-def test_a_showpiece_may_be_as_long_as_was_wished() -> None:
+def test_sample_has_the_requested_length() -> None:
     answer = demo_answer([Message("user", "Write 400 words with a table")])
     assert len(answer.split()) == 400
     assert_shows_one_of_each(answer)
@@ -118,7 +118,7 @@ def test_a_showpiece_may_be_as_long_as_was_wished() -> None:
         ([Message("user", "推理一下")], "要我"),
     ],
 )
-async def test_it_thinks_first_where_it_is_asked_to(conversation: list[Message], begins: str) -> None:
+async def test_demo_reasons_first_when_asked_to(conversation: list[Message], begins: str) -> None:
     pace = Pace()
     *pieces, last = await answered(DemoModel(pace), conversation)
     thoughts = [piece.text for piece in pieces if isinstance(piece, Reasoning)]
@@ -130,7 +130,7 @@ async def test_it_thinks_first_where_it_is_asked_to(conversation: list[Message],
     assert 30 <= len(pieces) / pace.seconds <= 40
 
 
-async def test_it_thinks_of_nothing_where_nobody_asks() -> None:
+async def test_demo_does_not_reason_unasked() -> None:
     assert not [piece for piece in await answered(DemoModel(Pace()), ENGLISH) if isinstance(piece, Reasoning)]
 
 
@@ -146,21 +146,21 @@ async def test_it_thinks_of_nothing_where_nobody_asks() -> None:
         ("9" * 5000 + " words", 5000),
     ],
 )
-def test_an_english_answer_is_as_long_as_was_wished(question: str, length: int) -> None:
+def test_english_answer_has_the_requested_length(question: str, length: int) -> None:
     answer = demo_answer([Message("user", question)])
     assert len(answer.split()) == length
     assert answer.count("```") % 2 == 0
 
 
 @pytest.mark.parametrize(("question", "length"), [("写500字", 500), ("请用 300 个字回答", 300), ("写80000字", 5000)])
-def test_a_chinese_answer_is_as_long_as_was_wished(question: str, length: int) -> None:
+def test_chinese_answer_has_the_requested_length(question: str, length: int) -> None:
     answer = demo_answer([Message("user", question)])
     # As word processors count it: each Chinese character, and each run of others.
     assert len(re.findall("[\u3000-\u9fff\uff00-\uffef]|[^\\s\u3000-\u9fff\uff00-\uffef]+", answer)) == length
     assert answer.count("```") % 2 == 0
 
 
-def test_it_answers_even_where_nobody_asked() -> None:
+def test_demo_answers_an_empty_conversation() -> None:
     assert demo_answer([]).startswith("You asked “”.")
 
 
@@ -176,7 +176,7 @@ def test_it_answers_even_where_nobody_asked() -> None:
         ({"OPENAI_API_KEY": "sk-x", "model": "demo", "api": "responses"}, DemoModel, "demo"),
     ],
 )
-async def test_the_demo_answers_only_where_no_model_is_named(values: dict[str, str], kind: type, name: str) -> None:
+async def test_settings_choose_the_model(values: dict[str, str], kind: type, name: str) -> None:
     given = {"OPENAI_API_KEY": None, "OPENAI_BASE_URL": None, "model": None, **values}
     chosen = make_model(Settings.model_validate(given))
     assert (type(chosen), chosen.name) == (kind, name)
@@ -184,29 +184,29 @@ async def test_the_demo_answers_only_where_no_model_is_named(values: dict[str, s
 
 
 @pytest.mark.parametrize("conversation", [ENGLISH, SHOW, SHOW_IN_CHINESE], ids=["plain", "shown", "shown in Chinese"])
-async def test_it_goes_on_with_what_it_said(conversation: list[Message]) -> None:
-    """Wherever it was cut, in front of a line's indentation too."""
+async def test_demo_continues_its_answer_after_every_cut(conversation: list[Message]) -> None:
+    """Also where the cut is in front of a line's indentation."""
     answer = demo_answer(conversation)
-    model_that_was_lost = DemoModel(Pace())
+    model = DemoModel(Pace())
     for cut in range(len(answer) + 1):
-        rest = await answered(model_that_was_lost, [*conversation, Message("assistant", answer[:cut])])
+        rest = await answered(model, [*conversation, Message("assistant", answer[:cut])])
         assert answer[:cut] + text_of(rest) == answer
-    assert model_that_was_lost.takeover == "continue"
+    assert model.takeover == "continue"
 
 
-async def test_it_thinks_no_second_time_before_it_goes_on() -> None:
-    """All of the thought is in the log where there is any text; without any, it begins with the thought again."""
+async def test_demo_does_not_repeat_its_reasoning_when_it_continues() -> None:
+    """Where the log holds text, the reasoning is complete. Without text, the demo begins with the reasoning again."""
     begun = [*THINK, Message("assistant", demo_answer(THINK)[:1])]
     assert not [piece for piece in await answered(DemoModel(Pace()), begun) if isinstance(piece, Reasoning)]
     assert isinstance((await answered(DemoModel(Pace()), THINK))[0], Reasoning)
 
 
-async def test_it_does_not_go_on_with_what_it_would_not_have_said() -> None:
+async def test_demo_refuses_to_continue_another_text() -> None:
     with pytest.raises(CannotResumeError):
         await answered(DemoModel(Pace()), [*ENGLISH, Message("assistant", "As a pirate, ")])
 
 
-async def test_it_stops_when_it_is_closed() -> None:
+async def test_closed_stream_yields_nothing_more() -> None:
     pieces = DemoModel(Pace()).stream(ENGLISH)
     await anext(pieces)
     await pieces.aclose()

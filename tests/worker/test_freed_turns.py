@@ -221,7 +221,7 @@ ENDS: dict[str, tuple[Log, list[Any], Deed]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_a_turn_is_freed_when_it_ends(end: str) -> None:
+async def test_turn_is_freed_when_it_ends(end: str) -> None:
     log, pieces, deed = ENDS[end]
     async with worker_with(log, ScriptedModel(*pieces)) as worker:
         with worker.tasks_noted():
@@ -253,7 +253,7 @@ ANSWERS: dict[str, tuple[Answer, Deed]] = {
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("end", ANSWERS)
-async def test_a_turn_of_a_provider_is_freed_when_it_ends(upstream: Upstream, end: str, api: str) -> None:
+async def test_turn_of_a_provider_is_freed_when_it_ends(upstream: Upstream, end: str, api: str) -> None:
     answer, deed = ANSWERS[end]
     upstream.answers += [answer] * TURNS
     patience = 0.3 if end == "stalled" else 10

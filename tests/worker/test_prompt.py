@@ -1,4 +1,4 @@
-"""What of a conversation the model is sent."""
+"""The messages of a conversation that fit into the budget."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,33 +25,33 @@ def assistant(text: str) -> Message:
     return Message("assistant", text)
 
 
-def test_a_conversation_that_fits_is_sent_whole() -> None:
+def test_conversation_that_fits_is_sent_whole() -> None:
     said = [user("Hi"), assistant("Hello"), user("And?")]
     assert [Message("system", "Be brief."), *said] == prompt(said, system_prompt="Be brief.", budget=1000)
 
 
-def test_without_a_system_prompt_there_is_no_system_message() -> None:
+def test_no_system_prompt_means_no_system_message() -> None:
     assert [user("Hi")] == prompt([user("Hi")], system_prompt="", budget=1000)
 
 
-def test_the_oldest_turns_go_first_and_go_whole() -> None:
+def test_oldest_turns_are_dropped_first_and_whole() -> None:
     said = [user("a" * 40), assistant("b" * 40), user("c" * 40), assistant("d" * 40), user("e")]
     assert said == prompt(said, system_prompt="", budget=cost(said))
     assert said[2:] == prompt(said, system_prompt="", budget=cost(said) - 1)
 
 
-def test_an_empty_answer_is_left_out_and_its_question_stays() -> None:
+def test_empty_answer_is_left_out_and_its_question_is_sent() -> None:
     said = [user("Hi"), assistant(""), user("Still there?")]
     assert [user("Hi"), user("Still there?")] == prompt(said, system_prompt="", budget=1000)
 
 
-def test_the_newest_question_is_sent_even_where_it_alone_is_too_long() -> None:
+def test_newest_question_is_sent_even_if_it_exceeds_the_budget() -> None:
     said = [user("Hi"), assistant("Hello"), user("x" * 1000)]
     assert [Message("system", "Be brief."), said[2]] == prompt(said, system_prompt="Be brief.", budget=10)
 
 
 @given(conversations, texts, budgets)
-def test_what_is_sent_is_the_end_of_what_was_said(said: list[Message], system: str, budget: int) -> None:
+def test_prompt_is_the_end_of_the_conversation(said: list[Message], system: str, budget: int) -> None:
     sent = prompt(said, system_prompt=system, budget=budget)
     head = [Message("system", system)] if system else []
     tail = sent[len(head) :]
@@ -61,7 +61,7 @@ def test_what_is_sent_is_the_end_of_what_was_said(said: list[Message], system: s
 
 
 @given(conversations, texts, budgets)
-def test_it_begins_with_a_user_and_holds_the_newest_one(said: list[Message], system: str, budget: int) -> None:
+def test_prompt_begins_with_a_user_and_holds_the_newest_question(said: list[Message], system: str, budget: int) -> None:
     sent = [message for message in prompt(said, system_prompt=system, budget=budget) if message.role != "system"]
     asked = [message for message in said if message.role == "user"]
     assert [message.role for message in sent[:1]] == ["user"] * bool(asked)
@@ -69,13 +69,13 @@ def test_it_begins_with_a_user_and_holds_the_newest_one(said: list[Message], sys
 
 
 @given(conversations, texts, budgets)
-def test_it_is_within_the_budget_unless_one_turn_alone_is_not(said: list[Message], system: str, budget: int) -> None:
+def test_prompt_is_within_the_budget_unless_one_turn_exceeds_it(said: list[Message], system: str, budget: int) -> None:
     sent = prompt(said, system_prompt=system, budget=budget)
     assert cost(sent) <= budget or sum(message.role == "user" for message in sent) <= 1
 
 
 @given(conversations, texts, budgets)
-def test_nothing_that_would_have_fitted_is_left_out(said: list[Message], system: str, budget: int) -> None:
+def test_prompt_leaves_out_no_turn_that_fits(said: list[Message], system: str, budget: int) -> None:
     sent = prompt(said, system_prompt=system, budget=budget)
     whole = prompt(said, system_prompt=system, budget=10**6)
     left_out = whole[bool(system) : len(whole) - len(sent) + bool(system)]

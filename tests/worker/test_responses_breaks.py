@@ -1,4 +1,4 @@
-"""A background response over connections that break: each token once, and none of them paid for twice."""
+"""A background response over connections that break: each token comes once, and is paid for once."""
 
 import asyncio
 import random
@@ -26,8 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 20])
-async def test_a_cut_after_every_kth_token_costs_nothing(upstream: Upstream, every: int, *, reset: bool) -> None:
-    """Seen red with the re-attaching taken out: `model_truncated`."""
+async def test_cuts_after_every_kth_token_lose_nothing(upstream: Upstream, every: int, *, reset: bool) -> None:
     upstream.answers.append(Answer(tokens=TOKENS, cut_after=every, cuts=99, reset=reset))
     async with model_at(upstream.url, api="responses") as model:
         pieces = await answered(model)
@@ -35,18 +34,17 @@ async def test_a_cut_after_every_kth_token_costs_nothing(upstream: Upstream, eve
     assert pieces[-1] == Finish("stop", Usage(11, 7, "reported"))
     (response,) = upstream.responses
     assert response.generated == len(TOKENS)
-    # What a reset takes with it may have to be sent again, but is not written again.
+    # Events that a reset lost may be sent again, but are not generated again.
     assert response.streamed >= len(TOKENS) // every
 
 
-async def test_a_cut_in_the_middle_of_a_character_costs_nothing(upstream: Upstream) -> None:
-    """Seen red with the half kept over the break: it came again, and stood before itself."""
+async def test_cut_within_a_character_loses_nothing(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=["a\ud83d", "\ude00b"], cut_after=1))
     async with model_at(upstream.url, api="responses") as model:
         assert text_of(await answered(model)) == "a😀b"
 
 
-async def test_cuts_at_random_places_cost_nothing(upstream: Upstream) -> None:
+async def test_random_cuts_lose_and_repeat_nothing(upstream: Upstream) -> None:
     seed = random.randrange(10**6)
     print(f"seed={seed}")
     chance = random.Random(seed)
@@ -60,28 +58,27 @@ async def test_cuts_at_random_places_cost_nothing(upstream: Upstream) -> None:
     assert len(upstream.requests) == 10
 
 
-async def test_a_connection_that_falls_silent_is_replaced(upstream: Upstream) -> None:
+async def test_silent_connection_is_replaced(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=TOKENS, stall_after=3))
     async with model_at(upstream.url, patience=0.2, api="responses") as model:
         assert text_of(await answered(model)) == TEXT
     assert (upstream.responses[0].streamed, len(upstream.requests)) == (2, 1)
 
 
-async def test_a_provider_that_is_away_for_a_moment_is_asked_again(upstream: Upstream) -> None:
+async def test_provider_is_retried_while_it_is_away(upstream: Upstream) -> None:
     answer = Answer(tokens=TOKENS, cut_after=3, gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
         reader = asyncio.create_task(answered(model))
         await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
-        # The cut itself counts as one connection that brought nothing new after its last token.
+        # The cut itself counts as one connection without anything new.
         upstream.responses[0].refuses = background_response.MAX_SILENT_CONNECTIONS - 2
         answer.release_all()
         assert text_of(await reader) == TEXT
     assert (upstream.responses[0].refuses, upstream.responses[0].streamed) == (0, 2)
 
 
-async def test_a_response_that_cannot_be_reached_again_is_given_up_and_cancelled(upstream: Upstream) -> None:
-    """Seen red without the cancellation at a ModelError: the response was written on for nobody."""
+async def test_unreachable_response_fails_and_is_cancelled(upstream: Upstream) -> None:
     answer = Answer(tokens=TOKENS, cut_after=3, gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
@@ -94,7 +91,7 @@ async def test_a_response_that_cannot_be_reached_again_is_given_up_and_cancelled
     assert upstream.responses[0].status == "cancelled"
 
 
-async def test_a_model_that_stays_silent_has_stalled_and_is_cancelled(upstream: Upstream) -> None:
+async def test_model_that_stays_silent_stalls_and_is_cancelled(upstream: Upstream) -> None:
     answer = Answer(tokens=TOKENS, gate=True)
     upstream.answers.append(answer)
     answer.release(3)
@@ -107,7 +104,7 @@ async def test_a_model_that_stays_silent_has_stalled_and_is_cancelled(upstream: 
     )
 
 
-async def test_closing_the_stream_leaves_the_response_to_whoever_has_its_mark(upstream: Upstream) -> None:
+async def test_closed_stream_leaves_the_response_resumable_by_its_mark(upstream: Upstream) -> None:
     answer = Answer(tokens=TOKENS, gate=True)
     upstream.answers.append(answer)
     answer.release(3)
@@ -130,8 +127,7 @@ async def test_closing_the_stream_leaves_the_response_to_whoever_has_its_mark(up
     assert (response.generated, response.streamed, response.cancelled) == (len(TOKENS), 2, 0)
 
 
-async def test_a_provider_that_tells_everything_again_is_heard_once(upstream: Upstream) -> None:
-    """Seen red without the comparison of numbers: all tokens came twice."""
+async def test_events_that_are_sent_again_are_ignored(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=TOKENS))
     async with model_at(upstream.url, api="responses") as model:
         pieces = await answered(model)
@@ -142,14 +138,10 @@ async def test_a_provider_that_tells_everything_again_is_heard_once(upstream: Up
 
 
 @pytest.mark.parametrize("instead", ["expired", "document"])
-async def test_a_response_that_is_streamed_no_longer_is_waited_for_whole(
+async def test_response_that_is_no_longer_streamed_is_polled_for(
     upstream: Upstream, instead: Literal["expired", "document"]
 ) -> None:
-    """OpenAI streams a response for five minutes.
-
-    Seen red with a refused stream taken for a lost response, with the characters not counted (the beginning came
-    twice), and with the last event's number kept in the mark behind the whole text.
-    """
+    """OpenAI streams a response for five minutes."""
     answer = Answer(tokens=TOKENS, cut_after=3, gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
@@ -163,7 +155,7 @@ async def test_a_response_that_is_streamed_no_longer_is_waited_for_whole(
         pieces = await reader
         assert text_of(pieces) == TEXT
         assert pieces[-1] == Finish("stop", Usage(11, 7, "reported"))
-        # Whoever takes over between the text and its end must not have it twice, even were the stream to come back.
+        # A worker that takes over before the end must not read the text again, even if the stream is back.
         response.unstreamed = None
         mark = pieces[-2]
         assert isinstance(mark, Mark)
@@ -171,22 +163,21 @@ async def test_a_response_that_is_streamed_no_longer_is_waited_for_whole(
     assert (response.generated, len(upstream.requests)) == (len(TOKENS), 1)
 
 
-async def test_events_without_numbers_are_gone_on_with_by_the_whole_text(upstream: Upstream) -> None:
+async def test_events_without_numbers_are_resumed_from_the_whole_text(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=TOKENS, cut_after=3, numbered=False))
     async with model_at(upstream.url, api="responses") as model:
         assert text_of(await answered(model)) == TEXT
     assert (upstream.responses[0].generated, len(upstream.requests)) == (len(TOKENS), 1)
 
 
-async def test_a_response_that_the_provider_forgot_cannot_be_resumed(upstream: Upstream) -> None:
-    """Seen red with the 404 left a ModelError."""
+async def test_forgotten_response_raises_cannot_resume(upstream: Upstream) -> None:
     async with model_at(upstream.url, api="responses") as model:
         with pytest.raises(CannotResumeError):
             await answered(model, mark="resp_9:4:7")
 
 
-async def test_a_response_that_is_forgotten_in_mid_answer_is_truncated(upstream: Upstream) -> None:
-    """What was read stands, so this is no CannotResumeError. Seen red as one."""
+async def test_response_forgotten_in_mid_answer_is_truncated(upstream: Upstream) -> None:
+    """The pieces that were yielded stay valid, so the error is no CannotResumeError."""
     upstream.answers.append(Answer(tokens=TOKENS, cut_after=3, delay=0.005))
     async with model_at(upstream.url, api="responses") as model:
         stream = model.stream(QUESTION)

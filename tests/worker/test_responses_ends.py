@@ -1,4 +1,4 @@
-"""How a background response ends early: it fails, or nobody wants it any more."""
+"""Background responses that end early: they fail, or are cancelled."""
 
 import asyncio
 import time
@@ -23,9 +23,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("said", "code"), [("server_error", "model_failed"), ("rate_limit_exceeded", "model_rate_limited")]
 )
-async def test_a_failure_is_told_in_the_providers_words(
-    upstream: Upstream, said: str, code: str, *, event: bool
-) -> None:
+async def test_failure_quotes_the_provider(upstream: Upstream, said: str, code: str, *, event: bool) -> None:
     upstream.answers.append(Answer(error_after=2, error_code=said, error_event=event))
     async with model_at(upstream.url, api="responses") as model:
         text, failure = await failed(model)
@@ -43,14 +41,14 @@ async def test_a_failure_is_told_in_the_providers_words(
         (503, "model_failed", 3),
     ],
 )
-async def test_a_status_becomes_its_code(upstream: Upstream, status: int, code: str, asked: int) -> None:
+async def test_status_becomes_its_code(upstream: Upstream, status: int, code: str, asked: int) -> None:
     upstream.answers += [Answer(status=status)] * asked
     async with model_at(upstream.url, api="responses") as model:
         _, failure = await failed(model)
     assert (failure.code, len(upstream.requests)) == (code, asked)
 
 
-async def test_a_server_without_the_api_points_at_the_setting(upstream: Upstream) -> None:
+async def test_missing_api_names_the_settings(upstream: Upstream) -> None:
     upstream.answers.append(Answer(status=404))
     async with model_at(upstream.url, api="responses") as model:
         _, failure = await failed(model)
@@ -61,7 +59,7 @@ async def test_a_server_without_the_api_points_at_the_setting(upstream: Upstream
     assert failure.message == expected
 
 
-async def test_a_web_page_instead_of_a_stream_points_at_the_address(upstream: Upstream) -> None:
+async def test_web_page_instead_of_a_stream_points_at_the_address(upstream: Upstream) -> None:
     upstream.answers.append(Answer(body="<html>Welcome</html>"))
     async with model_at(upstream.url, api="responses") as model:
         _, failure = await failed(model)
@@ -69,7 +67,7 @@ async def test_a_web_page_instead_of_a_stream_points_at_the_address(upstream: Up
     assert "check OPENAI_BASE_URL" in failure.message
 
 
-async def test_cancelling_ends_the_response_within_a_second(upstream: Upstream) -> None:
+async def test_cancel_ends_the_response_within_a_second(upstream: Upstream) -> None:
     answer = Answer(gate=True)
     upstream.answers.append(answer)
     answer.release()
@@ -84,8 +82,7 @@ async def test_cancelling_ends_the_response_within_a_second(upstream: Upstream) 
     assert upstream.responses[0].status == "cancelled"
 
 
-async def test_cancelling_what_has_ended_or_is_forgotten_is_fine(upstream: Upstream) -> None:
-    """Seen red with 400 and 404 left to raise."""
+async def test_cancel_of_an_ended_or_forgotten_response_succeeds(upstream: Upstream) -> None:
     async with model_at(upstream.url, api="responses") as model:
         marks = [piece.value for piece in await answered(model) if isinstance(piece, Mark)]
         await model.cancel(marks[-1])
@@ -94,9 +91,7 @@ async def test_cancelling_what_has_ended_or_is_forgotten_is_fine(upstream: Upstr
         await model.cancel(marks[-1])
 
 
-async def test_a_provider_that_does_not_confirm_a_cancellation_is_not_waited_for(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unconfirmed_cancellation_times_out(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(responses, "_CANCEL_SECONDS", 0.1)
     upstream.responses.cancels = False
     async with model_at(upstream.url, api="responses") as model, asyncio.timeout(5):
@@ -104,8 +99,7 @@ async def test_a_provider_that_does_not_confirm_a_cancellation_is_not_waited_for
             await model.cancel("resp_1:0:0")
 
 
-async def test_an_answer_that_somebody_else_cancelled_has_failed(upstream: Upstream) -> None:
-    """Seen red with the response's status ignored: the event's own name is `incomplete`, a fine ending."""
+async def test_response_cancelled_by_another_client_is_a_failure(upstream: Upstream) -> None:
     answer = Answer(gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
@@ -117,8 +111,8 @@ async def test_an_answer_that_somebody_else_cancelled_has_failed(upstream: Upstr
     assert "cancelled" in failure.message
 
 
-async def test_an_answer_that_is_abandoned_before_it_has_a_mark_is_cancelled(upstream: Upstream) -> None:
-    """Nobody could ever find it again. Seen red with the shield around the request taken out."""
+async def test_response_abandoned_before_its_first_mark_is_cancelled(upstream: Upstream) -> None:
+    """Without a mark no worker could find the response again."""
     upstream.answers.append(Answer(gate=True, late=0.2))
     async with model_at(upstream.url, api="responses") as model:
         reader = asyncio.create_task(answered(model))

@@ -1,4 +1,4 @@
-"""What a background response becomes, asked over real HTTP."""
+"""The pieces of a background response, over real HTTP."""
 
 from contextlib import aclosing
 
@@ -16,7 +16,7 @@ def without_marks(pieces: list[Piece]) -> list[Piece]:
     return [piece for piece in pieces if not isinstance(piece, Mark)]
 
 
-async def test_the_pieces_come_as_the_model_wrote_them_and_the_usage_last(upstream: Upstream) -> None:
+async def test_pieces_keep_their_order_and_usage_comes_last(upstream: Upstream) -> None:
     upstream.answers.append(Answer(reasoning=["Hm. "], tokens=["Good ", "morning"], usage=(12, 3)))
     async with model_at(upstream.url, api="responses") as model:
         pieces = await answered(model)
@@ -24,7 +24,7 @@ async def test_the_pieces_come_as_the_model_wrote_them_and_the_usage_last(upstre
     assert without_marks(pieces) == expected
 
 
-async def test_the_conversation_is_sent_to_be_written_in_the_background(upstream: Upstream) -> None:
+async def test_request_asks_for_a_background_response(upstream: Upstream) -> None:
     conversation = [
         Message("system", "Be brief."),
         Message("user", "你好"),
@@ -47,11 +47,11 @@ async def test_the_conversation_is_sent_to_be_written_in_the_background(upstream
     }
 
 
-async def test_a_token_is_yielded_before_the_next_is_written(upstream: Upstream) -> None:
+async def test_token_is_yielded_before_the_next_is_sent(upstream: Upstream) -> None:
     answer = Answer(tokens=["one", "two"], gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model, aclosing(model.stream(QUESTION)) as pieces:
-        # Before any text: a turn that dies while the model thinks can be taken up as well.
+        # Marks come before any text: a turn whose worker dies while the model reasons can be resumed too.
         assert [await anext(pieces) for _ in range(3)] == [Mark(f"resp_1:{number}:0") for number in range(3)]
         answer.release()
         assert await anext(pieces) == Delta("one")
@@ -62,7 +62,6 @@ async def test_a_token_is_yielded_before_the_next_is_written(upstream: Upstream)
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_each_mark_covers_exactly_the_text_before_it(upstream: Upstream, seed: int) -> None:
-    """Seen red with the mark yielded before its text, and with `starting_after` one more."""
     tokens = text_for(f"tokens=12 seed={seed}")
     upstream.answers.append(Answer(tokens=tokens, reasoning=["Hm. ", "So. "], split_utf8=True))
     async with model_at(upstream.url, api="responses") as model:
@@ -75,8 +74,7 @@ async def test_each_mark_covers_exactly_the_text_before_it(upstream: Upstream, s
     assert len(upstream.responses) == 1
 
 
-async def test_a_character_cut_between_two_events_comes_whole_and_no_mark_parts_it(upstream: Upstream) -> None:
-    """Seen red with `SurrogateJoiner.join`: "a" came before a mark that stood before it."""
+async def test_character_split_between_events_is_joined_before_its_mark(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=["a\ud83d", "\ude00b", "\ud83d"]))
     async with model_at(upstream.url, api="responses") as model:
         pieces = await answered(model)
@@ -91,22 +89,22 @@ async def test_a_character_cut_between_two_events_comes_whole_and_no_mark_parts_
     ("finish", "reason"),
     [("stop", "stop"), ("length", "length"), ("content_filter", "content_filter"), ("anything", "length")],
 )
-async def test_every_end_becomes_one_of_three(upstream: Upstream, finish: str, reason: str) -> None:
+async def test_every_end_becomes_one_of_three_reasons(upstream: Upstream, finish: str, reason: str) -> None:
     upstream.answers.append(Answer(finish=finish, usage=None))
     async with model_at(upstream.url, api="responses") as model:
         end = (await answered(model))[-1]
     assert end == Finish(reason, None)  # pyright: ignore[reportArgumentType]
 
 
-async def test_a_partial_answer_is_not_asked_to_be_gone_on_with(upstream: Upstream) -> None:
-    """The API would take it for a finished answer and begin another."""
+async def test_partial_answer_cannot_be_continued(upstream: Upstream) -> None:
+    """The API would take the partial answer for a finished one and begin another."""
     async with model_at(upstream.url, api="responses") as model:
         with pytest.raises(CannotResumeError):
             await answered(model, [*QUESTION, Message("assistant", "Yes, ")])
     assert upstream.requests == []
 
 
-async def test_a_mark_of_another_model_is_refused_before_anything_is_asked(upstream: Upstream) -> None:
+async def test_mark_of_another_model_is_refused_without_a_request(upstream: Upstream) -> None:
     async with model_at(upstream.url, api="responses") as model:
         for mark in ("x", "resp_1:3", "resp_1:a:b"):
             with pytest.raises(CannotResumeError):

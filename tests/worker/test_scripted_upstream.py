@@ -1,4 +1,4 @@
-"""The scripted upstream keeps its own promises: other tests count on them."""
+"""The scripted upstream itself, on which other tests rely."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def process() -> Iterator[str]:
         running.terminate()
 
 
-async def test_a_process_writes_what_text_for_foretells_and_tells_what_it_was_asked(process: str) -> None:
+async def test_process_sends_what_text_for_predicts_and_lists_its_requests(process: str) -> None:
     questions = ["tokens=200 seed=7", "tokens=3 rate=100 seed=8", "你好, echo"]
     async with model_at(process) as model:
         answers = [text_of(await answered(model, [Message("user", question)])) for question in questions]
@@ -37,13 +37,13 @@ async def test_a_process_writes_what_text_for_foretells_and_tells_what_it_was_as
     assert [request["finished"] is None for request in told] == [False, False, False, True]
 
 
-def test_the_same_seed_is_the_same_text() -> None:
+def test_same_seed_gives_the_same_text() -> None:
     assert text_for("tokens=200 seed=7") == text_for("please: tokens=200 rate=3 seed=7")
     assert text_for("tokens=200 seed=7") != text_for("tokens=200 seed=8")
     assert len(text_for("tokens=200 seed=7")) == 200
 
 
-def test_it_comes_back_at_the_same_address() -> None:
+def test_upstream_restarts_at_the_same_address() -> None:
     upstream = Upstream()
     addresses: list[str] = []
     for _ in range(2):
@@ -55,7 +55,7 @@ def test_it_comes_back_at_the_same_address() -> None:
     assert addresses[0] == addresses[1]
 
 
-async def test_it_tells_what_a_background_response_has_cost(process: str) -> None:
+async def test_process_reports_the_cost_of_a_background_response(process: str) -> None:
     async with model_at(process, api="responses") as model:
         assert text_of(await answered(model, [Message("user", "tokens=9 seed=1 cut=4")])) == "".join(
             text_for("tokens=9 seed=1")
@@ -65,7 +65,7 @@ async def test_it_tells_what_a_background_response_has_cost(process: str) -> Non
     assert (told["generated"], told["streamed"], told["status"]) == (9, 2, "completed")
 
 
-def test_a_partial_answer_is_gone_on_with_at_the_very_character() -> None:
+def test_partial_answer_is_continued_at_its_last_character() -> None:
     tokens = ["Hello", ", ", "world"]
     assert remaining(tokens, "") == tokens
     assert remaining(tokens, "Hello, ") == ["world"]
@@ -74,7 +74,7 @@ def test_a_partial_answer_is_gone_on_with_at_the_very_character() -> None:
     assert remaining(tokens, "Bye") == tokens
 
 
-async def test_an_open_gate_lets_everything_through() -> None:
+async def test_open_gate_delays_nothing() -> None:
     answer = Answer(gate=True)
     answer.release_all()
     with Upstream() as upstream:

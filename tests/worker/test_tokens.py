@@ -1,4 +1,4 @@
-"""Token counts without the model's own vocabulary."""
+"""Token counts without the model's vocabulary."""
 
 import pytest
 
@@ -21,10 +21,10 @@ from midsentence_worker.models.tokens import estimate_tokens, estimated_usage
         ("𠀀", 1),
     ],
 )
-def test_a_cjk_character_is_a_token_and_so_are_four_of_any_other(text: str, tokens: int) -> None:
+def test_cjk_character_counts_as_a_token_and_others_as_a_quarter(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
 
 
-def test_an_estimate_says_that_it_is_one() -> None:
+def test_estimated_usage_is_marked_as_estimated() -> None:
     conversation = [Message("system", "four"), Message("user", "你好")]
     assert estimated_usage(conversation, "five of") == Usage(4 + 1 + 4 + 2, 2, "estimated")
