@@ -1,4 +1,4 @@
-"""Which address is answered by what."""
+"""The ASGI application: its routes, its background tasks, its error handlers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -16,7 +16,7 @@ from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence_server import errors, health, one_shot, page, sessions
 from midsentence_server.services import Services
-from midsentence_server.shutdown import Unfinished
+from midsentence_server.shutdown import ShutdownMiddleware
 
 _STORE_POLL_SECONDS = 1.0
 
@@ -24,29 +24,30 @@ _logger = structlog.get_logger()
 
 
 def create_app(settings: Settings, store: Store | None = None) -> Starlette:
-    """Make the ASGI application. It serves at once and is ready (`/readyz`) when Redis answers."""
-    at = Services.on(store or Store(settings))
+    """Make the ASGI application. It serves at once, and is ready (`/readyz`) when Redis answers."""
+    services = Services.on(store or Store(settings))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
-        tasks = [asyncio.create_task(work) for work in (at.live.run(), at.hub.run(), _announce_store(at.store))]
+        works = (services.live.run(), services.hub.run(), _log_store_state(services.store))
+        tasks = [asyncio.create_task(work) for work in works]
         yield
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await at.live.aclose()
-        await at.store.aclose()
+        await services.live.aclose()
+        await services.store.aclose()
 
     routes = [
-        # First, since routes are tried in their order and a crowd of readers comes back here.
+        # First: routes are tried in order, and thousands of readers may reconnect here at once.
         _stream("/sessions/{session_id}/events", sessions.events),
         Route("/", page.page),
-        Route("/sessions", sessions.start, methods=["POST"]),
-        Route("/sessions", sessions.mine, methods=["GET"]),
+        Route("/sessions", sessions.create, methods=["POST"]),
+        Route("/sessions", sessions.index, methods=["GET"]),
         Route("/sessions/{session_id}", sessions.show, methods=["GET"]),
         Route("/sessions/{session_id}", sessions.rename, methods=["PATCH"]),
         Route("/sessions/{session_id}", sessions.delete, methods=["DELETE"]),
-        Route("/sessions/{session_id}/messages", sessions.say, methods=["POST"]),
+        Route("/sessions/{session_id}/messages", sessions.submit, methods=["POST"]),
         Route("/sessions/{session_id}/stop", sessions.stop, methods=["POST"]),
         Route("/sessions/{session_id}/share", sessions.share, methods=["POST"]),
         Route("/sessions/{session_id}/share", sessions.unshare, methods=["DELETE"]),
@@ -59,22 +60,22 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(Unfinished)],
-        exception_handlers=dict.fromkeys(errors.HANDLED, errors.refuse),
+        middleware=[Middleware(ShutdownMiddleware)],
+        exception_handlers=dict.fromkeys(errors.HANDLED, errors.handle),
     )
-    app.state.services = at
+    app.state.services = services
     return app
 
 
 def _stream(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
     route = Route(path, endpoint)
-    # Starlette answers HEAD wherever it answers GET; for a stream that would hold one open, and ask a model.
+    # Starlette answers HEAD wherever it answers GET. For a stream that would hold it open, and start a model.
     route.methods = {"GET"}
     return route
 
 
-async def _announce_store(store: Store) -> None:
-    """Say once that Redis is missing and once that it is there; a server alone in the dark looks like a working one."""
+async def _log_store_state(store: Store) -> None:
+    """Log once where Redis is unreachable at the start, and once when it answers."""
     waiting = False
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Every way in which a request is refused, and the JSON that says so (protocol, section 2)."""
+"""All error responses: their statuses, codes, messages and JSON (protocol, section 2)."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ _NOT_FOUND = "There is no such session for you. Sessions expire, and belong to t
 _logger = structlog.get_logger()
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a defect
+class HttpError(Exception):
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
@@ -39,59 +39,59 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a defect
         return Response(body, self.status, headers, media_type="application/json")
 
 
-def not_found() -> Refusal:
-    return Refusal(404, "not_found", _NOT_FOUND)
+def not_found() -> HttpError:
+    return HttpError(404, "not_found", _NOT_FOUND)
 
 
-def _of(error: Exception) -> Refusal:  # noqa: PLR0911 - one line a kind
+def _translated(error: Exception) -> HttpError:  # noqa: PLR0911 - one line for each kind
     match error:
-        case Refusal():
+        case HttpError():
             return error
         case SessionNotFoundError():
             return not_found()
         case IdempotencyMismatchError():
-            return Refusal(
+            return HttpError(
                 422, "idempotency_mismatch", "This Idempotency-Key was used before with another body; use a new one."
             )
         case SessionBusyError():
-            return Refusal(409, "busy", "A turn is running; send again when it is over, or let the message wait.")
+            return HttpError(409, "busy", "A turn is running; send again when it is over, or let the message wait.")
         case TurnNotFoundError():
-            return Refusal(404, "no_such_turn", "The session has no turn of that number.")
+            return HttpError(404, "no_such_turn", "The session has no turn of that number.")
         case QueueFullError():
-            return Refusal(429, "queue_full", f"{error}; send again when the answer is done.", _RETRY)
+            return HttpError(429, "queue_full", f"{error}; send again when the answer is done.", _RETRY)
         case StoreUnavailableError():
             _logger.warning("store_unavailable", error=str(error))
-            return Refusal(
+            return HttpError(
                 503, "store_unavailable", "The log cannot be reached right now; send the same request again.", _RETRY
             )
         case HTTPException():
-            return _of_http(error)
+            return _from_starlette(error)
         case _:
-            return Refusal(500, "internal", "The server failed at this request; its log says why.")
+            return HttpError(500, "internal", "The server failed at this request; its log says why.")
 
 
-def _of_http(error: HTTPException) -> Refusal:
+def _from_starlette(error: HTTPException) -> HttpError:
     headers = dict(error.headers or {})
     match error.status_code:
         case 404:
-            return Refusal(404, "not_found", "There is nothing at this address.")
+            return HttpError(404, "not_found", "There is nothing at this address.")
         case status:
-            return Refusal(status, "refused", str(error.detail), headers)
+            return HttpError(status, "refused", str(error.detail), headers)
 
 
-def _method_not_allowed(request: Request) -> Refusal:
-    # Starlette names the methods of the first route that has the path; an address may have several.
+def _method_not_allowed(request: Request) -> HttpError:
+    # Starlette lists the methods of the first route that has the path; several routes may have it.
     routes = [route for route in request.app.routes if isinstance(route, Route)]
     fitting = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     allowed = ", ".join(sorted({method for methods in fitting for method in methods})) or "GET, HEAD"
-    return Refusal(405, "method_not_allowed", f"This address takes {allowed}.", {"Allow": allowed})
+    return HttpError(405, "method_not_allowed", f"This address takes {allowed}.", {"Allow": allowed})
 
 
-async def refuse(request: Request, error: Exception) -> Response:
-    """Starlette's exception handler for all of these."""
+async def handle(request: Request, error: Exception) -> Response:
+    """Starlette's exception handler for all of `HANDLED`."""
     if isinstance(error, HTTPException) and error.status_code == 405:
         return _method_not_allowed(request).response()
-    return _of(error).response()
+    return _translated(error).response()
 
 
-HANDLED = (Refusal, MidsentenceError, HTTPException, Exception)
+HANDLED = (HttpError, MidsentenceError, HTTPException, Exception)

@@ -1,10 +1,10 @@
-"""Whether this process lives, and whether it should be sent work."""
+"""Liveness and readiness of this process."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from midsentence_server.errors import Refusal
-from midsentence_server.services import services
+from midsentence_server.errors import HttpError
+from midsentence_server.services import services_of
 
 
 async def live(_request: Request) -> Response:
@@ -14,8 +14,8 @@ async def live(_request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """GET /readyz"""
-    at = services(request)
-    if at.hub.draining:
-        raise Refusal(503, "draining", "This server is shutting down; ask another one.")
-    await at.store.ping()
+    services = services_of(request)
+    if services.hub.draining:
+        raise HttpError(503, "draining", "This server is shutting down; ask another one.")
+    await services.store.ping()
     return Response("ready\n", media_type="text/plain")

@@ -1,4 +1,4 @@
-"""One shot: GET /push asks and answers on one connection (protocol, section 10)."""
+"""GET /push: question and answer on one connection (protocol, section 10)."""
 
 import re
 
@@ -11,19 +11,21 @@ from midsentence.events import Delta, End, Failure, Snapshot, decode
 from midsentence.ids import EventId
 from midsentence.log import Access
 from midsentence_server import requests
-from midsentence_server.errors import Refusal
+from midsentence_server.errors import HttpError
 from midsentence_server.owner_cookie import new_owner
 from midsentence_server.relay.dialects import HEADERS
 from midsentence_server.relay.event_stream import EventStream
-from midsentence_server.services import services
+from midsentence_server.services import services_of
 
 _END = "[END]"
-# Where the model itself says [END]: so many characters go ahead in an event of their own, whose id has the mark below.
-_HEAD_CHARS = 3
-_HALF = "+"
-# What was asked: the first event of the session.
-_MESSAGE = EventId(1, 0, 0)
-_OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*"}
+# A piece of text that equals [END] would end the answer in the client, so it is sent as two events: these many
+# characters, then the rest. Both halves have the piece's id; the first has this mark behind it, so that a client that
+# reconnects in between gets the second half.
+_FIRST_HALF_CHARS = 3
+_FIRST_HALF_MARK = "+"
+# The id of a session's first event, which is the question.
+_QUESTION = EventId(1, 0, 0)
+_ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 # U+2028 is a line break to Python's splitlines and none to an event stream (HTML standard, 9.2.5).
 _LINE = re.compile(r"\r\n|\r|\n")
 
@@ -34,64 +36,67 @@ _snapshot = msgspec.json.Decoder(Snapshot).decode
 
 async def push(request: Request) -> Response:
     """GET /push?param=…"""
-    at = services(request)
+    services = services_of(request)
     if not requests.accepts_events(request):
-        raise Refusal(406, "not_acceptable", "This address answers text/event-stream alone.", _OPEN_TO_ALL)
+        raise HttpError(406, "not_acceptable", "This address answers text/event-stream alone.", _ANY_ORIGIN)
     capability = request.headers.get("last-event-id")
     if capability:
         return await _resumed(request, capability)
     text = request.query_params.get("param", "")
     if not text.strip():
-        raise Refusal(400, "missing_param", "Ask with ?param=your question.", _OPEN_TO_ALL)
-    requests.check_text(text, at.settings)
-    owner = await at.visitors.owner(request) or new_owner()
-    session_id = (await at.log.start(owner, text, kind="push")).session_id
-    # From the message on, whose id the client learns before there is any token; a snapshot would take a model that was
-    # faster than we are for an answer whose place was lost.
-    dialect = OneShot(session_id, begins_at=_MESSAGE)
-    return EventStream(at.hub, at.settings, session_id, _MESSAGE, dialect, until_end=True)
+        raise HttpError(400, "missing_param", "Ask with ?param=your question.", _ANY_ORIGIN)
+    requests.check_text(text, services.settings)
+    owner = await services.owner_cookies.owner(request) or new_owner()
+    session_id = (await services.log.start(owner, text, kind="push")).session_id
+    # From the question on, whose id the client gets before the first token. Without a cursor, a model that is faster
+    # than this request would make the stream begin with a snapshot, which OneShot takes for a lost position.
+    dialect = OneShot(session_id, starts_after=_QUESTION)
+    return EventStream(services.hub, services.settings, session_id, _QUESTION, dialect, until_end=True)
 
 
 async def _resumed(request: Request, capability: str) -> Response:
-    at = services(request)
-    session_id, _, place = capability.partition("/")
-    cursor = EventId.parse(place.removesuffix(_HALF))
-    dialect = OneShot(session_id, owes_half=cursor if place.endswith(_HALF) else None)
+    services = services_of(request)
+    session_id, _, position = capability.partition("/")
+    cursor = EventId.parse(position.removesuffix(_FIRST_HALF_MARK))
+    dialect = OneShot(session_id, half_sent=cursor if position.endswith(_FIRST_HALF_MARK) else None)
     try:
         if cursor is not None:
-            view = await at.log.read(session_id, cursor)
+            view = await services.log.read(session_id, cursor)
             if dialect.allows(view.access):
-                return EventStream(at.hub, at.settings, session_id, cursor, dialect, until_end=True)
+                return EventStream(services.hub, services.settings, session_id, cursor, dialect, until_end=True)
     except SessionNotFoundError:
         pass
-    # An EventSource that is told anything but 204 asks again, and what it would ask is the question.
-    return Response(status_code=204, headers={"Cache-Control": "no-store", **_OPEN_TO_ALL})
+    # Only 204 stops an EventSource from reconnecting, and without a valid id it would ask the question again.
+    return Response(status_code=204, headers={"Cache-Control": "no-store", **_ANY_ORIGIN})
 
 
 class OneShot:
-    """Bare text for `onmessage`, and `[END]`."""
+    """Text alone for `onmessage`, and `[END]` (protocol, section 10)."""
 
     is_native = False
     ping = b": ping\n\n"
-    headers = {**HEADERS, **_OPEN_TO_ALL}  # noqa: RUF012 - read alone
+    headers = {**HEADERS, **_ANY_ORIGIN}  # noqa: RUF012 - never changed
 
-    def __init__(self, session_id: str, *, begins_at: EventId | None = None, owes_half: EventId | None = None) -> None:
+    def __init__(
+        self, session_id: str, *, starts_after: EventId | None = None, half_sent: EventId | None = None
+    ) -> None:
+        """`half_sent`: the client has the first half of this piece, which equals [END]."""
         self._session_id = session_id
         self.is_finished = False
-        # Goes ahead of all that the log holds.
-        self._ahead = b""
-        if begins_at is not None:
-            self._ahead = self._learnt(begins_at)
-        elif owes_half is not None:
-            self._ahead = self._event(owes_half, _END[_HEAD_CHARS:])
+        # Sent before anything from the log.
+        self._prefix = b""
+        if starts_after is not None:
+            self._prefix = self._id_only(starts_after)
+        elif half_sent is not None:
+            self._prefix = self._event(half_sent, _END[_FIRST_HALF_CHARS:])
 
     def allows(self, access: Access) -> bool:
-        # The id of an event opens the answer that was asked for here, and no session of anybody's.
+        # An event's id is a capability for the answer to a /push, and must not open any other session.
         return access.kind == "push"
 
     def render(self, wire: bytes) -> bytes:
-        ahead, self._ahead = self._ahead, b""
-        return ahead + b"".join(
+        prefix, self._prefix = self._prefix, b""
+        return prefix + b"".join(
             self._render(block + b"\n\n") for block in wire.split(b"\n\n")[:-1] if block.startswith(b"id: ")
         )
 
@@ -101,7 +106,7 @@ class OneShot:
             case "delta":
                 return self._text(event.id, _delta(event.data).text)
             case "snapshot":
-                return self._caught_up(event.id, _snapshot(event.data))
+                return self._whole_answer(event.id, _snapshot(event.data))
             case "end":
                 self.is_finished = True
                 error = _end(event.data).error
@@ -109,12 +114,12 @@ class OneShot:
             case "reset":
                 return b"id: %b\nevent: reset\ndata: %b\n\n" % (self._name(event.id), event.data)
             case _:
-                return self._learnt(event.id)
+                return self._id_only(event.id)
 
-    def _caught_up(self, event_id: EventId, snapshot: Snapshot) -> bytes:
-        """The answer from its beginning, since the place in it was lost."""
+    def _whole_answer(self, event_id: EventId, snapshot: Snapshot) -> bytes:
+        """The answer from its beginning, where the client's position in it is unknown."""
         answer = next((entry for entry in snapshot.messages if entry.role == "assistant"), None)
-        rendered = self._learnt(event_id)
+        rendered = self._id_only(event_id)
         if answer is None:
             return rendered
         if answer.text:
@@ -126,15 +131,15 @@ class OneShot:
             rendered += (self._failed(error) if isinstance(error, Failure) else b"") + self._event(event_id, _END)
         return rendered
 
-    def _learnt(self, event_id: EventId) -> bytes:
-        # No data, hence no event in the page; but the id is learnt, and a reconnect asks nothing twice.
+    def _id_only(self, event_id: EventId) -> bytes:
+        # Without data it is no event for the page, but the client keeps the id and does not ask again at a reconnect.
         return b"id: %b\n\n" % self._name(event_id)
 
     def _text(self, event_id: EventId, text: str) -> bytes:
         if text != _END:
             return self._event(event_id, text)
-        first = self._event(event_id, text[:_HEAD_CHARS], _HALF)
-        return first + self._event(event_id, text[_HEAD_CHARS:])
+        first = self._event(event_id, text[:_FIRST_HALF_CHARS], _FIRST_HALF_MARK)
+        return first + self._event(event_id, text[_FIRST_HALF_CHARS:])
 
     def _event(self, event_id: EventId, text: str, mark: str = "") -> bytes:
         lines = "".join(f"data: {line}\n" for line in _LINE.split(text))

@@ -1,4 +1,4 @@
-"""What a request must be before anything is done with it: its origin, its headers, its body."""
+"""Checks of a request's origin, headers and body."""
 
 import asyncio
 import re
@@ -6,38 +6,35 @@ from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from midsentence.log import OnBusy
 from midsentence.settings import Settings
-from midsentence_server.errors import Refusal
+from midsentence_server.errors import HttpError
 
-# A body that trickles in holds a connection and its memory; an honest one of the allowed size needs far less.
+# A slow body holds a connection and its memory (a slow-body attack); an honest one of the allowed size needs far less.
 _BODY_SECONDS = 30
 _DISCARDED_BYTES = 8 << 20
-# A title is one line of a list; what is longer is a text.
 _TITLE_CHARS = 200
-# What is left of a refused body is still on its way, so the connection cannot carry another request.
+# The rest of a refused body is still arriving, so the connection cannot carry another request.
 _CLOSE = {"Connection": "close"}
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
+_NEVER = re.compile(r"(^|;)\s*q=0(\.0*)?\s*($|;)")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class Ask(msgspec.Struct, forbid_unknown_fields=True):
-    """A first message."""
-
+class FirstMessage(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
 
-class Say(Ask):
-    """A further message."""
-
+class FurtherMessage(FirstMessage):
     on_busy: OnBusy = "queue"
     parent: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class Share(msgspec.Struct, forbid_unknown_fields=True):
-    """Nothing can be said of it yet."""
+    """It has no fields yet."""
 
 
 class Stop(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,33 +45,33 @@ class Rename(msgspec.Struct, forbid_unknown_fields=True):
     title: str
 
 
-Asked = TypeVar("Asked", bound=Ask)
+MessageBody = TypeVar("MessageBody", bound=FirstMessage)
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 def check_origin(request: Request, settings: Settings) -> None:
-    """Raises Refusal (403) for what a page of another site sent with our visitor's cookie (protocol 2.3)."""
+    """Raises HttpError (403) where a page of another site sent the owner's cookie: CSRF (protocol 2.3)."""
     origin = request.headers.get("origin")
     if request.headers.get("sec-fetch-site") == "cross-site" and origin not in settings.allowed_origins:
-        raise _foreign()
+        raise _foreign_origin()
     if origin is None or origin in settings.allowed_origins:
         return
     try:
         theirs, ours = urlsplit(origin), request.url
         same = (theirs.hostname, theirs.port or _DEFAULT_PORTS.get(theirs.scheme)) == (
             ours.hostname,
-            # Behind a proxy that ends TLS without saying so, the scheme is not ours to compare; the default port
-            # follows theirs.
+            # A proxy that terminates TLS may not pass the scheme on, so schemes are not compared; the default port is
+            # that of their scheme.
             ours.port or _DEFAULT_PORTS.get(theirs.scheme),
         )
     except ValueError:
         same = False
     if not same:
-        raise _foreign()
+        raise _foreign_origin()
 
 
-def _foreign() -> Refusal:
-    return Refusal(
+def _foreign_origin() -> HttpError:
+    return HttpError(
         403,
         "foreign_origin",
         "A page of another origin may not do this; name its origin in MIDSENTENCE_ALLOWED_ORIGINS.",
@@ -84,54 +81,54 @@ def _foreign() -> Refusal:
 def idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
-        raise Refusal(400, "invalid_idempotency_key", "Idempotency-Key must be 1 to 255 printable ASCII characters.")
+        raise HttpError(400, "invalid_idempotency_key", "Idempotency-Key must be 1 to 255 printable ASCII characters.")
     return key
 
 
-async def ask(request: Request, settings: Settings, kind: type[Asked]) -> Asked:
-    """Read the message that a POST carries. Raises Refusal (400, 408, 413, 415, 422)."""
-    asked = await body(request, settings, kind)
-    check_text(asked.text, settings)
-    return asked
+async def read_message(request: Request, settings: Settings, kind: type[MessageBody]) -> MessageBody:
+    """Read the message that a POST carries. Raises HttpError (400, 408, 413, 415, 422)."""
+    message = await read_body(request, settings, kind)
+    check_text(message.text, settings)
+    return message
 
 
-async def body(request: Request, settings: Settings, kind: type[Body]) -> Body:
-    """Read a JSON body of the given shape. Raises Refusal (400, 408, 413, 415, 422)."""
+async def read_body(request: Request, settings: Settings, kind: type[Body]) -> Body:
+    """Read a JSON body of the given shape. Raises HttpError (400, 408, 413, 415, 422)."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refusal(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
+        raise HttpError(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
     content = await _content(request, settings.max_body_bytes)
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
-        raise Refusal(422, "invalid_body", f"The body has not the form that this address takes: {error}.") from error
+        raise HttpError(422, "invalid_body", f"The body has not the form that this address takes: {error}.") from error
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise Refusal(400, "invalid_json", f"The body is not JSON: {error}.") from error
+        raise HttpError(400, "invalid_json", f"The body is not JSON: {error}.") from error
 
 
-async def optional_body(request: Request, settings: Settings, kind: type[Body]) -> Body:
-    """Read the body of what a button asks for: it needs none, and one that comes must be a right one."""
+async def read_optional_body(request: Request, settings: Settings, kind: type[Body]) -> Body:
+    """As `read_body`, of a request that may have no body."""
     empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
-    return kind() if empty else await body(request, settings, kind)
+    return kind() if empty else await read_body(request, settings, kind)
 
 
 def check_text(text: str, settings: Settings) -> None:
     if not text.strip():
-        raise Refusal(422, "invalid_body", "`text` must say something.")
+        raise HttpError(422, "invalid_body", "`text` must say something.")
     if len(text) > settings.max_text_chars:
-        raise Refusal(
+        raise HttpError(
             413,
             "text_too_long",
             f"`text` may have {settings.max_text_chars} characters at the most; it has {len(text)}.",
         )
 
 
-def title(asked: Rename) -> str:
-    """The title as it is kept (protocol 6.1). Raises Refusal (422)."""
-    title = " ".join(asked.title.split())
+def normalized_title(rename: Rename) -> str:
+    """The title as it is stored (protocol 6.1). Raises HttpError (422)."""
+    title = " ".join(rename.title.split())
     if not title:
-        raise Refusal(422, "invalid_body", "`title` must say something.")
+        raise HttpError(422, "invalid_body", "`title` must say something.")
     if len(title) > _TITLE_CHARS:
-        raise Refusal(
+        raise HttpError(
             422,
             "invalid_body",
             f"`title` may have {_TITLE_CHARS} characters at the most; it has {len(title)}.",
@@ -142,8 +139,8 @@ def title(asked: Rename) -> str:
 async def _content(request: Request, limit: int) -> bytes:
     """Read a body of at most `limit` bytes.
 
-    A larger one is read on and thrown away before it is refused, within reason: a proxy that is still writing it would
-    take an early answer for a broken connection, and turn our 413 into a 502 of its own.
+    More is read and discarded before the error, up to a limit: a proxy that is still writing the body takes an early
+    answer for a broken connection, and answers 502 instead of our 413.
     """
     content = bytearray()
     received = 0
@@ -157,21 +154,24 @@ async def _content(request: Request, limit: int) -> bytes:
                     break
     except TimeoutError as error:
         sentence = f"The body did not arrive within {_BODY_SECONDS} s."
-        raise Refusal(408, "body_too_slow", sentence, _CLOSE) from error
+        raise HttpError(408, "body_too_slow", sentence, _CLOSE) from error
     except ClientDisconnect as error:
-        raise Refusal(400, "invalid_json", "The connection closed in the middle of the body.") from error
+        raise HttpError(400, "invalid_json", "The connection closed in the middle of the body.") from error
     if received > limit:
-        raise Refusal(413, "body_too_large", f"The body may have {limit} bytes at the most.", _CLOSE)
+        raise HttpError(413, "body_too_large", f"The body may have {limit} bytes at the most.", _CLOSE)
     return bytes(content)
 
 
 def accepts_events(request: Request) -> bool:
-    """Whether `Accept` admits text/event-stream (RFC 9110, 12.5.1)."""
-    listed = ",".join(request.headers.getlist("accept")).lower()
-    if listed in {"", "text/event-stream", "*/*"}:
+    """Whether `Accept` includes text/event-stream (RFC 9110, 12.5.1)."""
+    if not request.headers.get("accept"):
         return True
-    parts = (part.partition(";") for part in listed.split(","))
-    ranges = {kind.strip(): parameters for kind, _, parameters in parts}
-    # The most specific range decides, wherever it stands.
-    parameters = next((ranges[kind] for kind in ("text/event-stream", "text/*", "*/*") if kind in ranges), None)
-    return parameters is not None and not re.search(r"(^|;)\s*q=0(\.0*)?\s*($|;)", parameters)
+    listed = acceptable(request.headers, "accept")
+    # The most specific range decides, in whatever order they are listed.
+    return next((listed[kind] for kind in ("text/event-stream", "text/*", "*/*") if kind in listed), False)
+
+
+def acceptable(headers: Headers, name: str) -> dict[str, bool]:
+    """What Accept or Accept-Encoding lists, in lower case: whether each weight is above 0 (RFC 9110, 12.4.2)."""
+    offers = (offer.partition(";") for offer in ",".join(headers.getlist(name)).lower().split(","))
+    return {kind.strip(): not _NEVER.search(parameters) for kind, _, parameters in offers}

@@ -1,4 +1,4 @@
-"""What the routes work with, made once a process."""
+"""What the routes need, made once for each process."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from midsentence.owners import Owners
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
-from midsentence_server.owner_cookie import Visitors
+from midsentence_server.owner_cookie import OwnerCookies
 from midsentence_server.relay.hub import Hub
 
 
@@ -20,17 +20,17 @@ class Services:
     log: SessionLog
     live: Subscriptions
     owners: Owners
-    visitors: Visitors
+    owner_cookies: OwnerCookies
     hub: Hub
 
     @classmethod
     def on(cls, store: Store) -> "Services":
         log, live, owners = SessionLog(store), Subscriptions(store), Owners(store)
         hub = Hub(log, live, store.settings)
-        return cls(store.settings, store, log, live, owners, Visitors(owners), hub)
+        return cls(store.settings, store, log, live, owners, OwnerCookies(owners), hub)
 
 
-def services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
     found = request.app.state.services
-    assert isinstance(found, Services)  # noqa: S101 - the application is made with them
+    assert isinstance(found, Services)  # noqa: S101 - `create_app` sets it
     return found

@@ -1,19 +1,20 @@
-"""Requests that are still waiting, for Redis say, when the grace of a stopping server is over."""
+"""The answer to requests that still wait, for Redis for example, when the grace period of a shutdown is over."""
 
 import asyncio
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from midsentence_server.errors import Refusal
+from midsentence_server.errors import HttpError
 
-# Set in the scope of an answer that has begun: it can have no other. (To watch `send` instead would cost every event.)
-BEGUN = "midsentence.begun"
+# Set in the scope once a response has started, which then cannot be replaced. Watching `send` instead would slow every
+# event.
+RESPONSE_STARTED = "midsentence.response_started"
 _RETRY = {"Retry-After": "1"}
 
 
-class Unfinished:
-    """Refuses them as the server's stop and not as a defect: uvicorn would answer 500, which says not to try again."""
+class ShutdownMiddleware:
+    """Answers 503 `draining` where uvicorn would answer 500 to a request cancelled at a shutdown."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -22,11 +23,11 @@ class Unfinished:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            if scope["type"] != "http" or BEGUN in scope:
+            if scope["type"] != "http" or RESPONSE_STARTED in scope:
                 raise
-            refusal = Refusal(503, "draining", "This server is shutting down; send the same request again.", _RETRY)
-            # uvicorn refuses the beginning where a small answer was just being sent; it then closes the connection.
+            error = HttpError(503, "draining", "This server is shutting down; send the same request again.", _RETRY)
+            # uvicorn raises where a response has started after all, and then closes the connection.
             with suppress(RuntimeError):
-                await refusal.response()(scope, receive, send)
+                await error.response()(scope, receive, send)
                 return
             raise

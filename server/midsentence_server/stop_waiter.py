@@ -1,4 +1,4 @@
-"""Stop a turn, and wait until the log says how it ended."""
+"""Stop a turn, and wait until its end is in the log."""
 
 import asyncio
 
@@ -6,50 +6,50 @@ from midsentence.log import Stopped
 from midsentence_server.relay.feed import Burst
 from midsentence_server.relay.hub import Hub
 
-# A worker that hears of a stop writes the end in a fraction of this; one that died of it needs a lease's time, and is
-# worth no held connection.
-_PATIENCE_SECONDS = 10.0
+# A live worker writes the end in a fraction of this. A dead worker's turn ends when its lease expires, which is not
+# worth an open request.
+_WAIT_SECONDS = 10.0
 
 
-class _Watcher:
+class _Follower:
     def __init__(self) -> None:
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
 
-    def deliver(self, burst: Burst) -> None:  # noqa: ARG002 - whatever it is
-        self.news.set()
+    def deliver(self, burst: Burst) -> None:  # noqa: ARG002 - any event may be the end
+        self.changed.set()
 
     def wake(self) -> None:
-        self.news.set()
+        self.changed.set()
 
     def ping(self) -> None:
         pass
 
 
 async def observed_stop(hub: Hub, session_id: str, owner: str, turn: int | None) -> Stopped:
-    """Ask for a turn's end until it is in the log, or patience ends: then the reason is None and the request holds.
+    """Request the end of a turn and wait for it. The reason is None where it has not ended in time; the request stands.
 
     Raises SessionNotFoundError, TurnNotFoundError, StoreUnavailableError.
     """
     stopped = await hub.log.stop(session_id, owner, turn)
     if stopped.reason is not None:
         return stopped
-    watcher = _Watcher()
-    deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+    follower = _Follower()
+    deadline = asyncio.get_running_loop().time() + _WAIT_SECONDS
     feed = await hub.feed(session_id)
-    feed.join(watcher)
+    feed.join(follower)
     try:
-        # A feed tells what is new only when it knows what is old.
+        # A feed delivers events only once it is loaded.
         await feed.load(b"")
         while not hub.draining:
-            watcher.news.clear()
+            follower.changed.clear()
             stopped = await hub.log.stop(session_id, owner, stopped.turn)
             if stopped.reason is not None:
                 break
             try:
                 async with asyncio.timeout_at(deadline):
-                    await watcher.news.wait()
+                    await follower.changed.wait()
             except TimeoutError:
                 break
     finally:
-        feed.leave(watcher)
+        feed.leave(follower)
     return stopped

@@ -241,7 +241,7 @@ ROUNDS_OF_A_CONNECTION = [
 @pytest.mark.anyio
 @pytest.mark.parametrize("visit", ROUNDS_OF_A_CONNECTION, ids=lambda visit: visit.__name__)
 async def test_a_connection_leaves_nothing(visit: Round, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stop_waiter, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(stop_waiter, "_WAIT_SECONDS", 0.05)
     async with serving(stuck_reader_seconds=0.05) as server:
         await server.at.write("x" * TEXT_BYTES)
         await repeated(server, visit)

@@ -80,7 +80,7 @@ def test_what_was_thought_is_not_said() -> None:
 def test_a_cut_between_the_halves_of_such_a_piece_costs_nothing() -> None:
     first, second = sent(OneShot(SESSION), wire(7, Delta("[END]")))
     assert first.id == f"{SESSION}/1.1-7+"
-    resumed = OneShot(SESSION, owes_half=EventId(1, 1, 7))
+    resumed = OneShot(SESSION, half_sent=EventId(1, 1, 7))
     assert [*sent(resumed, wire(8, Delta("more")))] == [second, SentEvent(f"{SESSION}/1.1-8", "message", "more")]
 
 

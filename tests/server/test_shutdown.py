@@ -23,7 +23,7 @@ def stack(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
 def test_what_still_waits_for_redis_when_its_server_stops_is_to_be_sent_again(
     stack: Stack, method: str, route: str
 ) -> None:
-    """2.1. Taken out: the middleware `Unfinished`; uvicorn then says 500, in a sentence that is not JSON."""
+    """2.1. Taken out: the middleware `ShutdownMiddleware`; uvicorn then says 500, in a sentence that is not JSON."""
     [server] = stack.servers
     with Visitor(stack.base_url) as visitor:
         session_id = visitor.start("Is anybody there?")

@@ -17,7 +17,7 @@ from midsentence_server.relay.hub import Hub
 from midsentence_server.relay.reader import Reader
 from midsentence_server.relay.replay_buffer import Frame
 from midsentence_server.relay.sinks import AsgiSink, SocketSink, StreamProtocol
-from midsentence_server.shutdown import BEGUN
+from midsentence_server.shutdown import RESPONSE_STARTED
 
 # How soon an EventSource reconnects after a cut. Spread, so that the readers of a server that died do not arrive all
 # at once.
@@ -60,7 +60,7 @@ class EventStream(Response):
         greeting = b": midsentence\nretry: %d\n\n" % random.randint(*_RETRY_MS)  # noqa: S311 - jitter
         headers = [(name.lower().encode(), value.encode()) for name, value in self._dialect.headers.items()]
         take_over: Any = scope.get("extensions", {}).get(TAKE_OVER)
-        scope[BEGUN] = True
+        scope[RESPONSE_STARTED] = True
         if take_over is None:
             asgi_fallback.warn_once("the HTTP server does not give its connections away")
             await send({"type": "http.response.start", "status": 200, "headers": headers})
