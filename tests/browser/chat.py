@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Route, expect
 
 from tests.support.processes import Stack
+from tests.support.waiting import wait_until
 
 EVENTS: Final = "**/sessions/*/events*"
 ASKS: Final = "**/sessions"
@@ -24,10 +25,13 @@ addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sa
 });
 """
 
-# What stood on the screen as each answer, at every change of it.
+# Each text that was shown as an answer or as the status, at every change of it.
 _WITNESS = """
 globalThis.shown = {};
+globalThis.statuses = [];
 new MutationObserver(() => {
+  const status = document.querySelector('#status')?.textContent;
+  if (status && status !== statuses.at(-1)) statuses.push(status);
   for (const row of document.querySelectorAll('[data-row^="assistant-"]')) {
     const texts = (shown[row.dataset.row] ??= []);
     const text = row.querySelector('.text').textContent;
@@ -144,6 +148,10 @@ class Chat:
     def shown(self, turn: int = 1) -> list[str]:
         """All that this tab showed as the answer since it was loaded, for a reader who watches."""
         return [one["text"] for one in self.page.evaluate(f"shown['assistant-{turn}'] ?? []")]
+
+    def has_shown_status(self, text: str) -> None:
+        """Wait until the status has been this text. For a watching reader: it may be gone before a test can see it."""
+        wait_until(lambda: text in self.page.evaluate("statuses"), description=f"the status has been {text!r}")
 
     def never_repeated_a_word(self, text: str, turn: int = 1) -> None:
         """Nor skipped one: whatever stood there at any time is how the text begins."""
