@@ -1,4 +1,4 @@
-"""Child processes that are kept running until they are told to stop."""
+"""A child process that is restarted whenever it exits, until it is asked to stop."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from midsentence.errors import CannotStartError
 
-# A child that dies at once would otherwise be started in a tight loop; one that ran well for a while and then died is
-# most often back at once.
-FIRST_DELAY = 0.5
-LONGEST_DELAY = 10.0
-LIVED_WELL = 30.0
+# Seconds before a restart. The delay doubles at each, so that a child that exits at once is not started in a tight
+# loop, and begins anew for a child that ran for some time.
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 10.0
+_STABLE_SECONDS = 30.0
 
 _PR_SET_PDEATHSIG = 1
 
@@ -27,90 +27,90 @@ class Child:
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     log: Path | None = None
-    """Where its output goes; to the supervisor's own where there is none."""
+    """The file that its output is appended to; without one, it writes to the output of the supervisor."""
     inherits: tuple[int, ...] = ()
-    """File descriptors that it is to hold open as long as it lives."""
+    """File descriptors that it holds open as long as it runs."""
 
 
-class Keeper:
-    """Keeps one child running. Until `settled()` its death is the end; after that it is started again."""
+class ChildProcess:
+    """Runs one child. An exit before `restart_from_now_on()` is an error; after it, the child is started again."""
 
     def __init__(self, child: Child) -> None:
         self.child = child
         self._pid: int | None = None
-        self._settled = False
+        self._restarts = False
         self._stopping = asyncio.Event()
         self._last_signal = signal.SIGTERM
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> asyncio.Task[None]:
-        """Start it. The task ends with `stop()`; it raises CannotStartError if the child dies before `settled()`."""
-        self._task = asyncio.create_task(self._keep(), name=self.child.name)
+        """Start it. The task ends with `stop()`, or raises CannotStartError where the child exits too early."""
+        self._task = asyncio.create_task(self._run(), name=self.child.name)
         return self._task
 
-    def settled(self) -> None:
-        self._settled = True
+    def restart_from_now_on(self) -> None:
+        self._restarts = True
 
     async def stop(self, within: float) -> None:
-        """SIGTERM, and SIGKILL for one that has not ended `within` seconds."""
+        """Send SIGTERM, and SIGKILL where it has not exited `within` seconds."""
         if self._task is None:
             return
-        self._end(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         _, pending = await asyncio.wait([self._task], timeout=within)
         if pending:
-            say(f"{self.child.name} has not stopped within {within:g} s and is killed.")
+            report(f"{self.child.name} has not stopped within {within:g} s and is killed.")
             self.kill()
             await asyncio.wait(pending)
-        self._task.exception()  # one cause is told; asyncio would print a second one with its traceback
+        self._task.exception()  # retrieved, since asyncio would print it with its traceback after the first cause
 
     def kill(self) -> None:
-        self._end(signal.SIGKILL)
+        self._signal(signal.SIGKILL)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> None:
         self._last_signal = number
         self._stopping.set()
         if self._pid is not None:
             _send(self._pid, number)
 
-    async def _keep(self) -> None:
+    async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
-        delay = FIRST_DELAY
+        delay = _FIRST_DELAY
         while not self._stopping.is_set():
             started = clock()
-            death = await self._live()
+            exit_reason = await self._run_once()
             if self._stopping.is_set():
                 return
-            if not self._settled:
-                raise CannotStartError(f"{self.child.name} could not start ({death}); {self._where_it_says_why()}.")
-            if clock() - started >= LIVED_WELL:
-                delay = FIRST_DELAY
-            say(f"{self.child.name} stopped ({death}); it is started again in {delay:g} s.")
+            if not self._restarts:
+                raise CannotStartError(f"{self.child.name} could not start ({exit_reason}); {self._log_hint()}.")
+            if clock() - started >= _STABLE_SECONDS:
+                delay = _FIRST_DELAY
+            report(f"{self.child.name} stopped ({exit_reason}); it is started again in {delay:g} s.")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
-            delay = min(delay * 2, LONGEST_DELAY)
+            delay = min(delay * 2, _LONGEST_DELAY)
 
-    async def _live(self) -> str:
-        """One life of the child, from its start to what ended it."""
+    async def _run_once(self) -> str:
+        """Start the child, wait for its exit, and give the reason."""
         try:
             process = await _spawn(self.child)
         except OSError as error:
             return f"{self.child.command[0]}: {error.strerror}"
         self._pid = process.pid
         if self._stopping.is_set():
-            _send(self._pid, self._last_signal)  # it was asked to end while it was being made
+            _send(self._pid, self._last_signal)  # the signal came while it was being started
         try:
             code = await process.wait()
         finally:
             self._pid = None
         return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
-    def _where_it_says_why(self) -> str:
+    def _log_hint(self) -> str:
         return f"{self.child.log} says why" if self.child.log else "what it wrote above says why"
 
 
 def _send(pid: int, number: signal.Signals) -> None:
-    # Not Process.send_signal, which first reaps a child that has just died: asyncio's own waiting for it then finds
-    # none, prints a warning and makes up an exit code.
+    # Not Process.send_signal, which first reaps a child that has just exited: asyncio's own wait then finds none,
+    # prints a warning and invents an exit code.
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
@@ -125,21 +125,22 @@ async def _spawn(child: Child) -> asyncio.subprocess.Process:
             stderr=output,
             env=child.env,
             pass_fds=child.inherits,
-            # A terminal sends Ctrl-C to all of its foreground group: the children would stop all at once, the store
-            # under the feet of those that still want to write to it.
+            # A terminal sends Ctrl-C to its whole foreground process group: all children would stop at once, and the
+            # store before those that still write to it.
             start_new_session=True,
-            preexec_fn=_tied_to_this_process(),
+            preexec_fn=_kill_with_parent(),
         )
 
 
-def _tied_to_this_process() -> Callable[[], None] | None:
-    """Linux kills the child when this process is gone: one that is killed with -9 can stop nobody itself.
+def _kill_with_parent() -> Callable[[], None] | None:
+    """A hook that makes Linux kill the child when this process exits: SIGKILL leaves this process no time to do it.
 
-    Without this an orphaned server would hold the port and an orphaned Valkey the data, and the next start would be
-    refused until a person finds them. SIGKILL, because a child that drains for a while is an orphan for as long.
-    Two traps: the signal is sent when the *thread* that forked ends, hence only the main thread starts children; and
-    the parent may be gone before the call, which is why the hook looks. It only makes two system calls, through a
-    function that was resolved beforehand, as between fork and exec no lock may be waited for.
+    Without it an orphaned server would hold the port, and an orphaned Valkey the data; every start would be refused
+    until a person ends them. It is SIGKILL because a child that drains would be an orphan for as long.
+
+    Linux sends the signal when the *thread* that forked ends, so only the main thread starts children. The parent may
+    exit before the call to prctl, so the hook checks for it. The hook makes two system calls only, through a function
+    that is resolved beforehand: between fork and exec a child must not wait for a lock.
     """
     if sys.platform != "linux":
         return None
@@ -154,12 +155,12 @@ def _tied_to_this_process() -> Callable[[], None] | None:
     return hook
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     write_line(2, f"midsentence: {line}")
 
 
 def write_line(descriptor: int, line: str) -> None:
-    # Unbuffered and never raising: a terminal that was closed, or a pipe into `head`, must not keep the children from
-    # being stopped in order.
+    # Unbuffered, and without errors: a closed terminal, or a pipe into `head`, must not prevent the ordered stop of the
+    # children.
     with contextlib.suppress(OSError):
         os.write(descriptor, f"{line}\n".encode())

@@ -1,4 +1,4 @@
-"""`midsentence`: everything on one machine. Valkey, a server and a worker as child processes; imports none of them."""
+"""`midsentence`: Valkey, a server and a worker on one machine, as child processes of which it imports none."""
 
 import asyncio
 import contextlib
@@ -13,18 +13,18 @@ import typer
 from midsentence.address import Address, free_address
 from midsentence.errors import BadSettingsError, CannotStartError, StoreUnavailableError
 from midsentence.launcher import valkey
-from midsentence.launcher.child_process import Child, say, write_line
+from midsentence.launcher.child_process import Child, report, write_line
 from midsentence.launcher.supervisor import Stage, supervise
 from midsentence.redis_url import RedisUrl
 from midsentence.settings import Settings
 
 REFUSED = 2
-INSISTED = 130  # what a shell reports of a program that Ctrl-C killed
-# Beyond its own drain a process needs a moment to close; one that takes longer hangs.
+KILLED = 130  # the exit code that a shell reports of a program killed by Ctrl-C
+# A process needs this much time beyond its drain to close; one that takes longer hangs.
 STOP_MARGIN_SECONDS = 3.0
 VALKEY_STOP_SECONDS = 10.0
-REDIS_PATIENCE_SECONDS = 5.0
-# What a person at a terminal expects of a program that they start and stop by hand, unlike of a deployed server.
+REDIS_TIMEOUT_SECONDS = 5.0
+# For a program that is started and stopped by hand at a terminal, unlike a deployed server.
 DEFAULTS = {"MIDSENTENCE_PUSH": "1", "MIDSENTENCE_DRAIN_SECONDS": "3"}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -32,7 +32,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Request:
-    """What the person asked for."""
+    """The options of the command line."""
 
     host: str
     port: int
@@ -49,13 +49,13 @@ def main() -> None:
         )
     except (BadSettingsError, CannotStartError) as error:
         code = refuse(str(error))
-    except KeyboardInterrupt:  # before anything was started
-        code = INSISTED
+    except KeyboardInterrupt:  # before a child was started
+        code = KILLED
     sys.exit(code)
 
 
 def refuse(sentence: str) -> int:
-    say(sentence)
+    report(sentence)
     return REFUSED
 
 
@@ -121,7 +121,7 @@ def run_on(redis_url: str, store: Store | None, address: Address, settings: Sett
             await open_page(address.url)
 
     in_order = asyncio.run(supervise(stages, ready, announce))
-    return 0 if in_order else INSISTED
+    return 0 if in_order else KILLED
 
 
 def announcement(address: Address, settings: Settings, store: Store | None) -> str:
@@ -151,24 +151,24 @@ def data_directory(named: str | None) -> Path:
 
 
 def check_redis(url: str) -> None:
-    """Ask for an answer, or raise CannotStartError. Nothing of the address is shown: it may hold a password."""
-    # A third of a second that a start with the embedded Valkey need not pay.
+    """Send a PING. Raises CannotStartError, which shows nothing of the address: it may contain a password."""
+    # Imported here: the import takes a third of a second, which a start with the embedded Valkey does not need.
     from redis import Redis  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
     once = Retry(NoBackoff(), 0)
-    patience = REDIS_PATIENCE_SECONDS
+    seconds = REDIS_TIMEOUT_SECONDS
     advice = "check the address, or unset it to use the embedded Valkey"
     try:
         # redis-py leaves its keyword arguments untyped.
         with Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-            url, retry=once, socket_connect_timeout=patience, socket_timeout=patience
+            url, retry=once, socket_connect_timeout=seconds, socket_timeout=seconds
         ) as redis:
             redis.ping()  # pyright: ignore[reportUnknownMemberType]
     except BusyLoadingError:
-        return  # it is there, and the children wait until it has loaded its data
+        return  # it runs, and the children wait until it has loaded its data
     except AuthenticationError as error:
         raise CannotStartError(f"The Redis of MIDSENTENCE_REDIS_URL refuses its user or password: {advice}.") from error
     except (RedisError, OSError, ValueError) as error:
@@ -178,27 +178,27 @@ def check_redis(url: str) -> None:
 
 
 async def check_topology(settings: Settings) -> None:
-    """As `check_redis`, for sentinels and clusters."""
+    """As `check_redis`, for sentinels and clusters, which need this package's own client."""
     from midsentence.store.topology import topology_of  # noqa: PLC0415
 
-    reached = topology_of(settings)
+    topology = topology_of(settings)
     try:
-        await reached.ping()
+        await topology.ping()
     except StoreUnavailableError as error:
         advice = "check the address, or unset it to use the embedded Valkey"
         raise CannotStartError(f"MIDSENTENCE_REDIS_URL: {error}: {advice}.") from error
     finally:
-        await reached.aclose()
+        await topology.aclose()
 
 
 def has_browser() -> bool:
-    """Whether somebody sits at a screen here: over SSH or in a script there is nobody to open a page for."""
+    """Whether a person is at a screen of this machine: over SSH or in a script, no page is opened."""
     has_display = sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     return has_display and sys.stdout.isatty()
 
 
 async def open_page(url: str) -> None:
-    # In a process of its own, which may block or fail as it likes.
+    # In a separate process, since opening a browser may block or fail.
     with contextlib.suppress(OSError):
         await asyncio.create_subprocess_exec(
             sys.executable,

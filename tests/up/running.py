@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs. A zombie does not: in a container without an init nobody may ever reap it."""
+    """Whether the process runs. A zombie does not: in a container without an init it may never be reaped."""
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
         stat = Path(f"/proc/{pid}/stat")
@@ -30,7 +30,7 @@ def children_of(pid: int) -> list[int]:
 
 
 class Running:
-    """A program whose output goes to files, as one that nobody reads from would block."""
+    """A program whose output goes to files: with a pipe that is not read, it would block."""
 
     def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
         self.process = process
@@ -74,7 +74,7 @@ def running(command: Sequence[str], directory: Path, env: Mapping[str, str] | No
 
 
 class StandIns:
-    """Shell scripts in place of Valkey, server and worker. Each writes down the process of every life it lives."""
+    """Shell scripts in place of Valkey, server and worker. Each appends its process id at every start."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -83,13 +83,13 @@ class StandIns:
     def stage(self, stop_seconds: float = 10, **scripts: str) -> None:
         self._stages.append((stop_seconds, list(scripts.items())))
 
-    def lives(self, name: str) -> list[int]:
-        path = self.directory / f"{name}.lives"
+    def starts(self, name: str) -> list[int]:
+        path = self.directory / f"{name}.starts"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
     @property
     def pids(self) -> list[int]:
-        return [pid for _, scripts in self._stages for name, _ in scripts for pid in self.lives(name)]
+        return [pid for _, scripts in self._stages for name, _ in scripts for pid in self.starts(name)]
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "tests.up.stand_in", str(self.directory), json.dumps(self._stages)]

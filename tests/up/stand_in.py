@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from midsentence.errors import CannotStartError
-from midsentence.launcher.child_process import Child, say, write_line
+from midsentence.launcher.child_process import Child, report, write_line
 from midsentence.launcher.supervisor import Stage, supervise
 
 
@@ -18,22 +18,22 @@ def main() -> None:
     names = [name for _, children in described for name, _ in children]
 
     async def ready() -> bool:
-        return all((directory / f"{name}.lives").exists() for name in names) and not (directory / "not-yet").exists()
+        return all((directory / f"{name}.starts").exists() for name in names) and not (directory / "not-yet").exists()
 
     async def announce() -> None:
         write_line(1, "ready")
 
-    # Whoever runs the tests under nohup would have it ignore this one, as it should.
+    # Under nohup the tests would inherit a SIGHUP that is ignored.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         sys.exit(0 if asyncio.run(supervise(stages, ready, announce)) else 130)
     except CannotStartError as error:
-        say(str(error))
+        report(str(error))
         sys.exit(2)
 
 
 def _child(directory: Path, name: str, script: str) -> Child:
-    return Child(name, ("/bin/sh", "-c", f"cd '{directory}'; echo $$ >> {name}.lives; {script}"))
+    return Child(name, ("/bin/sh", "-c", f"cd '{directory}'; echo $$ >> {name}.starts; {script}"))
 
 
 if __name__ == "__main__":

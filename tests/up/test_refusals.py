@@ -95,7 +95,7 @@ def test_a_data_directory_that_cannot_be_written_to(refusal: Refusal, directory:
 
 
 def test_a_data_directory_in_use(refusal: Refusal, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(valkey, "LOCK_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(valkey, "LOCK_TIMEOUT_SECONDS", 0)
     data.mkdir()
     with (data / "lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
@@ -125,7 +125,7 @@ def test_a_redis_that_does_not_answer_without_its_password(
 def test_a_redis_that_takes_connections_and_never_answers(
     refusal: Refusal, taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(up, "REDIS_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(up, "REDIS_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setenv("MIDSENTENCE_REDIS_URL", f"redis://127.0.0.1:{taken}")
     assert "does not answer" in refusal()
 

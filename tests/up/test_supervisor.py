@@ -8,7 +8,7 @@ import pytest
 from tests.support.waiting import wait_until
 from tests.up.running import Running, StandIns, is_alive, running
 
-LIVES_ON = "exec sleep 600"
+RUNS_ON = "exec sleep 600"
 DEAF = "trap '' TERM; while :; do sleep 0.05; done"
 
 
@@ -22,16 +22,16 @@ def stand_ins(tmp_path: Path) -> StandIns:
 
 
 def started_again(program: Running, stand_ins: StandIns, name: str) -> int:
-    """Kill the child; the process of its next life."""
-    lives = stand_ins.lives(name)
-    os.kill(lives[-1], signal.SIGKILL)
-    wait_until(lambda: len(stand_ins.lives(name)) > len(lives), description=f"{name} lives again")
+    """Kill the child, and give the process id of its next start."""
+    starts = stand_ins.starts(name)
+    os.kill(starts[-1], signal.SIGKILL)
+    wait_until(lambda: len(stand_ins.starts(name)) > len(starts), description=f"{name} runs again")
     assert program.process.poll() is None
-    return stand_ins.lives(name)[-1]
+    return stand_ins.starts(name)[-1]
 
 
-def test_a_child_that_dies_is_started_again_and_one_line_says_so(stand_ins: StandIns) -> None:
-    stand_ins.stage(worker=LIVES_ON)
+def test_a_child_that_exits_is_started_again_and_reported_in_one_line(stand_ins: StandIns) -> None:
+    stand_ins.stage(worker=RUNS_ON)
     with running(stand_ins.command(), stand_ins.directory) as program:
         program.wait_for("ready")
         again = started_again(program, stand_ins, "worker")
@@ -39,8 +39,8 @@ def test_a_child_that_dies_is_started_again_and_one_line_says_so(stand_ins: Stan
         assert program.err == "midsentence: worker stopped (SIGKILL); it is started again in 0.5 s.\n"
 
 
-def test_each_death_soon_after_the_last_is_waited_out_longer(stand_ins: StandIns) -> None:
-    stand_ins.stage(worker=LIVES_ON)
+def test_the_delay_grows_with_each_early_exit(stand_ins: StandIns) -> None:
+    stand_ins.stage(worker=RUNS_ON)
     with running(stand_ins.command(), stand_ins.directory) as program:
         program.wait_for("ready")
         started_again(program, stand_ins, "worker")
@@ -48,18 +48,18 @@ def test_each_death_soon_after_the_last_is_waited_out_longer(stand_ins: StandIns
         assert [line.rpartition(" in ")[2] for line in program.err.splitlines()] == ["0.5 s.", "1 s."]
 
 
-def test_the_others_live_on_when_one_child_dies(stand_ins: StandIns) -> None:
-    stand_ins.stage(store=LIVES_ON)
-    stand_ins.stage(server=LIVES_ON, worker=LIVES_ON)
+def test_the_exit_of_one_child_leaves_the_others_running(stand_ins: StandIns) -> None:
+    stand_ins.stage(store=RUNS_ON)
+    stand_ins.stage(server=RUNS_ON, worker=RUNS_ON)
     with running(stand_ins.command(), stand_ins.directory) as program:
         program.wait_for("ready")
         started_again(program, stand_ins, "worker")
-        assert [len(stand_ins.lives(name)) for name in ("store", "server")] == [1, 1]
-        assert all(is_alive(stand_ins.lives(name)[0]) for name in ("store", "server"))
+        assert [len(stand_ins.starts(name)) for name in ("store", "server")] == [1, 1]
+        assert all(is_alive(stand_ins.starts(name)[0]) for name in ("store", "server"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_signal_stops_all_the_store_last(stand_ins: StandIns, number: signal.Signals) -> None:
+def test_a_signal_stops_all_children_and_the_store_last(stand_ins: StandIns, number: signal.Signals) -> None:
     stand_ins.stage(store=slow_to_stop("store"))
     stand_ins.stage(server=slow_to_stop("server"), worker=slow_to_stop("worker"))
     with running(stand_ins.command(), stand_ins.directory) as program:
@@ -73,7 +73,7 @@ def test_a_signal_stops_all_the_store_last(stand_ins: StandIns, number: signal.S
     assert program.err == ""
 
 
-def test_a_child_that_does_not_stop_is_killed_after_its_time(stand_ins: StandIns) -> None:
+def test_a_child_that_does_not_stop_in_time_is_killed(stand_ins: StandIns) -> None:
     stand_ins.stage(0.2, worker=DEAF)
     with running(stand_ins.command(), stand_ins.directory) as program:
         program.wait_for("ready")
@@ -83,33 +83,33 @@ def test_a_child_that_does_not_stop_is_killed_after_its_time(stand_ins: StandIns
     assert not any(is_alive(pid) for pid in stand_ins.pids)
 
 
-def test_a_second_ctrl_c_kills_at_once(stand_ins: StandIns) -> None:
+def test_a_second_ctrl_c_kills_all_children_at_once(stand_ins: StandIns) -> None:
     stand_ins.stage(600, store=DEAF)
-    stand_ins.stage(600, server=LIVES_ON, worker=DEAF)
+    stand_ins.stage(600, server=RUNS_ON, worker=DEAF)
     with running(stand_ins.command(), stand_ins.directory) as program:
         program.wait_for("ready")
         program.send(signal.SIGINT)
-        wait_until(lambda: not is_alive(stand_ins.lives("server")[0]), description="the first Ctrl-C is acted upon")
+        wait_until(lambda: not is_alive(stand_ins.starts("server")[0]), description="the first Ctrl-C stops the server")
         program.send(signal.SIGINT)
         assert program.exit_code(timeout=10) == 130
     assert not any(is_alive(pid) for pid in stand_ins.pids)
 
 
-def test_a_child_that_waits_to_be_started_again_is_not_started_by_a_stop(stand_ins: StandIns) -> None:
-    stand_ins.stage(worker=LIVES_ON)
+def test_a_stop_cancels_a_restart_that_is_due(stand_ins: StandIns) -> None:
+    stand_ins.stage(worker=RUNS_ON)
     with running(stand_ins.command(), stand_ins.directory) as program:
         program.wait_for("ready")
-        os.kill(stand_ins.lives("worker")[0], signal.SIGKILL)
+        os.kill(stand_ins.starts("worker")[0], signal.SIGKILL)
         program.wait_for("it is started again")
         program.send(signal.SIGTERM)
         assert program.exit_code(timeout=5) == 0
-    assert len(stand_ins.lives("worker")) == 1
+    assert len(stand_ins.starts("worker")) == 1
 
 
-def test_a_child_that_dies_before_all_are_ready_ends_the_start(stand_ins: StandIns) -> None:
+def test_a_child_that_exits_before_all_are_ready_ends_the_start(stand_ins: StandIns) -> None:
     (stand_ins.directory / "not-yet").touch()
-    stand_ins.stage(store=LIVES_ON)
-    stand_ins.stage(server="sleep 0.2; exit 3", worker=LIVES_ON)
+    stand_ins.stage(store=RUNS_ON)
+    stand_ins.stage(server="sleep 0.2; exit 3", worker=RUNS_ON)
     with running(stand_ins.command(), stand_ins.directory) as program:
         assert program.exit_code() == 2
     assert program.err == "midsentence: server could not start (exit code 3); what it wrote above says why.\n"
@@ -125,11 +125,11 @@ def test_two_children_that_cannot_start_give_one_sentence(stand_ins: StandIns) -
     assert len(program.err.splitlines()) == 1
 
 
-def test_a_signal_before_all_are_ready_stops_in_order_too(stand_ins: StandIns) -> None:
+def test_a_signal_before_all_are_ready_stops_in_order(stand_ins: StandIns) -> None:
     (stand_ins.directory / "not-yet").touch()
-    stand_ins.stage(worker=LIVES_ON)
+    stand_ins.stage(worker=RUNS_ON)
     with running(stand_ins.command(), stand_ins.directory) as program:
-        wait_until(lambda: stand_ins.lives("worker"), description="the worker lives")
+        wait_until(lambda: stand_ins.starts("worker"), description="the worker runs")
         program.send(signal.SIGTERM)
         assert program.exit_code() == 0
     assert program.out == ""
@@ -137,19 +137,19 @@ def test_a_signal_before_all_are_ready_stops_in_order_too(stand_ins: StandIns) -
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_supervisor_alone(stand_ins: StandIns) -> None:
-    stand_ins.stage(store=LIVES_ON)
-    stand_ins.stage(worker=LIVES_ON)
+    stand_ins.stage(store=RUNS_ON)
+    stand_ins.stage(worker=RUNS_ON)
     with running(stand_ins.command(), stand_ins.directory) as program:
         program.wait_for("ready")
         groups = {os.getpgid(pid) for pid in (program.process.pid, *stand_ins.pids)}
         assert len(groups) == 3
 
 
-if sys.platform == "linux":  # elsewhere a process cannot be tied to the one that started it
+if sys.platform == "linux":  # only Linux can kill a process with its parent
 
-    def test_no_child_outlives_a_supervisor_that_is_killed(stand_ins: StandIns) -> None:
+    def test_no_child_outlives_a_killed_supervisor(stand_ins: StandIns) -> None:
         stand_ins.stage(600, store=DEAF)
-        stand_ins.stage(600, server=DEAF, worker=LIVES_ON)
+        stand_ins.stage(600, server=DEAF, worker=RUNS_ON)
         with running(stand_ins.command(), stand_ins.directory) as program:
             program.wait_for("ready")
             again = started_again(program, stand_ins, "worker")

@@ -12,32 +12,32 @@ from redis.asyncio import Redis
 
 from midsentence.errors import CannotStartError
 from midsentence.launcher import valkey
-from midsentence.launcher.child_process import Keeper
+from midsentence.launcher.child_process import ChildProcess
 
 pytestmark = pytest.mark.anyio
 
 
-async def answering(socket: Path, life: asyncio.Task[None]) -> None:
+async def answering(socket: Path, run: asyncio.Task[None]) -> None:
     while not await valkey.answers(socket):
-        assert not life.done()
+        assert not run.done()
         await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
 async def valkey_in(directory: Path) -> AsyncGenerator[Redis]:
     with valkey.locked(directory) as lock, valkey.socket_path(directory) as socket:
-        keeper = Keeper(valkey.child(directory, socket, lock))
-        life = keeper.start()
+        process = ChildProcess(valkey.child(directory, socket, lock))
+        run = process.start()
         try:
-            await answering(socket, life)
+            await answering(socket, run)
             client = Redis.from_url(valkey.url(socket))  # pyright: ignore[reportUnknownMemberType] - untyped keywords
             async with client as redis:
                 yield redis
         finally:
-            await keeper.stop(within=10)
+            await process.stop(within=10)
 
 
-async def test_it_listens_for_this_user_alone_and_on_no_port(tmp_path: Path) -> None:
+async def test_valkey_listens_on_a_socket_of_this_user_and_on_no_port(tmp_path: Path) -> None:
     async with valkey_in(tmp_path) as redis:
         # redis-py leaves its replies untyped.
         config = cast("Any", await redis.execute_command("CONFIG", "GET", "port"))  # pyright: ignore[reportUnknownMemberType]
@@ -45,7 +45,7 @@ async def test_it_listens_for_this_user_alone_and_on_no_port(tmp_path: Path) -> 
         assert stat.S_IMODE((tmp_path / "valkey.sock").stat().st_mode) == 0o600
 
 
-async def test_what_was_written_is_there_at_the_next_start(tmp_path: Path) -> None:
+async def test_the_next_start_finds_what_was_written(tmp_path: Path) -> None:
     async with valkey_in(tmp_path) as redis:
         await redis.set("word", "你好")
     async with valkey_in(tmp_path) as redis:
@@ -53,27 +53,27 @@ async def test_what_was_written_is_there_at_the_next_start(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["a name with 'quotes' and % signs", "x" * 120])
-async def test_any_directory_will_do(tmp_path: Path, name: str) -> None:
+async def test_any_directory_name_is_accepted(tmp_path: Path, name: str) -> None:
     async with valkey_in(tmp_path / name) as redis:
         assert await redis.ping()  # pyright: ignore[reportUnknownMemberType] - as above
     assert (tmp_path / name / "appendonlydir").is_dir()
 
 
-def test_a_private_socket_directory_is_taken_away_again(tmp_path: Path) -> None:
+def test_a_private_socket_directory_is_removed(tmp_path: Path) -> None:
     with valkey.socket_path(tmp_path / ("x" * 120)) as socket:
         assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
     assert not socket.parent.exists()
 
 
-async def test_the_directory_stays_locked_as_long_as_its_valkey_lives(tmp_path: Path) -> None:
+async def test_the_directory_stays_locked_while_its_valkey_runs(tmp_path: Path) -> None:
     with valkey.socket_path(tmp_path) as socket:
         with valkey.locked(tmp_path) as lock:
-            keeper = Keeper(valkey.child(tmp_path, socket, lock))
-            await answering(socket, keeper.start())
+            process = ChildProcess(valkey.child(tmp_path, socket, lock))
+            await answering(socket, process.start())
         with (tmp_path / "lock").open("w") as other:
             with pytest.raises(BlockingIOError):
                 fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            await keeper.stop(within=10)
+            await process.stop(within=10)
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -89,7 +89,7 @@ def test_the_default_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> N
         assert valkey.default_data_directory() == directory
 
 
-def test_another_valkey_on_the_path_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_valkey_on_the_path_is_used_where_none_is_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packaged = valkey.binary()
     monkeypatch.setattr("sys.platform", "plan9")
     monkeypatch.setenv("PATH", str(tmp_path))
