@@ -1,4 +1,4 @@
-"""Where the server listens: checked before anything is started, and asked whether it answers."""
+"""The address that the server listens on: checked before anything is started, and polled until it answers."""
 
 import asyncio
 import errno
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from midsentence.errors import CannotStartError
 
-# Asked anew after this long: /readyz may wait for a Redis that does not answer.
+# A poll ends after this time: /readyz may wait for a Redis that does not answer.
 ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server listens. `ip` is literal: what was checked is then what is used, whatever names come to mean."""
+    """The address that the server listens on. `ip` is a literal: the server uses what was checked."""
 
     host: str
     ip: str
@@ -22,12 +22,12 @@ class Address:
 
     @property
     def url(self) -> str:
-        """For a person. A wildcard is no address that a browser can open."""
+        """The URL for a browser, which cannot open a wildcard address."""
         name = self._reachable_ip if ipaddress.ip_address(self.ip).is_unspecified else self.host
         return f"http://{f'[{name}]' if ':' in name else name}:{self.port}"
 
     async def answers(self, path: str) -> bool:
-        """Whether GET of the path is answered 200."""
+        """Whether a GET of the path is answered with 200."""
         try:
             reader, writer = await asyncio.open_connection(self._reachable_ip, self.port)
         except OSError:
@@ -36,7 +36,7 @@ class Address:
             writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             async with asyncio.timeout(ANSWER_SECONDS):
                 return b" 200 " in await reader.readline()
-        except OSError:  # a TimeoutError is one
+        except OSError:  # TimeoutError included
             return False
         finally:
             writer.close()
@@ -50,24 +50,24 @@ class Address:
 
 
 def free_address(host: str, port: int) -> Address:
-    """Where to listen. Raises CannotStartError where the server could not."""
+    """Find the address to listen on. Raises CannotStartError where the server could not use it."""
     try:
-        # IPv4 first: a browser that tries ::1 before 127.0.0.1 falls back, one whose machine has no IPv6 cannot.
-        family, _, _, _, place = min(socket.getaddrinfo(host or ".", port, type=socket.SOCK_STREAM))
+        # IPv4 first: a browser that tries ::1 falls back to 127.0.0.1, and one without IPv6 needs 127.0.0.1.
+        family, _, _, _, endpoint = min(socket.getaddrinfo(host or ".", port, type=socket.SOCK_STREAM))
     except (OSError, ValueError) as error:
         raise CannotStartError(
             f"There is no host {host!r}: --host takes an address of this machine, such as 127.0.0.1 or 0.0.0.0."
         ) from error
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the server does it: without this the connections of a run just ended would count as the port being taken.
+        # As the server does: without it, the closed connections of an earlier run would make the port look taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(place)
+            probe.bind(endpoint)
         except PermissionError as error:
             raise CannotStartError(f"Port {port} is for the system's own services: choose one above 1023.") from error
         except OSError as error:
             raise CannotStartError(_why_not_bound(error, host, port)) from error
-    return Address(host, str(place[0]), port)
+    return Address(host, str(endpoint[0]), port)
 
 
 def _why_not_bound(error: OSError, host: str, port: int) -> str:

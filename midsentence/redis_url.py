@@ -1,6 +1,6 @@
-"""What MIDSENTENCE_REDIS_URL may say: one Redis, the primary that sentinels name, or a cluster.
+"""The format of MIDSENTENCE_REDIS_URL: one Redis, the primary that sentinels name, or a cluster.
 
-Read without redis-py, whose import would cost every start of a program that only looks at its settings.
+It is parsed without redis-py, whose import would slow down programs that only read their settings.
 """
 
 from typing import Literal, NamedTuple, Self
@@ -20,11 +20,11 @@ _SCHEMES: dict[str, tuple[Topology, bool]] = {
 SCHEMES = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
 _PORT, _SENTINEL_PORT = 6379, 26379
 _BAD_HOST = "has a host or port that cannot be"
-# What a URL may say beyond its address. Time-outs and the protocol are not among them: they are part of how this
-# package keeps its promises, and redis-py would let the URL win.
+# The options that a URL may have. Time-outs and the protocol are not among them: this package depends on its own, and
+# redis-py would prefer those of the URL.
 _OPTIONS = frozenset({"client_name", "username", "password"})
 _DATABASE_OPTION = frozenset({"db"})
-# Sentinels keep users of their own.
+# Sentinels have users of their own.
 _SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
 _TLS_OPTIONS = frozenset(
     {
@@ -48,21 +48,21 @@ class RedisUrl(NamedTuple):
     hosts: tuple[HostPort, ...]  # none for a socket
     user: str  # "name:password@" as it stands in the URL, or ""
     path: str  # the database's "/0" or "", or the socket's path
-    service: str  # what the sentinels call the primary
+    service: str  # the name that the sentinels give the primary
     options: dict[str, str]
 
     @classmethod
     def parse(cls, url: str) -> Self:
         """Read a URL.
 
-        Raises ValueError with the rest of the sentence "MIDSENTENCE_REDIS_URL cannot be used: …". It repeats nothing of
-        the URL, where a password that should have been percent-encoded can turn up in any part.
+        Raises ValueError with the rest of the sentence "MIDSENTENCE_REDIS_URL cannot be used: …". It repeats no
+        part of the URL: a password that is not percent-encoded can be in any of them.
         """
         scheme, separator, _ = url.partition("://")
         if not separator or scheme not in _SCHEMES:
             raise ValueError(f"must begin with one of {SCHEMES}")
         topology, tls = _SCHEMES[scheme]
-        # Under the plain scheme, since what urlsplit makes of a URL depends on the scheme's being known.
+        # With a scheme that urlsplit knows, since its result depends on the scheme.
         parts = urlsplit(("unix" if topology == "socket" else "redis") + url[len(scheme) :])
         user, at, hosts = parts.netloc.rpartition("@")
         options = _options(parts.query, topology, tls=tls)
@@ -83,7 +83,7 @@ class RedisUrl(NamedTuple):
         return cls(topology, tls, addresses, user + at, path, service, options)
 
     def of(self, host: HostPort) -> str:
-        """The URL of one server, in words that redis-py knows."""
+        """The URL of one server, as redis-py reads it."""
         query = urlencode(
             {name: value for name, value in self.options.items() if not name.startswith("sentinel_")}, quote_via=quote
         )
@@ -91,7 +91,7 @@ class RedisUrl(NamedTuple):
 
     @property
     def address(self) -> str:
-        """Where Redis is, for people: without the password that a URL may carry."""
+        """The address of Redis for messages, without the password that a URL may contain."""
         if self.topology == "socket":
             return unquote(self.path)
         hosts = ",".join(map(str, self.hosts))

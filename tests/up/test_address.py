@@ -6,7 +6,7 @@ from midsentence.address import Address, free_address
 from tests.support.processes import free_port
 
 
-def test_the_name_that_was_asked_for_is_shown_and_its_address_used() -> None:
+def test_the_url_shows_the_name_and_the_server_uses_its_address() -> None:
     port = free_port()
     address = free_address("localhost", port)
     assert (address.ip, address.url) == ("127.0.0.1", f"http://localhost:{port}")
@@ -22,11 +22,11 @@ def test_the_name_that_was_asked_for_is_shown_and_its_address_used() -> None:
     ],
     ids=lambda value: value.host if isinstance(value, Address) else "",
 )
-def test_the_address_shown_is_one_that_a_browser_opens(address: Address, url: str) -> None:
+def test_the_url_is_one_that_a_browser_can_open(address: Address, url: str) -> None:
     assert address.url == url
 
 
-def test_a_port_whose_connections_were_only_just_closed_is_free() -> None:
+def test_a_port_with_connections_in_time_wait_is_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         client = socket.create_connection(("127.0.0.1", port))

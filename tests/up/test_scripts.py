@@ -14,7 +14,7 @@ TOOLS = ("sh", "cat", "cksum", "dirname", "find", "mkdir", "rm", "sort")
 
 
 class Checkout:
-    """A copy of what the scripts read, with a PATH that holds only what is put there."""
+    """A copy of the files that the scripts read, with a PATH that has only the programs of the test."""
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "a checkout"
@@ -44,7 +44,7 @@ class Checkout:
         return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
     def set_up(self) -> None:
-        """As if an install had succeeded: the stamps are the scripts' own, the programs are stand-ins."""
+        """Simulate an install: the stamps are those of the scripts, the programs are substitutes."""
         self.program(self.venv / "bin" / "python", f'exec "{sys.executable}" "$@"')
         self.program(self.venv / "bin" / "midsentence", 'echo "started with" "$@"')
         self.page.mkdir(parents=True)
@@ -62,7 +62,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 @pytest.mark.parametrize("script", ["up", "test", "check", "page", "topology", "chaos"])
-def test_without_a_new_enough_python_it_says_so(checkout: Checkout, script: str) -> None:
+def test_a_script_names_the_python_that_it_needs(checkout: Checkout, script: str) -> None:
     checkout.program(checkout.path / "python3", "exit 1")
     done = checkout.run(script)
     assert (done.returncode, done.stdout) == (2, "")
@@ -71,7 +71,7 @@ def test_without_a_new_enough_python_it_says_so(checkout: Checkout, script: str)
     )
 
 
-def test_a_python_without_venv_is_named(checkout: Checkout) -> None:
+def test_a_script_names_a_python_without_venv(checkout: Checkout) -> None:
     checkout.program(checkout.path / "python3.12", 'case "$2" in *ensurepip*) exit 1 ;; esac')
     done = checkout.run("up")
     assert (done.returncode, done.stdout) == (2, "")
@@ -81,14 +81,14 @@ def test_a_python_without_venv_is_named(checkout: Checkout) -> None:
     )
 
 
-def test_a_second_start_installs_nothing_and_passes_the_arguments_on(checkout: Checkout) -> None:
+def test_a_second_start_installs_nothing_and_passes_its_arguments(checkout: Checkout) -> None:
     checkout.set_up()
     done = checkout.run("up", "--data-dir", "a place")
     assert (done.returncode, done.stdout, done.stderr) == (0, "started with --data-dir a place\n", "")
 
 
 @pytest.mark.parametrize("path", ["node_modules/new/index.js", "tests/new.test.ts", "__pycache__/build.pyc"])
-def test_what_the_page_is_not_made_of_costs_no_install(checkout: Checkout, path: str) -> None:
+def test_a_file_that_is_no_source_of_the_page_causes_no_install(checkout: Checkout, path: str) -> None:
     checkout.set_up()
     new = checkout.root / "frontend" / path
     new.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def test_what_the_page_is_not_made_of_costs_no_install(checkout: Checkout, path:
         "the page, built by hand",
     ],
 )
-def test_a_changed_source_is_installed_again_and_a_failure_is_one_sentence(checkout: Checkout, changed: str) -> None:
+def test_a_changed_source_is_installed_and_a_failure_is_one_sentence(checkout: Checkout, changed: str) -> None:
     checkout.set_up()
     checkout.program(checkout.venv / "bin" / "python", f'[ "$1" = -m ] && exit 1; exec "{sys.executable}" "$@"')
     if changed.startswith("the page"):
@@ -124,7 +124,7 @@ def test_a_changed_source_is_installed_again_and_a_failure_is_one_sentence(check
         assert "is this machine offline?" in sentence
 
 
-def test_a_checkout_that_was_moved_is_set_up_anew(checkout: Checkout) -> None:
+def test_a_moved_checkout_is_set_up_again(checkout: Checkout) -> None:
     checkout.set_up()
     checkout.root = checkout.root.rename(checkout.root.with_name("elsewhere"))
     checkout.program(checkout.path / "python3", 'case "$2" in venv) exit 1 ;; esac')
