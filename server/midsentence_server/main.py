@@ -28,7 +28,7 @@ _COLLECT_AFTER = (10_000, 20, 1_000)
 
 
 class Server(uvicorn.Server):
-    """uvicorn's own, which waits for open streams at a shutdown; so they are told to end first."""
+    """uvicorn's server waits for open streams at a shutdown, so this one ends them first."""
 
     def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
         super().__init__(config)
@@ -52,7 +52,7 @@ def serve(
     """Take messages in and relay answers out, over HTTP."""
     try:
         settings = Settings.load()
-        # uvicorn would say it in the words of the operating system, and only after it has begun.
+        # Checked before uvicorn starts, for an error message that says what to do.
         ip = free_address(host, port).ip
     except (BadSettingsError, CannotStartError) as error:
         typer.echo(str(error), err=True)
@@ -73,13 +73,13 @@ def serve(
         access_log=False,
         log_level="warning",
         server_header=False,
-        # A crowd that comes back at once waits here to be let in: more than the system's own limit cannot, and whoever
-        # finds no room tries again only after a second, then two.
+        # Thousands of clients may reconnect at once. Beyond the backlog, which the system limits too, TCP retries a
+        # connection only after one second, then two.
         backlog=_BACKLOG,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal once more when it has stopped; having done what was asked is no failure.
+        # uvicorn raises the signal again when it has stopped; a requested stop must exit with 0.
         signal.signal(number, _stopped)
     _logger.info("serving", host=host, port=port)
     Server(config, app.state.services.hub).run()

@@ -1,4 +1,4 @@
-"""What an append costs a worker, counted in calls of functions: a number that no busy machine changes."""
+"""The cost of an append in the worker, in calls of functions: the number does not depend on the machine's load."""
 
 import asyncio
 
@@ -19,9 +19,9 @@ from tests.support.redis_sockets import MemorySocket
 pytestmark = pytest.mark.anyio
 
 TURNS, ROUNDS, TOKENS = 50, 20, 3
-# Turns of the event loop in which all that was added is surely sent and answered.
+# Iterations of the event loop in which everything that was added is sent and answered.
 LOOPS = 10
-# Calls of Python and of C for one append of three tokens, from `add` to `settle`. 71 when it was written.
+# Calls of Python and C functions for one append of three tokens, from `add` to the outcome.
 BUDGET = 76
 
 
@@ -34,7 +34,7 @@ async def connect() -> MemorySocket:
     return MemorySocket(ok)
 
 
-async def added_and_settled(writers: list[TurnWriter]) -> None:
+async def added_and_answered(writers: list[TurnWriter]) -> None:
     for writer in writers:
         for _ in range(TOKENS):
             writer.add(Delta(" token"))
@@ -43,17 +43,17 @@ async def added_and_settled(writers: list[TurnWriter]) -> None:
 
 
 async def test_an_append_stays_within_its_budget_of_calls() -> None:
-    """Seen red with a lease packed anew at every append (82), and with every token scheduled (81)."""
+    """Packing the lease at every append (82 calls), or scheduling every token (81), would exceed it."""
     store = Store(Settings.model_validate({"redis_url": "redis://127.0.0.1:1"}))
     store.topology = Single(Node(connect, "memory", 1))
     batcher = AppendBatcher(SessionLog(store), 0)
     sending = asyncio.create_task(batcher.run())
     writers = [TurnWriter(Lease(f"00{number:022d}", 1, 1, "a worker"), 0, batcher) for number in range(TURNS)]
-    await added_and_settled(writers)
+    await added_and_answered(writers)
     assert [writer.has_unwritten for writer in writers] == [False] * TURNS
     with counted() as calls:
         for _ in range(ROUNDS):
-            await added_and_settled(writers)
+            await added_and_answered(writers)
     sending.cancel()
     await store.aclose()
     assert calls.count / (TURNS * ROUNDS) <= BUDGET

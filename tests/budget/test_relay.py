@@ -1,4 +1,4 @@
-"""What an event costs a server, from Redis' socket to the readers' sockets, counted in calls of functions."""
+"""The cost of an event in the server, from Redis' socket to the readers' sockets, in calls of functions."""
 
 import asyncio
 from typing import Any, cast
@@ -22,11 +22,11 @@ from tests.support.redis_sockets import MemorySocket
 pytestmark = pytest.mark.anyio
 
 SESSIONS, EVENTS = 20, 50
-# Calls of Python and of C for an event that comes alone, is kept, and goes to its one reader; and for each reader more.
-# One of them is the write. 32 and 3 when they were written.
+# Calls of Python and C functions for an event that arrives alone and goes to one reader, and for each further reader.
+# One of them is the write.
 BUDGET, BUDGET_PER_READER = 35, 3.5
-# Of the messages that one read of the socket held, each is parsed and kept, and all of a session are written together.
-# 16 when it was written.
+# For each event where ten of each session arrive in one read of Redis' socket: each is parsed and kept, and all of a
+# session are written together.
 BUDGET_TOGETHER = 18
 
 
@@ -53,7 +53,7 @@ def message(session_id: str, seq: int) -> bytes:
 
 
 class Log:
-    """Every session stands at its first event, and runs."""
+    """In every session a turn is running, at its first event."""
 
     async def read(self, session_id: str, cursor: EventId | None = None, *, window: bool = False) -> View:
         del session_id, window
@@ -63,7 +63,7 @@ class Log:
 
 
 class Relay:
-    """Redis' socket, what listens to it, and the sockets of all readers."""
+    """Redis' socket, its subscriber, and the sockets of all readers."""
 
     def __init__(self) -> None:
         self.live = Subscriptions(cast("Any", None))
@@ -91,7 +91,7 @@ class Relay:
 
 
 async def relayed(readers: int, together: int = 1) -> tuple[float, int]:
-    """(calls per event, writes per reader) of a relay in which so many messages of each session come together."""
+    """(calls per event, writes per reader) where this many messages of each session arrive together."""
     relay = Relay()
     await relay.open(readers)
     pieces = [
@@ -107,20 +107,20 @@ async def relayed(readers: int, together: int = 1) -> tuple[float, int]:
 
 
 async def test_an_event_stays_within_its_budget_of_calls() -> None:
-    """Seen red with a task for each event and reader, and with frames encoded for each reader."""
+    """A task for each event and reader, or frames encoded for each reader, would exceed it."""
     calls, writes = await relayed(readers=1)
     assert writes == EVENTS
     assert calls <= BUDGET
 
 
-async def test_a_reader_more_costs_hardly_more_than_its_write() -> None:
+async def test_each_further_reader_costs_little_more_than_its_write() -> None:
     one, _ = await relayed(readers=1)
     eleven, writes = await relayed(readers=11)
     assert writes == EVENTS
     assert (eleven - one) / 10 <= BUDGET_PER_READER
 
 
-async def test_what_comes_together_is_cheaper_and_one_write() -> None:
+async def test_a_burst_is_cheaper_for_each_event_and_one_write() -> None:
     calls, writes = await relayed(readers=1, together=10)
     assert writes == EVENTS / 10
     assert calls <= BUDGET_TOGETHER

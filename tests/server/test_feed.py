@@ -1,4 +1,4 @@
-"""A feed and its readers: every order in which a log can grow and its announcements can come, be lost, or come late."""
+"""A feed and its readers, in every order in which a log grows and its announcements arrive, are lost or are late."""
 
 import asyncio
 import random
@@ -32,7 +32,7 @@ def wire_of(events: list[Event]) -> bytes:
 
 @dataclass
 class ScriptedLog:
-    """A log in memory that a test appends to; announcements are handed over when the test says so."""
+    """A log in memory that a test appends to; the test decides when the feed gets the announcements."""
 
     events: list[Event] = field(
         default_factory=lambda: [Event(EventId(1, 0, 0), "message", Message("user", "?", 1, 0).encoded())]
@@ -87,7 +87,7 @@ def make(log: ScriptedLog, replay_seconds: float = 300) -> Feed:
 
 @dataclass
 class Client:
-    """What a page knows: the text so far, and the id that it would send as Last-Event-ID. Fails at a hole."""
+    """A page: the text so far, and the id that it would send as Last-Event-ID. Fails at a gap."""
 
     fold: Fold = field(default_factory=Fold)
     cursor: EventId | None = None
@@ -95,14 +95,14 @@ class Client:
     events: int = 0
 
     def take(self, wire: bytes) -> None:
-        # Only events with an id are of the log.
+        # Only the log's events have ids.
         for block in [block for block in wire.split(b"\n\n")[:-1] if block.startswith(b"id: ")]:
             (event,) = decode(block + b"\n\n")
             if event.type == "snapshot":
                 self.snapshots += 1
             else:
                 assert self.cursor is not None
-                assert event.id.seq == self.cursor.seq + 1, "a hole or a repetition"
+                assert event.id.seq == self.cursor.seq + 1, "a gap or a duplicate"
             self.events += 1
             self.fold.apply(event)
             self.cursor = event.id
@@ -112,7 +112,7 @@ class Client:
 
 
 class Pipe:
-    """An outlet that can be full."""
+    """A sink that can be full."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -165,12 +165,11 @@ def publish(feed: Feed, payloads: list[bytes]) -> None:
     feed.batch_end()
 
 
-async def test_no_order_of_growth_loss_cut_and_failover_loses_or_repeats_an_event() -> None:  # noqa: PLR0912
-    """Seeded schedules over a feed, its log, two readers that stall, break and come back.
+async def test_no_schedule_loses_or_repeats_an_event() -> None:  # noqa: PLR0912
+    """Random schedules, seeded: a log grows, fails over and loses announcements; two readers stall, break, reconnect.
 
-    Seen red without the comparison of `before` with the top in `published`, without the reset in `_adopt`, with
-    `since` answering from the frame of a batch where the cursor stands in its middle, and with `deliver` writing to
-    whoever is behind.
+    It holds the comparison of `before` with the newest id in `Feed.published`, the reset in `Feed._adopt`, the search
+    in the middle of frames in `ReplayBuffer.since`, and the comparison of the cursor in `Reader.deliver`.
     """
     for seed in range(SCHEDULES):
         chance = random.Random(seed)
@@ -205,7 +204,7 @@ async def test_no_order_of_growth_loss_cut_and_failover_loses_or_repeats_an_even
                 case 9:
                     tab.unblock()
                 case 10 if tab.client.cursor is not None and chance.randrange(2):
-                    # As if the connection broke within what was written last.
+                    # The connection breaks in the middle of the last write.
                     known = [event for event in log.events if event.id <= tab.client.cursor]
                     tab.client.cursor = chance.choice(known).id
                     tab.client.fold = Fold()
@@ -221,7 +220,7 @@ async def test_no_order_of_growth_loss_cut_and_failover_loses_or_repeats_an_even
             for _ in range(chance.randrange(4)):
                 await asyncio.sleep(0)
         publish(feed, log.announced)
-        log.append(1, epoch)  # the last announcement is lost; the clock finds it
+        log.append(1, epoch)  # its announcement is lost; a poll finds it
         feed.refresh()
         for number, tab in enumerate(tabs):
             tab.unblock()
@@ -233,8 +232,8 @@ async def test_no_order_of_growth_loss_cut_and_failover_loses_or_repeats_an_even
         feed.close()
 
 
-async def test_a_lost_tail_is_never_glued_to_what_was_written_instead() -> None:
-    """A failover takes 1.1-2 back and another worker writes 1.2-2: whoever saw the lost one starts over."""
+async def test_a_lost_tail_is_not_joined_to_its_replacement() -> None:
+    """A failover loses 1.1-2 and another worker writes 1.2-2: readers of the lost one start over with a snapshot."""
     log = ScriptedLog()
     feed = make(log)
     tab = Tab(feed, log)
@@ -263,7 +262,7 @@ async def test_a_burst_of_losses_costs_few_reads() -> None:
     assert log.reads <= 4
 
 
-async def test_what_came_together_is_one_write_for_each_reader() -> None:
+async def test_a_burst_is_one_write_for_each_reader() -> None:
     log = ScriptedLog()
     feed = make(log)
     tabs = [Tab(feed, log), Tab(feed, log)]
@@ -277,7 +276,7 @@ async def test_what_came_together_is_one_write_for_each_reader() -> None:
     assert {tab.client.answer() for tab in tabs} == {log.answer()}
 
 
-async def test_a_reader_whose_outlet_is_full_is_written_nothing_and_then_everything_at_once() -> None:
+async def test_a_full_sink_gets_nothing_and_then_all_in_one_write() -> None:
     log = ScriptedLog()
     feed = make(log)
     slow, other = Tab(feed, log), Tab(feed, log)
@@ -294,7 +293,7 @@ async def test_a_reader_whose_outlet_is_full_is_written_nothing_and_then_everyth
     assert (slow.pipe.writes, log.reads) == (writes + 1, reads), "one write, from memory"
 
 
-async def test_what_a_feed_keeps_is_bounded_and_a_reader_beyond_it_reads_the_log() -> None:
+async def test_the_replay_buffer_is_bounded_and_a_later_reader_reads_the_log() -> None:
     log = ScriptedLog()
     feed = make(log)
     slow = Tab(feed, log)
@@ -312,11 +311,8 @@ async def test_what_a_feed_keeps_is_bounded_and_a_reader_beyond_it_reads_the_log
     assert slow.client.snapshots == 2
 
 
-async def test_a_crowd_that_reconnects_in_mid_answer_is_answered_from_memory() -> None:
-    """Every cursor, those in the middle of what was published together too; not one read of the log.
-
-    Seen red without `ReplayBuffer._rest_of`.
-    """
+async def test_readers_that_reconnect_in_mid_answer_are_served_from_memory() -> None:
+    """Every cursor, also in the middle of a frame (`ReplayBuffer._rest_of`), without a read of the log."""
     log = ScriptedLog()
     feed = make(log)
     first = Tab(feed, log)
@@ -336,8 +332,8 @@ async def test_a_crowd_that_reconnects_in_mid_answer_is_answered_from_memory() -
     assert [tab.client.events for tab in crowd] == [len(log.events) - 1 - index for index in range(len(crowd))]
 
 
-async def test_a_crowd_of_cursors_that_nobody_knows_shares_two_reads() -> None:
-    """After a restart no feed has frames: whoever comes first begins a read, all others share the next one."""
+async def test_readers_with_unknown_cursors_share_two_reads() -> None:
+    """After a restart no feed has frames: the first reader starts a read, all others share the next one."""
     log = ScriptedLog(replayed=400)
     log.append(100)
     feed = make(log)
@@ -350,7 +346,7 @@ async def test_a_crowd_of_cursors_that_nobody_knows_shares_two_reads() -> None:
     assert sum(tab.client.snapshots for tab in crowd) == 0
 
 
-async def test_a_crowd_without_a_place_shares_one_read_and_one_fold() -> None:
+async def test_readers_without_a_cursor_share_a_read_and_a_fold() -> None:
     log = ScriptedLog()
     log.append(9)
     feed = make(log)
@@ -365,15 +361,13 @@ async def test_a_crowd_without_a_place_shares_one_read_and_one_fold() -> None:
     assert (late.client.answer(), late.client.events, log.reads) == (log.answer(), 1, reads)
 
 
-@pytest.mark.parametrize(
-    "cursor", [EventId(1, 1, 2), EventId(1, 1, 1), None], ids=["caught up", "behind", "without a place"]
-)
-async def test_that_nothing_will_come_is_said_only_by_a_read_that_began_after_the_request(
+@pytest.mark.parametrize("cursor", [EventId(1, 1, 2), EventId(1, 1, 1), None], ids=["caught up", "behind", "no cursor"])
+async def test_a_stream_ends_only_after_a_read_that_began_after_the_request(
     cursor: EventId | None,
 ) -> None:
-    """A message may have been written a moment ago through another server, its announcement still on the way.
+    """A message may have been posted through another server a moment ago, and its announcement still be on the way.
 
-    Whoever lacks something of the past waits for that message no less. Seen red without the condition in `Feed.find`.
+    That holds for readers that lack older events too.
     """
     log = ScriptedLog(state="idle")
     log.append(2)
@@ -394,7 +388,7 @@ async def test_that_nothing_will_come_is_said_only_by_a_read_that_began_after_th
     assert not late.pipe.is_closed
 
 
-async def test_a_server_that_hears_nothing_answers_nothing_from_memory() -> None:
+async def test_an_interrupted_subscription_makes_readers_read_the_log() -> None:
     log = ScriptedLog()
     feed = make(log)
     tab = Tab(feed, log)
@@ -407,7 +401,7 @@ async def test_a_server_that_hears_nothing_answers_nothing_from_memory() -> None
     assert other.client.answer() == log.answer()
 
 
-async def test_an_idle_session_keeps_no_frames_for_longer_than_the_log_does() -> None:
+async def test_an_idle_session_drops_its_frames_when_the_log_does() -> None:
     log = ScriptedLog(state="idle")
     feed = make(log, replay_seconds=5)
     await feed.load(b"")
@@ -421,7 +415,7 @@ async def test_an_idle_session_keeps_no_frames_for_longer_than_the_log_does() ->
     assert (feed.since(b"1.0-0"), feed.snapshot()) == (None, None)
 
 
-async def test_a_feed_outlives_its_last_reader_for_a_moment_and_no_longer() -> None:
+async def test_a_feed_outlives_its_last_reader_by_ten_seconds() -> None:
     log = ScriptedLog()
     feed = make(log)
     tab = Tab(feed, log)
@@ -447,7 +441,7 @@ async def test_a_feed_is_not_dropped_before_it_is_subscribed() -> None:
     assert feed.tick(asyncio.get_running_loop().time() + 60)
 
 
-async def test_readers_of_a_redis_in_trouble_wait_and_go_on() -> None:
+async def test_readers_wait_while_redis_fails_and_go_on() -> None:
     log = ScriptedLog()
     feed = make(log)
     tab = Tab(feed, log)
@@ -463,7 +457,7 @@ async def test_readers_of_a_redis_in_trouble_wait_and_go_on() -> None:
     await eventually(lambda: tab.client.answer() == log.answer(), description="the reader went on")
 
 
-async def test_readers_of_a_session_that_is_gone_are_closed() -> None:
+async def test_readers_of_a_deleted_session_are_closed() -> None:
     log = ScriptedLog()
     feed = make(log)
     tab = Tab(feed, log)

@@ -1,4 +1,4 @@
-"""What a stopping server says to those that it keeps waiting."""
+"""How a server that shuts down answers requests that still wait."""
 
 import json
 from collections.abc import Generator
@@ -20,10 +20,8 @@ def stack(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
 
 
 @pytest.mark.parametrize(("method", "route"), [("GET", "events"), ("POST", "stop")])
-def test_what_still_waits_for_redis_when_its_server_stops_is_to_be_sent_again(
-    stack: Stack, method: str, route: str
-) -> None:
-    """2.1. Taken out: the middleware `ShutdownMiddleware`; uvicorn then says 500, in a sentence that is not JSON."""
+def test_a_request_that_waits_for_redis_at_a_shutdown_gets_503(stack: Stack, method: str, route: str) -> None:
+    """2.1. Without `ShutdownMiddleware` uvicorn would answer 500 in plain text."""
     [server] = stack.servers
     with Visitor(stack.base_url) as visitor:
         session_id = visitor.start("Is anybody there?")
@@ -31,7 +29,7 @@ def test_what_still_waits_for_redis_when_its_server_stops_is_to_be_sent_again(
         stack.redis.pause()
         with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
             connection.request(method, f"/sessions/{session_id}/{route}", headers={"Cookie": cookie})
-            # The server has read that one when it answers this one.
+            # When the server answers this request, it has read the first one.
             assert visitor.http.get("/healthz").status_code == 200
             server.stop()
             stack.redis.resume()

@@ -1,4 +1,4 @@
-"""A stream on a connection of uvicorn's, whose socket is full, read and gone exactly where a test wants it to be."""
+"""A stream on a connection that it took over from uvicorn."""
 
 import asyncio
 from typing import cast
@@ -18,7 +18,7 @@ async def writes(socket: Socket, count: int) -> None:
     await eventually(lambda: len(socket.writes) >= count, description=f"{count} writes")
 
 
-async def test_a_stream_costs_one_write_to_begin_and_leaves_no_task() -> None:
+async def test_a_stream_begins_with_one_write_and_leaves_no_task() -> None:
     async with serving() as server:
         socket = await server.stream()
         assert len(socket.writes) == 1
@@ -45,7 +45,7 @@ async def test_each_event_is_one_write_and_the_same_bytes_for_all() -> None:
         assert not server.state.tasks
 
 
-async def test_a_full_socket_is_written_nothing_and_then_all_that_waits_at_once() -> None:
+async def test_a_full_socket_gets_nothing_and_then_all_in_one_write() -> None:
     async with serving(stuck_reader_seconds=5) as server:
         full, other = await server.stream(), await server.stream()
         full.fill()
@@ -59,8 +59,8 @@ async def test_a_full_socket_is_written_nothing_and_then_all_that_waits_at_once(
         assert not full.aborted
 
 
-async def test_a_socket_that_takes_nothing_is_dropped_and_one_that_takes_a_little_is_not() -> None:
-    """Seen red without the comparison in `SocketSink._check_progress`, which is what tells them apart."""
+async def test_a_stuck_socket_is_aborted_and_a_slow_one_is_not() -> None:
+    """`SocketSink._check_progress` tells them apart."""
     async with serving() as server:
         stuck, slow = await server.stream(), await server.stream()
         began = asyncio.get_running_loop().time()
@@ -76,7 +76,7 @@ async def test_a_socket_that_takes_nothing_is_dropped_and_one_that_takes_a_littl
         assert server.at.readers() == 1
 
 
-async def test_a_socket_that_was_closed_politely_and_takes_nothing_is_dropped() -> None:
+async def test_a_closed_socket_that_is_stuck_is_aborted() -> None:
     async with serving() as server:
         socket = await server.stream()
         socket.unsent = 10
@@ -85,7 +85,7 @@ async def test_a_socket_that_was_closed_politely_and_takes_nothing_is_dropped() 
         await eventually(lambda: socket.aborted, description="it was dropped")
 
 
-async def test_a_reader_who_leaves_leaves_nothing() -> None:
+async def test_a_reader_that_leaves_is_removed() -> None:
     async with serving() as server:
         socket = await server.stream()
         assert server.at.readers() == 1
@@ -93,11 +93,11 @@ async def test_a_reader_who_leaves_leaves_nothing() -> None:
         assert (server.at.readers(), server.state.connections) == (0, set())
         count = len(socket.writes)
         await server.at.write("to nobody")
-        await eventually(lambda: not server.at.feeds or server.at.feeds[0].top != b"", description="it was heard")
+        await eventually(lambda: not server.at.feeds or server.at.feeds[0].top != b"", description="it was received")
         assert len(socket.writes) == count
 
 
-async def test_a_connection_that_is_gone_before_its_stream_begins_is_not_taken_over() -> None:
+async def test_a_closed_connection_is_not_taken_over() -> None:
     async with serving() as server:
         socket = server.connect()
         socket.closed = True
@@ -121,7 +121,7 @@ async def test_a_silent_stream_pings() -> None:
         await eventually(lambda: socket.written.count(b"event: ping\ndata: {}\n\n") >= 3, description="three pings")
 
 
-async def test_a_request_behind_an_endless_answer_is_not_answered_into_it() -> None:
+async def test_a_pipelined_request_is_not_answered_into_a_stream() -> None:
     """RFC 9112, 9.3.2: answers come in the order of the requests, and this one has no end."""
     async with serving() as server:
         socket = await server.stream(rest=b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -1,4 +1,4 @@
-"""A stream at the ASGI level, where a client can leave, stall and hang exactly where a test wants it to."""
+"""A stream through ASGI, whose client leaves, stalls and hangs exactly when a test says so."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class Client:
         self._incoming.put_nowait({"type": "http.request", "body": b"", "more_body": False})
 
     def stall(self) -> None:
-        """Take nothing more: the server's buffer is full."""
+        """Stop reading: the server's buffer is full."""
         self.reads.clear()
 
     def leave(self) -> None:
@@ -73,15 +73,15 @@ def open_stream(at: House, client: Client, *, path: str = "", query: bytes = b""
     return asyncio.create_task(cast("Any", at.app(scope, client.receive, client.send)))
 
 
-async def hears(client: Client, text: bytes) -> None:
+async def receives(client: Client, text: bytes) -> None:
     await eventually(lambda: text in client.body, description=f"the client has {text!r}")
 
 
-async def test_the_headers_and_a_comment_come_before_what_the_log_holds() -> None:
+async def test_headers_and_a_comment_come_before_the_snapshot() -> None:
     async with house() as at:
         client = Client()
         task = open_stream(at, client)
-        await hears(client, b"event: state")
+        await receives(client, b"event: state")
         start, first = client.sent
         assert start["type"] == "http.response.start"
         assert first["body"].startswith(b": midsentence\nretry: ")
@@ -90,11 +90,11 @@ async def test_the_headers_and_a_comment_come_before_what_the_log_holds() -> Non
         await task
 
 
-async def test_a_client_who_leaves_ends_the_stream_and_its_subscription() -> None:
+async def test_a_client_that_leaves_ends_the_stream_and_its_subscription() -> None:
     async with house() as at:
         client = Client()
         task = open_stream(at, client)
-        await hears(client, b"event: state")
+        await receives(client, b"event: state")
         assert (at.followed(), await at.subscriptions()) == (1, 1)
         client.leave()
         await asyncio.wait_for(task, 1)
@@ -107,12 +107,12 @@ async def none(at: House) -> bool:
     return await at.subscriptions() == 0
 
 
-async def test_a_server_that_gives_a_stream_up_leaves_nothing_of_it() -> None:
-    """What is left at the end of its grace is cancelled."""
+async def test_a_cancelled_stream_is_removed() -> None:
+    """Cancelled by uvicorn, when the grace period of a shutdown is over."""
     async with house() as at:
         client = Client()
         task = open_stream(at, client)
-        await hears(client, b"event: state")
+        await receives(client, b"event: state")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -121,66 +121,66 @@ async def test_a_server_that_gives_a_stream_up_leaves_nothing_of_it() -> None:
         assert at.followed() == 0
 
 
-async def test_two_readers_share_one_subscription_and_both_get_everything() -> None:
+async def test_two_readers_share_one_subscription() -> None:
     async with house() as at:
         one, two = Client(), Client()
         tasks = [open_stream(at, one), open_stream(at, two)]
-        await hears(one, b"event: state")
-        await hears(two, b"event: state")
+        await receives(one, b"event: state")
+        await receives(two, b"event: state")
         assert (at.followed(), await at.subscriptions()) == (1, 1)
         await at.write("to both")
-        await hears(one, b"to both")
-        await hears(two, b"to both")
+        await receives(one, b"to both")
+        await receives(two, b"to both")
         one.leave()
         await asyncio.wait_for(tasks[0], 1)
         assert (at.followed(), await at.subscriptions()) == (1, 1), "the other still listens"
         await at.write("to one")
-        await hears(two, b"to one")
+        await receives(two, b"to one")
         assert b"to one" not in one.body
         two.leave()
         await asyncio.wait_for(tasks[1], 1)
         assert at.readers() == 0
 
 
-async def test_a_reader_who_takes_nothing_is_cut_and_costs_the_others_nothing() -> None:
-    """The deadline of one write; then the server that calls us closes the connection, since we return."""
+async def test_a_stuck_reader_is_cut_and_does_not_delay_others() -> None:
+    """A write has a deadline; after it the application returns and the server closes the connection."""
     async with house() as at:
         stuck, other = Client(), Client()
         tasks = [open_stream(at, stuck), open_stream(at, other)]
-        await hears(stuck, b"event: state")
-        await hears(other, b"event: state")
+        await receives(stuck, b"event: state")
+        await receives(other, b"event: state")
         stuck.stall()
         began = asyncio.get_running_loop().time()
         for number in range(20):
             await at.write(f"<{number}>")
-            await hears(other, f"<{number}>".encode())
-        assert asyncio.get_running_loop().time() - began < STUCK_SECONDS * 5, "nobody waited for who is stuck"
+            await receives(other, f"<{number}>".encode())
+        assert asyncio.get_running_loop().time() - began < STUCK_SECONDS * 5, "the other reader did not wait"
         await asyncio.wait_for(tasks[0], STUCK_SECONDS + 1)
         assert asyncio.get_running_loop().time() - began >= STUCK_SECONDS
         assert b"<0>" not in stuck.body
         await at.write("after it")
-        await hears(other, b"after it")
+        await receives(other, b"after it")
         other.leave()
         await tasks[1]
         assert at.readers() == 0
 
 
-async def test_a_reader_who_is_slow_but_reads_is_not_cut() -> None:
-    """Each write has its own deadline: what counts is progress. What was missed meanwhile comes in one piece."""
+async def test_a_slow_reader_is_not_cut() -> None:
+    """Each write has its own deadline, so a slow reader makes progress; later frames arrive in one piece."""
     async with house(stuck_reader_seconds=1) as at:
         client = Client()
         task = open_stream(at, client)
-        await hears(client, b"event: state")
+        await receives(client, b"event: state")
         for round_ in range(3):
             client.stall()
             for number in range(5):
                 await at.write(f"<{round_}{number}>")
             await asyncio.sleep(0.4)  # together longer than one deadline
             client.reads.set()
-            await hears(client, f"<{round_}4>".encode())
+            await receives(client, f"<{round_}4>".encode())
         assert not task.done()
         assert client.body.count(b"event: delta") == 15
-        assert len(client.sent) < 15, "writes were gathered"
+        assert len(client.sent) < 15, "frames were joined"
         client.leave()
         await task
 
@@ -194,12 +194,12 @@ async def test_a_silent_stream_pings() -> None:
         await task
 
 
-async def test_a_draining_server_sends_its_readers_away_and_is_not_ready() -> None:
+async def test_a_draining_server_ends_its_streams_and_is_not_ready() -> None:
     """8.9: `retry:`, then a clean end without `end`."""
     async with house() as at:
         client, probe = Client(), Client()
         task = open_stream(at, client)
-        await hears(client, b"event: state")
+        await receives(client, b"event: state")
         at.services.hub.drain()
         await asyncio.wait_for(task, 1)
         assert client.is_closed
@@ -209,8 +209,8 @@ async def test_a_draining_server_sends_its_readers_away_and_is_not_ready() -> No
         assert probe.sent[0]["status"] == 503
 
 
-async def test_a_model_that_is_faster_than_its_one_shot_reader_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """10.1: text that was there before the stream attached comes piece by piece, and nobody is told to begin again."""
+async def test_a_one_shot_reader_gets_text_that_came_before_it_attached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10.1: it arrives piece by piece, without a reset."""
     start = SessionLog.start
 
     async def answered_at_once(log: SessionLog, owner: str, text: str, *, kind: Kind) -> Submitted:
@@ -224,7 +224,7 @@ async def test_a_model_that_is_faster_than_its_one_shot_reader_loses_nothing(mon
         monkeypatch.setattr(SessionLog, "start", answered_at_once)
         client = Client()
         task = open_stream(at, client, path="/push", query=b"param=x")
-        await hears(client, b"ready")
+        await receives(client, b"ready")
         client.leave()
         await task
     events = list(parse(lines_of(iter([client.body]))))
@@ -233,7 +233,7 @@ async def test_a_model_that_is_faster_than_its_one_shot_reader_loses_nothing(mon
 
 
 @pytest.mark.parametrize("pieces", [[], [b'{"text": "x']], ids=["nothing", "a part"])
-async def test_a_body_that_trickles_in_is_refused_in_time(monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]) -> None:
+async def test_a_slow_body_is_answered_with_408(monkeypatch: pytest.MonkeyPatch, pieces: list[bytes]) -> None:
     """2.1: 408 body_too_slow, and the connection is not used again."""
     monkeypatch.setattr(requests, "_BODY_SECONDS", 0.1)
     incoming: asyncio.Queue[Message] = asyncio.Queue()

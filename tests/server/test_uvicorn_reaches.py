@@ -25,7 +25,7 @@ REQUEST = b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Application:
-    """Keeps every request open until it is told to return, without an answer."""
+    """Keeps every request open until `returns` is set, without an answer."""
 
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
@@ -132,7 +132,7 @@ async def test_flow_resumes_reading() -> None:
 async def test_connections_are_those_that_a_shutdown_waits_for() -> None:
     opened = Opened()
     assert opened.connection.connections is opened.state.connections
-    assert opened.connection in opened.state.connections, "`take_over` puts the stream's protocol in its place"
+    assert opened.connection in opened.state.connections, "`take_over` replaces it with the stream's protocol"
     await opened.finished()
 
 
@@ -180,7 +180,7 @@ async def test_protocol_class_can_be_configured() -> None:
 
 @pytest.fixture
 def served() -> "list[str]":
-    """What uvicorn calls while it serves and is told to stop."""
+    """What uvicorn calls until it stops after a SIGTERM."""
     calls: list[str] = []
 
     class Server(uvicorn.Server):

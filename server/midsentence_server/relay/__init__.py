@@ -11,7 +11,7 @@ The life of a reader, from its request to its end:
     where that is impossible, it goes through ASGI (`sinks.AsgiSink`).
  6. A `Reader` (`reader`) joins cursor, dialect and sink, writes what was found, and follows the feed.
  7. Redis publishes: `Feed.published` appends each frame whose predecessor is the newest event here, and
-    `Feed.settle` delivers those that came together as one `Burst`, encoded once for all readers.
+    `Feed.batch_end` delivers those that came together as one `Burst`, encoded once for all readers.
  8. A reader whose cursor is the burst's predecessor and whose sink is not full passes the same bytes on. Any other is
     woken: it takes all frames after its cursor from the buffer, or reads the log when the buffer lacks them.
  9. A gap, a failover or a change of the state makes the feed read the log again; `Clock` and `Deadlines` do it

@@ -203,7 +203,7 @@ class Feed:
         self._flight.close()
 
     def tick(self, now: float) -> bool:
-        """Do what is due and set `tick_at`; False where nobody needs this feed."""
+        """Do what is due and set `tick_at`; False where this feed is not needed any more."""
         times = self._times
         if not self._is_needed(now):
             return False

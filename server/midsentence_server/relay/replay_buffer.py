@@ -1,7 +1,7 @@
 """The newest frames of one session, shared by all of its readers.
 
 A frame is kept under the id of the event before it. A reader is a cursor: it lacks the chain of frames that begins
-there. This one comparison of ids settles order, gaps and duplicates.
+there. This one comparison of ids decides order, gaps and duplicates.
 """
 
 from collections.abc import Iterable

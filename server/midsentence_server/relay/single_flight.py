@@ -62,7 +62,7 @@ class SingleFlight:
                     raise
                 except Exception as error:  # noqa: BLE001 - it is raised in the callers of `wait`
                     done.set_exception(error)
-                    done.exception()  # retrieved, since nobody need have waited
+                    done.exception()  # marks it as retrieved, for when no caller waits
                 else:
                     done.set_result(None)
         finally:
