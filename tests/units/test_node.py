@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from midsentence.errors import StoreUnavailableError
 from midsentence.store.connector import Connector
@@ -91,7 +91,7 @@ async def test_a_connection_that_answered_too_late_is_replaced() -> None:
 
     await eventually(answers, description="another connection answers")
     assert len(sockets) == 2
-    assert sockets[0].closed
+    assert (sockets[0].closed, len(sockets[0].written)) == (True, 1), "not even a probe is sent over it"
     await node.aclose()
 
 
@@ -164,6 +164,30 @@ async def test_no_connection_is_opened_after_the_node_is_closed() -> None:
     with pytest.raises(StoreUnavailableError, match="closed by this process"):
         await waiting
     assert len(sockets) == 1
+
+
+async def test_a_wait_for_the_disk_leaves_a_server_that_is_no_longer_the_primary() -> None:
+    """Sentinels are asked for the primary only at a new connection."""
+    sockets: list[MemorySocket] = []
+    replies = (b"-READONLY a replica\r\n-ERR a replica\r\n", b"+OK\r\n*2\r\n:1\r\n:0\r\n")
+    node = Node(connecting(sockets, lambda number, _: replies[number]), ADDRESS, 1)
+    assert isinstance((await node.fsync("mark", 900))[0], ReadOnlyError)
+    assert await node.fsync("mark", 900) == [b"OK", [1, 0]]
+    assert sockets[0].closed
+    await node.aclose()
+
+
+async def test_trouble_after_a_probe_is_probed_again() -> None:
+    sockets: list[MemorySocket] = []
+    is_up = False
+    node = Node(connecting(sockets, lambda _, __: b"+PONG\r\n" if is_up else b""), ADDRESS, 0.05)
+    for _ in range(2):
+        is_up = False
+        with pytest.raises(StoreUnavailableError, match="did not answer within"):
+            await node.execute([PING])
+        is_up = True
+        await eventually(lambda: is_answered(node.execute([PING])), description="the server is used again")
+    await node.aclose()
 
 
 async def test_a_script_that_the_server_lacks_is_loaded_and_run_again() -> None:

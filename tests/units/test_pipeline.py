@@ -96,6 +96,13 @@ async def test_nothing_is_written_to_a_connection_that_is_closing(pipeline: Pipe
     assert (pipeline.is_open, socket.written) == (False, [])
 
 
+async def test_a_lost_connection_fails_a_new_caller_at_once(pipeline: Pipeline, socket: MemorySocket) -> None:
+    socket.lost(ConnectionResetError("reset"))
+    with pytest.raises(RedisConnectionError):
+        async with asyncio.timeout(1):
+            await pipeline.exchange(b"?", 1)
+
+
 async def test_a_reply_without_a_request_ends_the_connection(pipeline: Pipeline, socket: MemorySocket) -> None:
     socket.received(b":1\r\n")
     assert pipeline.is_open is False
