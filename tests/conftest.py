@@ -1,4 +1,4 @@
-"""Fixtures of all tests. A key without a time to live fails whichever test left it."""
+"""Fixtures of all tests. A key without a time to live fails the test that left it."""
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def stack(tmp_path: Path, upstream: Upstream, stack_settings: dict[str, str]) ->
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
-    """Two servers and two workers for all tests of a module, which use sessions of their own and leave these alone."""
+    """Two servers and two workers for all tests of a module. Each test uses its own sessions and stops no process."""
     with Upstream() as server:
         yield from running(Stack(tmp_path_factory.mktemp("house"), server, servers=2, workers=2))
 

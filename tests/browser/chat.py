@@ -1,4 +1,4 @@
-"""The page as its reader sees it."""
+"""Page objects: a reader's browser, and one tab of the chat."""
 
 import json
 import re
@@ -16,7 +16,7 @@ EVENTS: Final = "**/sessions/*/events*"
 ASKS: Final = "**/sessions"
 MESSAGES: Final = "**/sessions/*/messages"
 
-# Whether or not a connection was lost before.
+# With or without a lost connection before.
 DONE: Final = re.compile(r"^Live( · Resumed at [\d:]+\s[AP]M, nothing lost)? · Done$")
 
 _WATCH = """
@@ -56,24 +56,24 @@ class Reader:
         return chat
 
     def blank(self) -> Page:
-        """A tab that has opened nothing yet, so that its requests can be tampered with from the first on."""
+        """Open an empty tab, so that a test can intercept its first request too."""
         return self._context.new_page()
 
     def watch(self) -> None:
-        """Note all that the tabs opened from now on show, see `Chat.shown`."""
+        """Record what the tabs that are opened from now on show, see `Chat.shown`."""
         self._context.add_init_script(_WITNESS)
 
     def before_the_page(self, script: str) -> None:
-        """Seam for faults: a script that runs in every tab opened from now on, before the page's own."""
+        """Run a script in every tab that is opened from now on, before the page's scripts."""
         self._context.add_init_script(script)
 
     def set_offline(self, is_offline: bool) -> None:
-        """What a browser is told by its machine. It leaves an event stream that is open alone."""
+        """Make the browser report that it is offline. An open event stream stays open."""
         self._context.set_offline(is_offline)
 
     @property
     def cookies(self) -> list[Any]:
-        """Who this is, for another browser of the same person."""
+        """The owner's cookies, for another browser of the same person."""
         return self._context.cookies()
 
     def _complain(self, what: str) -> None:
@@ -87,7 +87,7 @@ class Reader:
 
 class Readers(Protocol):
     def __call__(self, same_as: Reader | None = None, **options: Any) -> Reader:
-        """Somebody, or the same person at another device; the options are those of Playwright's `new_context`."""
+        """Make a reader, or the same person on another device. The options are those of Playwright's `new_context`."""
         ...
 
 
@@ -141,37 +141,37 @@ class Chat:
         expect(self.status).to_have_text(DONE)
 
     def source(self, turn: int = 1) -> str:
-        """Exactly what the model wrote; what is shown is drawn from it."""
+        """The Markdown that the model wrote."""
         messages = self.page.request.get(f"/sessions/{self.session}").json()["messages"]
         return next(one["text"] for one in messages if one["role"] == "assistant" and one["turn"] == turn)
 
     def shown(self, turn: int = 1) -> list[str]:
-        """All that this tab showed as the answer since it was loaded, for a reader who watches."""
+        """Each text of the answer that this tab has shown since it was loaded. Needs `Reader.watch`."""
         return [one["text"] for one in self.page.evaluate(f"shown['assistant-{turn}'] ?? []")]
 
     def has_shown_status(self, text: str) -> None:
-        """Wait until the status has been this text. For a watching reader: it may be gone before a test can see it."""
+        """Wait until the status has had this text, which may be gone before a test sees it. Needs `Reader.watch`."""
         wait_until(lambda: text in self.page.evaluate("statuses"), description=f"the status has been {text!r}")
 
     def never_repeated_a_word(self, text: str, turn: int = 1) -> None:
-        """Nor skipped one: whatever stood there at any time is how the text begins."""
+        """Assert that each text that was shown is a prefix of the answer, so no word was repeated or skipped."""
         self.shows_answer(text, turn)
         strange = "([row, text]) => shown[row].filter((one) => !text.startsWith(one.text)).map((one) => one.text)"
         assert self.page.evaluate(strange, [f"assistant-{turn}", text]) == []
 
 
 def shows(element: Locator, text: str) -> None:
-    """Exactly: Playwright's own `to_have_text` forgives white space."""
+    """Compare the exact text: Playwright's own `to_have_text` ignores white space."""
     expect(element).to_have_js_property("textContent", text)
 
 
 def times_asked(stack: Stack, question: str) -> int:
-    """How often the model was asked this."""
+    """How often the model was called with this question."""
     return [request.question for request in stack.upstream.requests].count(question)
 
 
 def keys_of(page: Page) -> list[str]:
-    """The idempotency key of each POST from now on, as they are made."""
+    """A list that gets the idempotency key of each later POST."""
     keys: list[str] = []
     page.on(
         "request", lambda request: keys.append(request.headers["idempotency-key"]) if request.method == "POST" else None
@@ -180,12 +180,12 @@ def keys_of(page: Page) -> list[str]:
 
 
 def fail_posts(page: Page, pattern: str) -> None:
-    """Seam for faults: a POST leaves the page and reaches nobody."""
+    """Let each POST fail before it reaches the server."""
     page.route(pattern, lambda route: route.abort() if route.request.method == "POST" else route.fallback())
 
 
 def lose_replies(page: Page, pattern: str) -> None:
-    """Seam for faults: the server obeys a POST, and its reply never arrives."""
+    """Let the server handle each POST, and drop its response."""
 
     def lose(route: Route) -> None:
         if route.request.method != "POST":
@@ -197,7 +197,7 @@ def lose_replies(page: Page, pattern: str) -> None:
 
 
 def take_back(page: Page, pattern: str, reply: Mapping[str, object]) -> None:
-    """Seam for faults: a 202 for a message that is then lost, as a crash of Redis may do (docs/protocol.md 4.2)."""
+    """Answer one POST with a 202 although its message is lost, as after a crash of Redis (docs/protocol.md 4.2)."""
     taken: list[Route] = []
 
     def take(route: Route) -> None:
@@ -210,6 +210,6 @@ def take_back(page: Page, pattern: str, reply: Mapping[str, object]) -> None:
 
 
 def stream_of(*events: tuple[str, str | None, Mapping[str, object]]) -> str:
-    """An event stream's bytes, after which the connection closes."""
+    """The bytes of an event stream that closes after these events."""
     lines = (f"event: {kind}\ndata: {json.dumps(data)}\n" + (f"id: {at}\n" if at else "") for kind, at, data in events)
     return "retry: 60000\n\n" + "\n".join([*lines, ""])

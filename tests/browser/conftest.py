@@ -13,13 +13,13 @@ from tests.support.processes import Stack
 from tests.support.requirements import PROGRAMS, program
 from tests.support.upstream import Upstream
 
-# The machine may be busy with other tests; a promise that holds is kept long before.
+# Patience for a busy machine. Most conditions hold long before.
 expect.set_options(timeout=15_000)
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-# One module at a time: Playwright's sync API runs an event loop in this thread, beside which no async test can run.
+# Not for the session: Playwright's sync API runs an event loop in this thread, so no async test can run beside it.
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
@@ -32,7 +32,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def built_page() -> None:
-    """A page of other sources would pass or fail for what nobody wrote."""
+    """Without it, the tests would run against a page built from other sources."""
     assert Page(ROOT).is_current, "the page was not built from what frontend/ holds now: scripts/test builds it"
 
 
@@ -45,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def readers(chromium: Browser, built_page: None, stack: Stack) -> Iterator[Readers]:
-    """People, each with a browser of their own. Whatever they did, the page must not have broken its own policy."""
+    """Make readers, each with a browser context. At the end, no page may have violated its own policy."""
     stack.upstream.answers.clear()
     stack.upstream.log.clear()
     if not stack.servers[0].is_running:
@@ -68,5 +68,5 @@ def readers(chromium: Browser, built_page: None, stack: Stack) -> Iterator[Reade
 
 @pytest.fixture
 def reader(readers: Readers) -> Reader:
-    """Somebody with a cookie jar of their own."""
+    """A reader with a cookie jar of its own."""
     return readers()

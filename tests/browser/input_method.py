@@ -1,10 +1,10 @@
-"""What an input method does to a page."""
+"""Events of an input method."""
 
 from playwright.sync_api import Page
 
 
 def choose_by(page: Page, key: str, *, typed: str, chosen: str) -> None:
-    """A composition, a key that is the input method's own, the word."""
+    """Send a composition, a key that the input method handles itself, and the chosen word."""
     pressed = {"key": key, "code": key, "windowsVirtualKeyCode": 229}
     steps: list[tuple[str, dict[str, object]]] = [
         ("imeSetComposition", {"text": typed, "selectionStart": len(typed), "selectionEnd": len(typed)}),

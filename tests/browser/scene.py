@@ -1,4 +1,4 @@
-"""A conversation with one of everything, which no server has to make first."""
+"""A scripted conversation with every kind of element, for tests that need no model."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -94,7 +94,7 @@ _LISTED: Final[list[Mapping[str, Any]]] = [
 
 
 def set_scene(page: Page) -> None:
-    """Let the page find the scene on its server, at the address `#{SESSION}`."""
+    """Answer the page's requests with the scene, at the address `#{SESSION}`."""
     page.add_init_script('localStorage.setItem(\'midsentence.seen\', \'{"1b": 1, "2c": 1, "3d": 4}\')')
     page.route("**/sessions", lambda route: route.fulfill(json={"sessions": _LISTED}))
     page.route("**/share", lambda route: route.fulfill(json={"session_id": SESSION, "share": "capability"}))
@@ -107,7 +107,7 @@ def open_scene(page: Page) -> None:
 
 
 def look_at_scene(page: Page) -> None:
-    """All of it, what is folded away too."""
+    """Wait for the whole scene, and open what is collapsed."""
     expect(page.locator('[data-row="assistant-4"]')).to_be_visible()
     expect(page.locator('[data-row^="queued-"]')).to_be_visible()
     page.locator(".reasoning summary").click()

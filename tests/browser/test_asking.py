@@ -1,4 +1,4 @@
-"""A message from the text box to the log: it is asked once, whatever becomes of its request, its tab or the network."""
+"""A message is asked exactly once, even if its request, its tab or the network fails."""
 
 from collections.abc import Callable
 from typing import Final
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.needs_chromium
 UNREACHABLE: Final = "Not sent. The server cannot be reached."
 NOT_KEPT: Final = "This browser does not keep it: it is lost when the tab closes."
 
-# Filled to the last character, as other pages of the same origin may have left it.
+# Storage without a free byte, as other pages of the same origin may leave it.
 FULL: Final = """
 for (let size = 1 << 23; size >= 1; size >>= 1) {
   try {
@@ -32,7 +32,7 @@ for (const name of ['localStorage', 'sessionStorage']) {
 """
 
 
-def test_asks_and_watches_the_answer_type_itself(reader: Reader, stack: Stack) -> None:
+def test_a_question_is_asked_and_its_answer_grows_on_the_page(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Cold", " and", " clear", "."], gate=True)
     stack.upstream.answers.append(answer)
     reader.watch()
@@ -50,7 +50,7 @@ def test_asks_and_watches_the_answer_type_itself(reader: Reader, stack: Stack) -
     chat.never_repeated_a_word(answer.text)
 
 
-def test_the_model_that_answers_is_named(reader: Reader) -> None:
+def test_the_answering_model_is_named(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("Who are you?")
     chat.is_done()
@@ -69,7 +69,7 @@ def test_the_second_question_follows_the_first_answer(reader: Reader, stack: Sta
     assert chat.rows.count() == 4
 
 
-def test_blank_text_asks_nothing(reader: Reader) -> None:
+def test_blank_text_is_not_sent(reader: Reader) -> None:
     chat = reader.open()
     keys = keys_of(chat.page)
     chat.ask(" \n ")
@@ -121,8 +121,8 @@ def test_drafts_of_two_conversations_do_not_mix(reader: Reader) -> None:
         expect(chat.text_box).to_have_value(text)
 
 
-def test_what_is_typed_while_a_conversation_begins_stays_in_it(reader: Reader) -> None:
-    """The new chat becomes a session under the hands of who goes on typing."""
+def test_text_typed_while_a_conversation_is_created_stays_in_it(reader: Reader) -> None:
+    """The new chat gets its session while the person is still typing."""
     chat = reader.open()
     held = hold_posts(chat.page, ASKS)
     chat.ask("First?")
@@ -137,7 +137,7 @@ def test_what_is_typed_while_a_conversation_begins_stays_in_it(reader: Reader) -
     expect(chat.text_box).to_have_value("")
 
 
-def test_a_message_that_could_not_be_sent_is_kept_and_sent_again_under_its_key(reader: Reader, stack: Stack) -> None:
+def test_an_unsent_message_is_kept_and_resent_under_its_key(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     keys = keys_of(chat.page)
     fail_posts(chat.page, ASKS)
@@ -154,9 +154,7 @@ def test_a_message_that_could_not_be_sent_is_kept_and_sent_again_under_its_key(r
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["in a conversation", "in a new chat"])
-def test_an_unsent_message_is_sent_by_itself_when_the_network_is_back(
-    reader: Reader, stack: Stack, is_begun: bool
-) -> None:
+def test_an_unsent_message_is_sent_when_the_network_returns(reader: Reader, stack: Stack, is_begun: bool) -> None:
     chat = reader.open()
     if is_begun:
         chat.ask("First?")
@@ -172,7 +170,7 @@ def test_an_unsent_message_is_sent_by_itself_when_the_network_is_back(
     assert [len(set(keys)), times_asked(stack, "In a tunnel?")] == [1, 1]
 
 
-def test_an_unsent_message_is_sent_by_itself_when_the_server_is_back(reader: Reader, stack: Stack) -> None:
+def test_an_unsent_message_is_sent_when_the_server_returns(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -186,7 +184,7 @@ def test_an_unsent_message_is_sent_by_itself_when_the_server_is_back(reader: Rea
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["in a conversation", "in a new chat"])
-def test_what_a_closed_tab_left_unsent_is_taken_over_by_the_next(reader: Reader, stack: Stack, is_begun: bool) -> None:
+def test_the_next_tab_sends_what_a_closed_tab_left_unsent(reader: Reader, stack: Stack, is_begun: bool) -> None:
     chat = reader.open()
     if is_begun:
         chat.ask("First?")
@@ -206,7 +204,7 @@ def test_what_a_closed_tab_left_unsent_is_taken_over_by_the_next(reader: Reader,
     assert times_asked(stack, "Left behind?") == 1
 
 
-def test_a_tab_that_lives_keeps_its_unsent_message_to_itself(reader: Reader, stack: Stack) -> None:
+def test_an_open_tab_keeps_its_unsent_message_to_itself(reader: Reader, stack: Stack) -> None:
     here = reader.open()
     fail_posts(here.page, ASKS)
     here.ask("Mine?")
@@ -233,7 +231,7 @@ def test_a_message_whose_tab_closed_before_the_reply_is_asked_once(reader: Reade
     assert times_asked(stack, "Gone already?") == 1
 
 
-def test_a_first_message_whose_reply_was_lost_is_not_asked_twice(reader: Reader, stack: Stack) -> None:
+def test_a_first_message_whose_reply_was_lost_is_asked_once(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     lose_replies(chat.page, ASKS)
     chat.ask("Once?")
@@ -245,7 +243,7 @@ def test_a_first_message_whose_reply_was_lost_is_not_asked_twice(reader: Reader,
     assert times_asked(stack, "Once?") == 1
 
 
-def test_a_later_message_whose_reply_was_lost_shows_up_by_itself(reader: Reader, stack: Stack) -> None:
+def test_a_later_message_whose_reply_was_lost_appears_on_the_page(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -257,7 +255,7 @@ def test_a_later_message_whose_reply_was_lost_shows_up_by_itself(reader: Reader,
     assert times_asked(stack, "Second?") == 1
 
 
-def test_a_message_that_was_not_sent_can_be_taken_back(reader: Reader) -> None:
+def test_an_unsent_message_can_be_discarded(reader: Reader) -> None:
     chat = reader.open()
     fail_posts(chat.page, ASKS)
     chat.ask("Rather not")
@@ -271,7 +269,7 @@ def test_a_message_that_was_not_sent_can_be_taken_back(reader: Reader) -> None:
     expect(chat.rows).to_have_count(0)
 
 
-def test_messages_keep_their_order_behind_one_that_failed(reader: Reader) -> None:
+def test_messages_keep_their_order_behind_a_failed_one(reader: Reader) -> None:
     chat = reader.open()
     fail_posts(chat.page, ASKS)
     chat.ask("First?")
@@ -286,7 +284,7 @@ def test_messages_keep_their_order_behind_one_that_failed(reader: Reader) -> Non
     expect(chat.rows).to_have_count(4)
 
 
-def test_two_tabs_that_send_at_once_are_both_asked_once_and_shown_in_both(reader: Reader, stack: Stack) -> None:
+def test_messages_of_two_tabs_at_once_are_asked_once_and_shown_in_both(reader: Reader, stack: Stack) -> None:
     here = reader.open()
     here.ask("First?")
     here.is_done()
@@ -321,7 +319,7 @@ def test_two_tabs_that_send_at_once_are_both_asked_once_and_shown_in_both(reader
 def test_a_refused_message_says_why_and_keeps_its_text(
     reader: Reader, stack: Stack, status: int, code: str | None, sentence: str
 ) -> None:
-    """Our server's refusals are known by their codes; what stands before it says what it likes."""
+    """The server's refusals have codes; those of a proxy have not."""
     chat = reader.open()
     refuse_posts(chat.page, ASKS, status, code)
     chat.ask("Please?")
@@ -333,7 +331,7 @@ def test_a_refused_message_says_why_and_keeps_its_text(
     assert times_asked(stack, "Please?") == 1
 
 
-def test_the_ninth_message_that_would_wait_is_not_sent_until_there_is_room(reader: Reader, stack: Stack) -> None:
+def test_a_message_beyond_the_queue_limit_is_sent_when_there_is_room(reader: Reader, stack: Stack) -> None:
     """MIDSENTENCE_QUEUE_LIMIT is 8."""
     answer = Answer(tokens=["Slow"], gate=True)
     stack.upstream.answers.append(answer)
@@ -352,7 +350,7 @@ def test_the_ninth_message_that_would_wait_is_not_sent_until_there_is_room(reade
     assert [times_asked(stack, f"Number {number}?") for number in range(1, 10)] == [1] * 9
 
 
-def test_a_message_that_is_too_long_is_not_sent_and_can_be_shortened(reader: Reader) -> None:
+def test_a_too_long_message_is_not_sent_and_can_be_shortened(reader: Reader) -> None:
     """MIDSENTENCE_MAX_TEXT_CHARS is 100,000."""
     chat = reader.open()
     chat.ask("x" * 100_001)
@@ -363,7 +361,7 @@ def test_a_message_that_is_too_long_is_not_sent_and_can_be_shortened(reader: Rea
     chat.shows_question("x")
 
 
-def test_a_server_that_does_not_answer_is_given_up(reader: Reader) -> None:
+def test_a_request_without_an_answer_is_abandoned(reader: Reader) -> None:
     reader.before_the_page(
         "const timeout = AbortSignal.timeout; AbortSignal.timeout = () => timeout.call(AbortSignal, 300);"
     )
@@ -374,7 +372,7 @@ def test_a_server_that_does_not_answer_is_given_up(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("script", [FULL, WRITES_FAIL, FORBIDDEN], ids=["full", "writes fail", "forbidden"])
-def test_without_storage_it_works_and_says_that_nothing_is_kept(reader: Reader, stack: Stack, script: str) -> None:
+def test_without_storage_the_page_works_and_warns(reader: Reader, stack: Stack, script: str) -> None:
     reader.before_the_page(script)
     chat = reader.open()
     chat.text_box.press_sequentially("First?")
@@ -403,14 +401,14 @@ def is_not_sent(chat: Chat, text: str, why: str) -> None:
 
 
 def hold_posts(page: Page, pattern: str) -> list[Route]:
-    """Seam for faults: POSTs that leave the page and go nowhere until the test says so."""
+    """Hold each POST until the test releases it."""
     held: list[Route] = []
     page.route(pattern, lambda route: held.append(route) if route.request.method == "POST" else route.fallback())
     return held
 
 
 def refuse_posts(page: Page, pattern: str, status: int, code: str | None) -> None:
-    """Seam for faults: a server that refuses with this code, or something before it that knows no codes."""
+    """Refuse with this code as the server does, or without a code as a proxy does."""
     body = "<h1>No.</h1>" if code is None else f'{{"error": {{"code": "{code}", "message": "In its own words."}}}}'
 
     def refuse(route: Route) -> None:
@@ -423,5 +421,5 @@ def refuse_posts(page: Page, pattern: str, status: int, code: str | None) -> Non
 
 
 def wait_for(page: Page, predicate: Callable[[], bool]) -> None:
-    """Until a request came: Playwright hears of it only while it is asked something."""
+    """Wait until a request came. Playwright handles events only during a call to it."""
     wait_until(lambda: page.evaluate("0") == 0 and predicate(), description="the page sent a request")

@@ -1,4 +1,4 @@
-"""Asking otherwise, asking again, and what else can be done with what was said."""
+"""Versions of questions and answers, and the actions of a message: edit, regenerate, copy, export."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ document.execCommand = () => false;
 """
 
 
-def test_a_question_asked_otherwise_is_a_version_with_a_continuation_of_its_own(reader: Reader, stack: Stack) -> None:
+def test_an_edited_question_is_a_version_with_its_own_continuation(reader: Reader, stack: Stack) -> None:
     chat = told(reader, stack, ("One?", "First."), ("Two?", "Second."))
     script(stack, "Other first.")
     edit(chat, 1, "Other one?")
@@ -35,7 +35,7 @@ def test_a_question_asked_otherwise_is_a_version_with_a_continuation_of_its_own(
     path_is(chat, "user-3", "assistant-3")
 
 
-def test_the_model_is_sent_the_path_that_is_seen_and_no_other_version(reader: Reader, stack: Stack) -> None:
+def test_the_model_gets_the_visible_path_alone(reader: Reader, stack: Stack) -> None:
     chat = told(reader, stack, ("One?", "First."), ("Two?", "Second."))
     script(stack, "Other second.", "Third.")
     edit(chat, 2, "Other two?")
@@ -45,7 +45,7 @@ def test_the_model_is_sent_the_path_that_is_seen_and_no_other_version(reader: Re
     assert last_sent(stack) == ["One?", "First.", "Other two?", "Other second.", "Three?"]
 
 
-def test_a_question_asked_under_an_older_version_goes_on_from_there(reader: Reader, stack: Stack) -> None:
+def test_a_question_under_an_older_version_continues_that_version(reader: Reader, stack: Stack) -> None:
     chat = told(reader, stack, ("One?", "First."), ("Two?", "Second."))
     script(stack, "Other second.", "Third.")
     edit(chat, 2, "Other two?")
@@ -60,7 +60,7 @@ def test_a_question_asked_under_an_older_version_goes_on_from_there(reader: Read
     path_is(chat, "user-1", "assistant-1", "user-3", "assistant-3")
 
 
-def test_an_answer_given_again_is_a_version_of_the_answer(reader: Reader, stack: Stack) -> None:
+def test_a_regenerated_answer_is_a_version_of_the_answer(reader: Reader, stack: Stack) -> None:
     chat = told(reader, stack, ("One?", "First."))
     script(stack, "First again.")
     press(chat, "assistant-1", "Answer again")
@@ -74,7 +74,7 @@ def test_an_answer_given_again_is_a_version_of_the_answer(reader: Reader, stack:
     path_is(chat, "user-1", "assistant-1")
 
 
-def test_versions_of_questions_and_of_their_answers_are_counted_apart(reader: Reader, stack: Stack) -> None:
+def test_versions_of_questions_and_answers_are_counted_separately(reader: Reader, stack: Stack) -> None:
     chat = told(reader, stack, ("A?", "a1"))
     script(stack, "a2", "b1", "b2")
     press(chat, "assistant-1", "Answer again")
@@ -95,7 +95,7 @@ def test_versions_of_questions_and_of_their_answers_are_counted_apart(reader: Re
     shows_versions(chat, "assistant-1", "1/2")
 
 
-def test_the_version_that_was_chosen_is_shown_after_a_reload(reader: Reader, stack: Stack) -> None:
+def test_the_chosen_version_is_shown_after_a_reload(reader: Reader, stack: Stack) -> None:
     chat = told(reader, stack, ("One?", "First."))
     script(stack, "Other first.")
     edit(chat, 1, "Other one?")
@@ -118,7 +118,7 @@ def test_another_device_is_shown_the_newest_version(reader: Reader, readers: Rea
     shows_versions(other, "user-2", "2/2")
 
 
-def test_retry_keeps_what_a_failed_answer_had_said_as_the_other_version(reader: Reader, stack: Stack) -> None:
+def test_a_retry_keeps_the_failed_answer_as_the_other_version(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.append(Answer(tokens=["Half", " of it"], error_after=1))
     chat = reader.open()
     chat.ask("Will you?")
@@ -132,7 +132,7 @@ def test_retry_keeps_what_a_failed_answer_had_said_as_the_other_version(reader: 
     expect(chat.row("assistant-1").locator(".note")).to_contain_text("The answer failed: ")
 
 
-def test_a_question_edited_while_it_is_answered_interrupts_the_answer(reader: Reader, stack: Stack) -> None:
+def test_editing_a_question_interrupts_its_running_answer(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Half", " of it"], gate=True)
     stack.upstream.answers.extend([answer, Answer(tokens=["Better."])])
     chat = reader.open()
@@ -148,8 +148,8 @@ def test_a_question_edited_while_it_is_answered_interrupts_the_answer(reader: Re
 
 
 @pytest.mark.parametrize("way", ["Escape", "Cancel"])
-def test_an_edit_can_be_left(reader: Reader, stack: Stack, way: str) -> None:
-    """And leaves the answer that runs alone, which Escape would stop elsewhere."""
+def test_an_edit_can_be_cancelled(reader: Reader, stack: Stack, way: str) -> None:
+    """The running answer goes on, although Escape would stop it elsewhere."""
     answer = Answer(tokens=["Half", " of it"], gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
@@ -172,9 +172,7 @@ def test_an_edit_can_be_left(reader: Reader, stack: Stack, way: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["Enter", "Escape"])
-def test_a_key_that_an_input_method_takes_neither_sends_nor_leaves_an_edit(
-    reader: Reader, stack: Stack, key: str
-) -> None:
+def test_a_key_of_an_input_method_neither_sends_nor_cancels_an_edit(reader: Reader, stack: Stack, key: str) -> None:
     chat = told(reader, stack, ("天气", "晴。"))
     keys = keys_of(chat.page)
     box = editor(chat, 1)
@@ -187,7 +185,7 @@ def test_a_key_that_an_input_method_takes_neither_sends_nor_leaves_an_edit(
     chat.shows_question("你好", turn=2)
 
 
-def test_what_is_copied_is_exactly_what_was_written(readers: Readers, stack: Stack) -> None:
+def test_a_copy_is_exactly_the_source_text(readers: Readers, stack: Stack) -> None:
     source = "# Head\n\n* item **bold**\n\n```py\nx  = 1\n```\n\n$a^2$ <b>&amp;\u200b</b>  \n"
     reader = readers(permissions=["clipboard-read", "clipboard-write"])
     chat = told(reader, stack, ("  Two\n\n\tlines *here*  ", source))
@@ -202,17 +200,17 @@ def test_what_is_copied_is_exactly_what_was_written(readers: Readers, stack: Sta
     assert clipboard(chat.page) == "x  = 1\n"
 
 
-def test_a_copy_that_fails_says_so(reader: Reader, stack: Stack) -> None:
+def test_a_failed_copy_is_reported(reader: Reader, stack: Stack) -> None:
     chat = told(reader, stack, ("One?", "First."))
     chat.page.evaluate(CANNOT_COPY)
     for row in ("user-1", "assistant-1"):
         chat.row(row).get_by_role("button", name="Copy").click()
-        # Not only to who listens.
+        # Visibly, not only to a screen reader.
         expect(chat.row(row).get_by_text("Could not copy")).to_have_css("clip-path", "none")
 
 
-def test_a_conversation_is_taken_along_as_markdown(reader: Reader, stack: Stack) -> None:
-    """The path that is seen, under a name that every file system takes."""
+def test_a_conversation_is_exported_as_markdown(reader: Reader, stack: Stack) -> None:
+    """The visible path, under a name that is valid on every file system."""
     chat = told(reader, stack, ('..What/is: "a\\b"?', "# It\n\nis *so*."), ("Two?", "Second."))
     script(stack, "Other.")
     edit(chat, 2, "Other two?")
@@ -228,7 +226,7 @@ def test_a_conversation_is_taken_along_as_markdown(reader: Reader, stack: Stack)
     )
 
 
-def test_reasoning_is_folded_away_and_shown_to_who_opens_it(reader: Reader, stack: Stack) -> None:
+def test_reasoning_is_collapsed_until_it_is_opened(reader: Reader, stack: Stack) -> None:
     answer = Answer(reasoning=["First", " **this**"], tokens=["So", " it is."], gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
@@ -254,7 +252,7 @@ def test_reasoning_is_folded_away_and_shown_to_who_opens_it(reader: Reader, stac
     expect(reasoning.locator("strong")).to_have_text("this")
 
 
-def test_tools_that_the_model_called_are_shown_with_their_results(reader: Reader) -> None:
+def test_tool_calls_are_shown_with_their_results(reader: Reader) -> None:
     question = {"turn": 1, "parent": 0, "role": "user", "text": "Weather?", "end": None}
     calls = stream_of(
         ("snapshot", "1.0-0", {"session_id": "x", "state": "streaming", "messages": [question]}),
@@ -283,7 +281,7 @@ def script(stack: Stack, *texts: str) -> None:
 
 
 def told(reader: Reader, stack: Stack, *turns: tuple[str, str]) -> Chat:
-    """A conversation of these questions and answers."""
+    """Open a conversation of these questions and answers."""
     chat = reader.open()
     for turn, (question, answer) in enumerate(turns, 1):
         script(stack, answer)
@@ -319,7 +317,7 @@ def path_is(chat: Chat, *rows: str) -> None:
 
 
 def last_sent(stack: Stack) -> Sequence[str]:
-    """What the model was sent last, without what the server says of itself."""
+    """The messages of the last model call, without the system message."""
     return [message["content"] for message in stack.upstream.requests[-1].messages if message["role"] != "system"]
 
 

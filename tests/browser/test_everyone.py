@@ -1,4 +1,4 @@
-"""A page for everyone: by eye, by ear and by keyboard."""
+"""Accessibility: contrast, screen readers, the keyboard alone, reduced motion."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ FIND_FAULTS: Final = """async () => {
 }"""  # noqa: E501
 DESKTOP: Final[dict[str, Any]] = {"viewport": {"width": 1280, "height": 800}}
 PHONE: Final[dict[str, Any]] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-# What can have the focus, in the order of the document.
+# Focusable elements in document order.
 FOCUSABLE: Final = """() => {
   const all = 'a[href], button:enabled, input:enabled, select, textarea, summary, [tabindex="0"]';
   return [...document.querySelectorAll(all)].map((element, at) => {
@@ -28,7 +28,7 @@ FOCUSABLE: Final = """() => {
     return element.outerHTML.slice(0, 99);
   });
 }"""
-# Whose it is, and whether somebody who looks can tell. Two boxes leave their outline to the frame around them.
+# The focused element, and whether its focus is visible. Two boxes leave their outline to the frame around them.
 FOCUSED: Final = """() => {
   const { activeElement: element } = document;
   if (element === null || element === document.body) return null;
@@ -95,13 +95,11 @@ def test_axe_finds_nothing(readers: Readers, device: dict[str, Any], scheme: str
 
 
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_every_control_is_reached_by_tab_alone_and_is_seen_to_have_the_focus(
-    readers: Readers, device: dict[str, Any]
-) -> None:
+def test_every_control_is_reached_by_tab_and_shows_its_focus(readers: Readers, device: dict[str, Any]) -> None:
     page = readers(**device, reduced_motion="reduce").blank()
     set_scene(page)
     open_scene(page)
-    # It goes when the end is in sight.
+    # This button disappears when the end is visible.
     page.get_by_role("button", name="Newest words").click()
     expected = page.evaluate(FOCUSABLE)
     for key in ("Tab", "Shift+Tab"):
@@ -119,7 +117,7 @@ def test_every_control_is_reached_by_tab_alone_and_is_seen_to_have_the_focus(
         assert sorted(reached, key=int) == [str(at) for at in range(len(expected))]
 
 
-def test_what_was_said_can_be_worked_with_by_keyboard_alone(reader: Reader, stack: Stack) -> None:
+def test_messages_can_be_used_by_keyboard_alone(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.extend([Answer(tokens=["One."]), Answer(tokens=["Two."]), Answer(tokens=["Three."])])
     chat = reader.open()
     expect(chat.text_box).to_be_focused()
@@ -145,7 +143,7 @@ def test_what_was_said_can_be_worked_with_by_keyboard_alone(reader: Reader, stac
     expect(chat.text_box).to_be_focused()
 
 
-def test_whoever_leaves_an_edit_stands_where_they_began_it(reader: Reader) -> None:
+def test_a_cancelled_edit_returns_the_focus(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -156,7 +154,7 @@ def test_whoever_leaves_an_edit_stands_where_they_began_it(reader: Reader) -> No
     expect(edit).to_be_focused()
 
 
-def test_a_dialog_keeps_the_focus_and_gives_it_back(reader: Reader) -> None:
+def test_a_dialog_traps_the_focus_and_returns_it(reader: Reader) -> None:
     chat = reader.open()
     page = chat.page
     chat.ask("First?")
@@ -183,8 +181,8 @@ def test_a_dialog_keeps_the_focus_and_gives_it_back(reader: Reader) -> None:
             expect(opener).to_be_focused()
 
 
-def test_a_dialog_that_is_opened_again_at_once_stays_open(reader: Reader) -> None:
-    """The browser tells of the closing of the first when the second is there."""
+def test_a_dialog_reopened_at_once_stays_open(reader: Reader) -> None:
+    """The browser reports the first close after the second open."""
     page = reader.open().page
     expect(page.locator("#welcome")).to_be_visible()
     page.evaluate("""async () => {
@@ -203,7 +201,7 @@ def test_a_dialog_that_is_opened_again_at_once_stays_open(reader: Reader) -> Non
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
-def test_a_screen_reader_is_told_the_turning_points_and_not_every_token(reader: Reader, stack: Stack) -> None:
+def test_a_screen_reader_announces_state_changes_and_no_tokens(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["word"] + [" word"] * 19, gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
@@ -219,14 +217,14 @@ def test_a_screen_reader_is_told_the_turning_points_and_not_every_token(reader: 
     assert chat.page.evaluate("told") == ["Answering", "Done"]
 
 
-def test_a_screen_reader_is_told_how_an_answer_failed(reader: Reader, stack: Stack) -> None:
+def test_a_screen_reader_announces_how_an_answer_failed(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.append(Answer(tokens=["Half", " of it"], error_after=1))
     chat = reader.open()
     chat.ask("Will you?")
     expect(chat.page.locator("#announcer")).to_have_text("The answer failed: the model’s server failed.")
 
 
-def test_a_screen_reader_is_told_when_the_connection_is_lost_and_back(reader: Reader, stack: Stack) -> None:
+def test_a_screen_reader_announces_a_lost_and_restored_connection(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     chat.ask("There?")
     chat.is_done()
@@ -237,7 +235,7 @@ def test_a_screen_reader_is_told_when_the_connection_is_lost_and_back(reader: Re
     expect(announcer).to_have_text("Connected again")
 
 
-def test_the_page_is_light_or_dark_as_the_system_is_or_as_was_chosen(reader: Reader) -> None:
+def test_the_colour_scheme_follows_the_system_or_the_choice(reader: Reader) -> None:
     page, other = reader.open().page, reader.open().page
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
@@ -255,7 +253,7 @@ def test_the_page_is_light_or_dark_as_the_system_is_or_as_was_chosen(reader: Rea
     assert not is_dark(page)
 
 
-def test_who_wants_no_motion_is_shown_text_at_once_and_nothing_that_moves(readers: Readers, stack: Stack) -> None:
+def test_reduced_motion_shows_text_at_once_and_no_animation(readers: Readers, stack: Stack) -> None:
     moving = "document.getAnimations().length > 0"
     for motion in ("no-preference", "reduce"):
         answer = Answer(tokens=["begun", " and on" * 200], gate=True)
@@ -281,7 +279,7 @@ def find_faults(page: Page) -> list[str]:
 
 
 def press_focused(chat: Chat, button: Locator) -> None:
-    """Press a button as who has only a keyboard: nothing is hovered."""
+    """Press a button by keyboard, without hovering over anything."""
     button.focus()
     expect(button).to_have_css("opacity", "1")
     assert chat.page.evaluate(FOCUSED)["isSeen"]
@@ -289,6 +287,6 @@ def press_focused(chat: Chat, button: Locator) -> None:
 
 
 def is_dark(page: Page) -> bool:
-    """By what is painted behind the text."""
+    """Judge by the background colour behind the text."""
     background: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
     return sum(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(",")) < 384

@@ -1,4 +1,4 @@
-"""Keys, fingers and the wheel: what sends, what stops, what leads where, and that nothing moves what is being read."""
+"""Keys, touch and the wheel: sending, stopping, shortcuts, and scrolling that never moves the text being read."""
 
 from typing import Any, Final
 
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.needs_chromium
 
 PHONE: Final[dict[str, Any]] = {"has_touch": True, "is_mobile": True, "viewport": {"width": 390, "height": 844}}
 
-# An Enter of an input method that says so by one sign alone (W3C UI Events, 5.1): `isComposing`, or the key code.
+# An Enter of an input method that has one of its two marks (W3C UI Events, 5.1): `isComposing`, or the key code.
 PRESS_ENTER: Final = """(box, signs) => {
   const enter = { key: 'Enter', code: 'Enter', bubbles: true, cancelable: true, ...signs };
   return box.dispatchEvent(new KeyboardEvent('keydown', enter));
 }"""
 
-# The first text that stands in the answer, as it stands on the page.
+# Selects the beginning of the first text node of the answer.
 SELECT: Final = """(answer, length) => {
   const text = document.createTreeWalker(answer, NodeFilter.SHOW_TEXT).nextNode();
   getSelection().setBaseAndExtent(text, 0, text, length);
@@ -55,7 +55,7 @@ HIGHER_ABOVE: Final = """(scroller) => new Promise((resolve) => {
 })"""
 
 
-def test_enter_sends_and_shift_with_it_begins_a_new_line(reader: Reader) -> None:
+def test_enter_sends_and_shift_enter_breaks_the_line(reader: Reader) -> None:
     chat = reader.open()
     chat.text_box.press_sequentially("one")
     chat.text_box.press("Shift+Enter")
@@ -67,7 +67,7 @@ def test_enter_sends_and_shift_with_it_begins_a_new_line(reader: Reader) -> None
     expect(chat.text_box).to_be_focused()
 
 
-def test_the_enter_that_chooses_a_word_in_an_input_method_does_not_send(reader: Reader) -> None:
+def test_an_enter_of_an_input_method_does_not_send(reader: Reader) -> None:
     chat = reader.open()
     keys = keys_of(chat.page)
     chat.text_box.focus()
@@ -82,8 +82,8 @@ def test_the_enter_that_chooses_a_word_in_an_input_method_does_not_send(reader: 
     assert len(keys) == 1
 
 
-def test_on_glass_enter_breaks_the_line_and_the_button_sends(readers: Readers) -> None:
-    """A keyboard on glass has no Shift+Enter."""
+def test_on_a_touch_screen_enter_breaks_the_line_and_the_button_sends(readers: Readers) -> None:
+    """An on-screen keyboard has no Shift+Enter."""
     chat = readers(**PHONE).open()
     keys = keys_of(chat.page)
     chat.text_box.tap()
@@ -98,7 +98,7 @@ def test_on_glass_enter_breaks_the_line_and_the_button_sends(readers: Readers) -
 
 
 @pytest.mark.parametrize("way", ["Escape", "button"])
-def test_an_answer_is_stopped_and_keeps_what_it_said(reader: Reader, stack: Stack, way: str) -> None:
+def test_a_stopped_answer_keeps_its_text(reader: Reader, stack: Stack, way: str) -> None:
     chat = answering(reader, stack, Answer(tokens=["Half", " of it"], gate=True))
     if way == "Escape":
         chat.text_box.press("Escape")
@@ -115,7 +115,7 @@ def test_an_answer_is_stopped_and_keeps_what_it_said(reader: Reader, stack: Stac
     expect(chat.row("assistant-1").locator(".note")).to_have_text("Stopped.")
 
 
-def test_an_answer_goes_on_through_every_escape_that_means_something_else(reader: Reader, stack: Stack) -> None:
+def test_an_escape_with_another_meaning_does_not_stop_the_answer(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Half", " of it"], gate=True)
     chat = answering(reader, stack, answer)
     choose_by(chat.page, "Escape", typed="ni", chosen="你")
@@ -129,7 +129,7 @@ def test_an_answer_goes_on_through_every_escape_that_means_something_else(reader
     expect(chat.row("assistant-1")).to_have_attribute("data-end", "stop")
 
 
-def test_a_stop_that_fails_says_so_and_can_be_tried_again(reader: Reader, stack: Stack) -> None:
+def test_a_failed_stop_is_reported_and_can_be_repeated(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Half", " of it"], gate=True)
     chat = answering(reader, stack, answer)
     chat.page.route("**/stop", lambda route: route.abort())
@@ -141,7 +141,7 @@ def test_a_stop_that_fails_says_so_and_can_be_tried_again(reader: Reader, stack:
     expect(chat.page.get_by_role("alert")).to_have_count(0)
 
 
-def test_the_arrow_up_edits_the_last_question_only_from_an_empty_box(reader: Reader, stack: Stack) -> None:
+def test_arrow_up_edits_the_last_question_only_from_an_empty_box(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.extend([Answer(tokens=["One."]), Answer(tokens=["Two."])])
     chat = reader.open()
     chat.ask("First?")
@@ -165,7 +165,7 @@ def test_the_arrow_up_edits_the_last_question_only_from_an_empty_box(reader: Rea
     expect(chat.text_box).to_be_focused()
 
 
-def test_keys_lead_to_a_new_chat_and_back_to_the_text_box(reader: Reader) -> None:
+def test_keys_open_a_new_chat_and_focus_the_text_box(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -179,7 +179,7 @@ def test_keys_lead_to_a_new_chat_and_back_to_the_text_box(reader: Reader) -> Non
 
 
 @pytest.mark.parametrize("is_shown", [True, False], ids=["shown", "hidden"])
-def test_a_key_leads_to_the_search_whether_or_not_the_list_is_shown(reader: Reader, is_shown: bool) -> None:
+def test_a_key_focuses_the_search_whether_or_not_the_list_is_shown(reader: Reader, is_shown: bool) -> None:
     chat = reader.open()
     expect(chat.text_box).to_be_focused()
     if not is_shown:
@@ -189,8 +189,8 @@ def test_a_key_leads_to_the_search_whether_or_not_the_list_is_shown(reader: Read
     expect(chat.page.get_by_role("searchbox")).to_be_focused()
 
 
-def test_on_glass_a_key_leads_to_the_search_too(readers: Readers) -> None:
-    """A tablet with a keyboard: there the list lies over the conversation."""
+def test_on_a_touch_screen_a_key_focuses_the_search_too(readers: Readers) -> None:
+    """On a tablet with a keyboard the list covers the conversation."""
     chat = readers(**PHONE).open()
     chat.text_box.tap()
     expect(chat.page.get_by_role("searchbox")).to_have_count(0)
@@ -198,7 +198,7 @@ def test_on_glass_a_key_leads_to_the_search_too(readers: Readers) -> None:
     expect(chat.page.get_by_role("searchbox")).to_be_focused()
 
 
-def test_the_shortcuts_are_listed_by_one_and_the_focus_comes_back(reader: Reader) -> None:
+def test_a_shortcut_lists_the_shortcuts_and_the_focus_returns(reader: Reader) -> None:
     chat = reader.open()
     expect(chat.text_box).to_be_focused()
     chat.page.keyboard.press("Control+/")
@@ -209,8 +209,8 @@ def test_the_shortcuts_are_listed_by_one_and_the_focus_comes_back(reader: Reader
     expect(chat.text_box).to_be_focused()
 
 
-def test_a_selection_lives_while_the_answer_grows(reader: Reader, stack: Stack) -> None:
-    """Its end too, where it reaches to the last word that there was."""
+def test_a_selection_survives_the_growth_of_its_answer(reader: Reader, stack: Stack) -> None:
+    """So does its end, even if it was at the last word."""
     answer = Answer(tokens=["Copy this", " and", " more.\n\nAnd ", "a second", " paragraph"], gate=True)
     chat = answering(reader, stack, answer)
     chat.shows_answer("Copy this")
@@ -224,7 +224,7 @@ def test_a_selection_lives_while_the_answer_grows(reader: Reader, stack: Stack) 
     assert chat.page.evaluate("getSelection().toString()") == "Copy this"
 
 
-def test_the_newest_words_are_followed_only_from_the_bottom(reader: Reader, stack: Stack) -> None:
+def test_the_page_follows_new_text_only_from_the_bottom(reader: Reader, stack: Stack) -> None:
     answer = paragraphs(200, gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
@@ -249,8 +249,8 @@ def test_the_newest_words_are_followed_only_from_the_bottom(reader: Reader, stac
     at_bottom(chat)
 
 
-def test_the_wheel_lets_go_at_once_while_tokens_stream_fast(reader: Reader, stack: Stack) -> None:
-    """The page that follows scrolls as well; that it did is no wish of the reader."""
+def test_the_wheel_ends_following_at_once_while_tokens_stream(reader: Reader, stack: Stack) -> None:
+    """The page's own scrolling must not be taken for the reader's."""
     stack.upstream.answers.append(paragraphs(100_000, delay=0.002))
     chat = reader.open()
     chat.ask("Fast?")
@@ -271,8 +271,8 @@ def test_the_wheel_lets_go_at_once_while_tokens_stream_fast(reader: Reader, stac
     button(chat, "Stop").click()
 
 
-def test_what_a_browser_does_to_hold_what_is_read_in_its_place_is_no_wish(reader: Reader, stack: Stack) -> None:
-    """It scrolls on by what it finds to be higher above (CSS Scroll Anchoring)."""
+def test_scroll_anchoring_is_not_taken_for_the_readers_scrolling(reader: Reader, stack: Stack) -> None:
+    """The browser scrolls by the growth of what is above the viewport (CSS Scroll Anchoring)."""
     answer = paragraphs(200, gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
@@ -287,7 +287,7 @@ def test_what_a_browser_does_to_hold_what_is_read_in_its_place_is_no_wish(reader
     stands_still(chat, read)
 
 
-def test_the_least_turn_of_the_wheel_lets_go(reader: Reader, stack: Stack) -> None:
+def test_the_smallest_turn_of_the_wheel_ends_following(reader: Reader, stack: Stack) -> None:
     answer = paragraphs(200, gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
@@ -303,7 +303,7 @@ def test_the_least_turn_of_the_wheel_lets_go(reader: Reader, stack: Stack) -> No
     stands_still(chat, read)
 
 
-def test_what_is_asked_is_brought_into_sight(reader: Reader, stack: Stack) -> None:
+def test_a_sent_question_is_scrolled_into_view(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.append(paragraphs(60))
     chat = reader.open()
     chat.ask("Much?")
@@ -318,7 +318,7 @@ def test_what_is_asked_is_brought_into_sight(reader: Reader, stack: Stack) -> No
 
 
 def answering(reader: Reader, stack: Stack, answer: Answer) -> Chat:
-    """An answer that said its first word and waits behind its gate."""
+    """An answer that sent its first words and waits at its gate."""
     stack.upstream.answers.append(answer)
     chat = reader.open()
     chat.ask("Long?")
@@ -345,14 +345,14 @@ def at_bottom(chat: Chat) -> None:
 
 
 def stands_still(chat: Chat, read: tuple[str, int]) -> None:
-    """To the eye: a browser rounds where it puts things."""
+    """Allow for the browser's rounding of positions."""
     text, top = settled(chat)
     assert text == read[0]
     assert abs(top - read[1]) <= 2
 
 
 def settled(chat: Chat) -> tuple[str, int]:
-    """What is read and where it stands, once the wheel's motion is over."""
+    """The paragraph being read and its position, once the wheel's motion has ended."""
     still = f"""(scroller) => new Promise((resolve) => {{
       const read = {READ};
       let before = '';

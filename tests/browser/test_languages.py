@@ -26,7 +26,7 @@ LOOK: Final = """() => {
   }
   return words.map((text) => text.trim()).filter((text) => text !== '');
 }"""  # noqa: E501
-# Names, and keys of a keyboard.
+# Names and keyboard keys stay untranslated.
 SAME_EVERYWHERE: Final = re.compile(r"\b(midsentence|mid|sentence|Markdown|Enter|Shift|Esc|Ctrl|K|O)\b|TITLE")
 LATIN: Final = re.compile(r"[A-Za-z]")
 HAN: Final = re.compile(r"[\u4e00-\u9fff]")
@@ -41,7 +41,7 @@ HAN: Final = re.compile(r"[\u4e00-\u9fff]")
         ("fr-FR", "en", "Ask something."),
     ],
 )
-def test_the_page_speaks_as_the_browser_wishes(readers: Readers, locale: str, lang: str, greeting: str) -> None:
+def test_the_page_uses_the_browsers_language(readers: Readers, locale: str, lang: str, greeting: str) -> None:
     page = readers(locale=locale).open().page
     expect(page.get_by_role("heading", name=greeting)).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", lang)
@@ -122,7 +122,7 @@ def test_a_proxy_that_answers_in_the_servers_place_is_told_of_in_chinese(readers
     expect(page.get_by_role("alert")).to_have_text("对话列表加载失败。服务器的应答是 502。")
 
 
-def test_a_model_that_cannot_be_reached_is_told_of_in_chinese(readers: Readers, stack: Stack) -> None:
+def test_an_unreachable_model_is_reported_in_chinese(readers: Readers, stack: Stack) -> None:
     chat = Chat(readers(locale="zh-CN").blank())
     chat.page.goto("/")
     stack.upstream.answers.append(Answer(status=401, body={"error": {"message": "No such key."}}))
@@ -140,8 +140,8 @@ def test_chinese_emphasis_needs_no_spaces_and_is_set_as_chinese(reader: Reader, 
     expect(chat.answer()).to_have_attribute("lang", "zh")
 
 
-def test_a_language_of_the_past_does_not_break_the_page(reader: Reader) -> None:
-    """What is kept may be of another version of the page, or of somebody's hand."""
+def test_an_unknown_stored_language_does_not_break_the_page(reader: Reader) -> None:
+    """The stored value may come from another version of the page, or have been edited."""
     chat = reader.open()
     for kept in ('{"language": "tlh", "theme": "sepia"}', '"en"', "[]", "null", "{"):
         chat.page.evaluate("(kept) => localStorage.setItem('midsentence.preferences', kept)", kept)

@@ -1,4 +1,4 @@
-"""The list of somebody's conversations."""
+"""The list of conversations: order, marks, search, names, deletion."""
 
 import re
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.needs_chromium
 LIST = re.compile(r"/sessions$")
 
 
-def test_who_has_asked_nothing_is_told_what_the_list_will_hold(reader: Reader) -> None:
+def test_an_empty_list_says_what_it_will_hold(reader: Reader) -> None:
     chat = reader.open()
     expect(chat.page.get_by_text("Nothing here yet. What you ask will be listed here.")).to_be_visible()
     expect(chat.page.get_by_role("heading", name="Ask something.")).to_be_visible()
@@ -42,7 +42,7 @@ def test_conversations_are_listed_newest_first(reader: Reader) -> None:
     expect(item(chat, "Pears?")).not_to_have_attribute("aria-current", "page")
 
 
-def test_an_answer_is_marked_while_it_is_written_elsewhere_and_when_it_ended_unseen(
+def test_another_conversations_answer_is_marked_while_it_runs_and_until_it_is_seen(
     reader: Reader, stack: Stack
 ) -> None:
     chat = reader.open()
@@ -67,7 +67,7 @@ def test_an_answer_is_marked_while_it_is_written_elsewhere_and_when_it_ended_uns
     expect(unread).to_have_count(0)
 
 
-def test_an_answer_that_was_watched_is_not_marked(reader: Reader) -> None:
+def test_a_watched_answer_is_not_marked(reader: Reader) -> None:
     chat = reader.open()
     begin(chat, "Watched?")
     new_chat(chat)
@@ -96,7 +96,7 @@ def test_conversations_are_found_by_their_words_in_any_order(reader: Reader) -> 
 
 
 @pytest.mark.parametrize("way", ["Enter", "blur"])
-def test_a_new_name_is_seen_by_every_tab_and_device_and_after_a_reload(
+def test_a_new_name_appears_in_every_tab_and_device_and_after_a_reload(
     reader: Reader, readers: Readers, way: str
 ) -> None:
     chat = reader.open()
@@ -121,8 +121,8 @@ def test_a_new_name_is_seen_by_every_tab_and_device_and_after_a_reload(
 
 
 @pytest.mark.parametrize("typed", ["", "Old name", None])
-def test_a_name_that_is_left_as_it_was_is_not_sent(reader: Reader, typed: str | None) -> None:
-    """An empty one would be refused; with None, Escape leaves what was typed."""
+def test_an_unchanged_name_is_not_sent(reader: Reader, typed: str | None) -> None:
+    """An empty name would be refused; None stands for Escape."""
     chat = reader.open()
     begin(chat, "Old name")
     sent: list[str] = []
@@ -135,7 +135,7 @@ def test_a_name_that_is_left_as_it_was_is_not_sent(reader: Reader, typed: str | 
     assert "PATCH" not in sent
 
 
-def test_the_focus_comes_back_to_what_was_renamed(reader: Reader) -> None:
+def test_the_focus_returns_to_the_renamed_conversation(reader: Reader) -> None:
     chat = reader.open()
     begin(chat, "Old name")
     rename(chat, "Old name").press("Escape")
@@ -146,7 +146,7 @@ def test_the_focus_comes_back_to_what_was_renamed(reader: Reader) -> None:
     expect(row(chat, "New name").get_by_role("button", name="Rename: ")).to_be_focused()
 
 
-def test_a_conversation_is_deleted_only_when_that_is_confirmed(reader: Reader) -> None:
+def test_a_conversation_is_deleted_only_after_confirmation(reader: Reader) -> None:
     chat = reader.open()
     begin(chat, "Keep me")
     remove(chat, "Keep me")
@@ -161,9 +161,7 @@ def test_a_conversation_is_deleted_only_when_that_is_confirmed(reader: Reader) -
     expect(items(chat)).to_have_text(["Keep me"])
 
 
-def test_a_deleted_conversation_is_gone_everywhere_and_those_who_had_it_open_are_told(
-    reader: Reader, readers: Readers
-) -> None:
+def test_a_deleted_conversation_disappears_everywhere_and_open_tabs_say_so(reader: Reader, readers: Readers) -> None:
     chat = reader.open()
     begin(chat, "Delete me")
     path = f"/#{chat.page.url.partition('#')[2]}"
@@ -194,7 +192,7 @@ def test_another_conversation_can_be_deleted_while_one_is_open(reader: Reader) -
     chat.shows_question("Two")
 
 
-def test_somebody_elses_conversation_says_that_it_is_not_here(reader: Reader, readers: Readers) -> None:
+def test_another_owners_conversation_is_not_found(reader: Reader, readers: Readers) -> None:
     chat = reader.open()
     begin(chat, "Mine")
     stranger = readers().open(f"/#{chat.page.url.partition('#')[2]}")
@@ -203,7 +201,7 @@ def test_somebody_elses_conversation_says_that_it_is_not_here(reader: Reader, re
     expect(items(stranger)).to_have_count(0)
 
 
-def test_a_list_that_cannot_be_loaded_says_so_and_the_conversation_goes_on(reader: Reader) -> None:
+def test_a_list_that_cannot_be_loaded_does_not_stop_the_conversation(reader: Reader) -> None:
     page = reader.blank()
     broken = True
 
@@ -228,7 +226,7 @@ def test_a_list_that_cannot_be_loaded_says_so_and_the_conversation_goes_on(reade
     expect(note).to_have_count(0)
 
 
-def test_the_browsers_back_and_forward_lead_through_the_conversations(reader: Reader) -> None:
+def test_back_and_forward_move_between_conversations(reader: Reader) -> None:
     chat = reader.open()
     begin(chat, "One")
     begin(chat, "Two")
@@ -246,14 +244,14 @@ def test_the_browsers_back_and_forward_lead_through_the_conversations(reader: Re
     chat.shows_question("Two")
 
 
-def test_a_link_to_no_conversation_says_so(reader: Reader) -> None:
+def test_a_link_to_no_conversation_is_reported(reader: Reader) -> None:
     for fragment in ("nothing", "%E0%A4%A", "<b>", "../healthz", ".", "../.."):
         chat = reader.open(f"/#{fragment}")
         expect(chat.status).to_contain_text("This conversation is not here")
         chat.page.close()
 
 
-def test_the_list_is_hidden_and_stays_so(reader: Reader) -> None:
+def test_a_hidden_list_stays_hidden(reader: Reader) -> None:
     chat = reader.open()
     chat.page.get_by_role("button", name="Hide the conversations").click()
     expect(chat.page.locator("#sidebar")).to_have_count(0)
@@ -289,7 +287,7 @@ def row(chat: Chat, title: str) -> Locator:
 
 
 def rename(chat: Chat, title: str) -> Locator:
-    """Begin it. The box."""
+    """Begin to rename, and return the text box."""
     row(chat, title).hover()
     row(chat, title).get_by_role("button", name="Rename: ").click()
     box = chat.page.get_by_role("textbox", name="New name")

@@ -1,4 +1,4 @@
-"""The policy that the page comes with, as a browser keeps it. Every other test here shows that the page keeps to it."""
+"""The browser enforces the page's security policy. Every other browser test shows that the page obeys it."""
 
 import pytest
 from playwright.sync_api import Browser, Error

@@ -1,4 +1,4 @@
-"""A server that refuses or fails is quoted precisely, and the page is usable afterwards."""
+"""The page shows the exact reason of a refusal or failure, and stays usable."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +12,7 @@ from tests.support.upstream import Answer
 
 pytestmark = pytest.mark.needs_chromium
 
-# By whom: a proxy says what it likes, our server as docs/protocol.md has it; None is a connection that breaks.
+# From a proxy (any body), from the server (docs/protocol.md), or None: the connection breaks.
 REFUSALS: Final[dict[str, tuple[int | None, Any, str]]] = {
     "a login page": (401, "<h1>Sign in</h1>", "The server answered 401."),
     "a proxy's limit": (413, "<h1>Too large</h1>", "The server answered 413."),
@@ -31,7 +31,7 @@ GONE: Final = (404, {"error": {"code": "not_found", "message": "m"}}, "This conv
 
 @dataclass
 class Faults:
-    """Seam for faults: the requests of one method to some address, answered so until told otherwise."""
+    """Answer the requests of one method to one address like this, until the test changes it."""
 
     page: Page
     method: str
@@ -52,7 +52,7 @@ class Faults:
         return route.fulfill(status=status, json=body)
 
 
-def test_a_list_that_is_refused_says_why_until_it_comes(reader: Reader) -> None:
+def test_a_refused_list_says_why_until_it_loads(reader: Reader) -> None:
     chat = begun(reader)
     faults = Faults(chat.page, "GET", "**/sessions")
     note = chat.page.locator("#sidebar").get_by_role("alert")
@@ -65,7 +65,7 @@ def test_a_list_that_is_refused_says_why_until_it_comes(reader: Reader) -> None:
     expect(note).to_have_count(0)
 
 
-def test_a_name_that_is_refused_is_not_shown_and_says_why(reader: Reader) -> None:
+def test_a_refused_name_is_not_shown_and_says_why(reader: Reader) -> None:
     chat = begun(reader)
     faults = Faults(chat.page, "PATCH", "**/sessions/*")
     for faults.reply in (*REFUSALS.values(), GONE):
@@ -80,7 +80,7 @@ def test_a_name_that_is_refused_is_not_shown_and_says_why(reader: Reader) -> Non
     expect(chat.page.get_by_role("heading", level=1)).to_have_text("Other")
 
 
-def test_a_conversation_that_could_not_be_deleted_stays_and_says_why(reader: Reader) -> None:
+def test_a_conversation_that_cannot_be_deleted_stays_and_says_why(reader: Reader) -> None:
     chat = begun(reader)
     faults = Faults(chat.page, "DELETE", "**/sessions/*")
     for faults.reply in REFUSALS.values():
@@ -94,7 +94,7 @@ def test_a_conversation_that_could_not_be_deleted_stays_and_says_why(reader: Rea
     expect(said(chat.page)).to_have_count(0)
 
 
-def test_a_conversation_that_somebody_else_deleted_first_is_deleted(reader: Reader) -> None:
+def test_a_conversation_deleted_elsewhere_first_counts_as_deleted(reader: Reader) -> None:
     chat = begun(reader)
     Faults(chat.page, "DELETE", "**/sessions/*", GONE)
     remove(chat.page)
@@ -102,7 +102,7 @@ def test_a_conversation_that_somebody_else_deleted_first_is_deleted(reader: Read
     expect(said(chat.page)).to_have_count(0)
 
 
-def test_a_stop_that_is_refused_says_why_and_can_be_pressed_again(reader: Reader, stack: Stack) -> None:
+def test_a_refused_stop_says_why_and_can_be_repeated(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Half", " of it"], gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
@@ -120,7 +120,7 @@ def test_a_stop_that_is_refused_says_why_and_can_be_pressed_again(reader: Reader
     expect(said(chat.page)).to_have_count(0)
 
 
-def test_a_stream_that_is_refused_is_tried_again_and_one_that_is_not_there_is_not(reader: Reader) -> None:
+def test_a_refused_stream_is_retried_and_a_missing_one_is_not(reader: Reader) -> None:
     chat = begun(reader)
     stream, whether = Faults(chat.page, "GET", "**/sessions/*/events*"), Faults(chat.page, "GET", "**/sessions/*")
     for reply in REFUSALS.values():
@@ -146,7 +146,7 @@ def begun(reader: Reader) -> Chat:
 
 
 def look_again(page: Page) -> None:
-    """As when somebody comes back to the tab."""
+    """Act as if the person returned to the tab."""
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 

@@ -1,4 +1,4 @@
-"""An answer that goes on where it was, whatever was cut, closed, killed or frozen: no word twice, none missing."""
+"""An answer resumes after a reload, a cut, a kill or a freeze, and shows no word twice and misses none."""
 
 import re
 from collections.abc import Iterator
@@ -34,11 +34,11 @@ ADDRESS: Final = f"/#{SESSION}"
 WORDS: Final = ["one ", "two ", "two ", "three ", "four ", "断线 ", "👩‍👩‍👧‍👦 ", "eight"]
 RESUMED: Final = re.compile(r"^Live · Resumed at \d{1,2}:\d\d:\d\d\s[AP]M, nothing lost · (Answering…|Done)$")
 
-# The wait before the next try is random up to a ceiling that doubles; here it always is the ceiling.
+# The wait before the next attempt is random up to a ceiling that doubles. Here it is always the ceiling.
 LONGEST_WAITS: Final = "Math.random = () => 1;"
-# Longer than any test has.
+# Longer than any test lasts.
 ENDLESS_WAITS: Final = "Math.random = () => 1000;"
-# A clock that can be set forward, and is looked at twice as often.
+# A clock that can be set forward, and is read twice as often.
 IMPATIENT: Final = """
 globalThis.later = 0;
 const { now } = Date;
@@ -70,7 +70,7 @@ def cable(stack: Stack) -> Iterator[Cable]:
 
 @pytest.fixture
 def wired(readers: Readers, cable: Cable) -> Reader:
-    """Somebody whose network is the cable, and who watches what the page shows."""
+    """A reader whose network is the cable, and who records what the page shows."""
     reader = readers(base_url=cable.url)
     reader.watch()
     return reader
@@ -139,7 +139,7 @@ def test_another_device_sees_the_same_answer_grow(reader: Reader, readers: Reade
 def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(
     wired: Reader, stack: Stack, cable: Cable
 ) -> None:
-    """A browser gives a host six connections. Tabs that join in mid-stream are given what was said before."""
+    """A browser opens six connections to a host at most. Tabs that join in mid-stream get the earlier text."""
     stack.upstream.answers.append(Answer(tokens=[f"word{number} " for number in range(3000)], delay=0.02))
     first = wired.open()
     first.ask("Together?")
@@ -158,7 +158,7 @@ def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(
 
 
 def test_a_tab_that_leaves_hands_its_connection_on_at_once(wired: Reader, stack: Stack, cable: Cable) -> None:
-    """The first tab has the stream for all. One goes to another conversation, one closes; nobody loses a word."""
+    """The first tab has the stream for all. One opens another conversation, one closes; no tab loses a word."""
     answer = scripted(stack)
     first = wired.open()
     first.ask("Count")
@@ -179,7 +179,7 @@ def test_a_tab_that_leaves_hands_its_connection_on_at_once(wired: Reader, stack:
 
 
 def test_a_frozen_tab_is_replaced_and_catches_up(wired: Reader, stack: Stack, cable: Cable) -> None:
-    """A browser stops what a tab does that nobody looks at, and leaves it its locks."""
+    """A browser freezes a background tab, which keeps its locks."""
     answer = scripted(stack)
     first = wired.open()
     first.ask("Count")
@@ -202,8 +202,8 @@ def test_a_frozen_tab_is_replaced_and_catches_up(wired: Reader, stack: Stack, ca
     assert cable.streams == 1
 
 
-def test_a_tab_that_hears_nothing_of_a_frozen_one_takes_its_place(wired: Reader, stack: Stack) -> None:
-    """The server says `ping` every 15 s, so 45 s of silence are not its own."""
+def test_a_tab_without_events_from_a_frozen_one_replaces_it(wired: Reader, stack: Stack) -> None:
+    """The server sends a `ping` every 15 s, so 45 s of silence are not the server's."""
     answer = scripted(stack)
     first = wired.open()
     first.ask("Count")
@@ -222,7 +222,7 @@ def test_a_tab_that_hears_nothing_of_a_frozen_one_takes_its_place(wired: Reader,
     finishes(first, answer)
 
 
-def test_a_hidden_tab_tells_by_its_title_and_icon_that_it_is_done(reader: Reader, stack: Stack) -> None:
+def test_a_hidden_tab_shows_by_title_and_icon_that_it_is_done(reader: Reader, stack: Stack) -> None:
     answers = [Answer(tokens=["So"], gate=True), Answer(tokens=["And", " no"], gate=True, error_after=1)]
     stack.upstream.answers.extend(answers)
     chat = reader.open()
@@ -247,8 +247,8 @@ def test_a_hidden_tab_tells_by_its_title_and_icon_that_it_is_done(reader: Reader
     expect(chat.page).to_have_title("! Is it? · midsentence")
 
 
-def test_a_connection_that_breaks_is_said_and_resumed(wired: Reader, stack: Stack, cable: Cable) -> None:
-    """In every tab, though one alone has the connection."""
+def test_a_broken_connection_is_reported_and_resumed(wired: Reader, stack: Stack, cable: Cable) -> None:
+    """In every tab, although only one has the connection."""
     answer = scripted(stack)
     chat = wired.open()
     chat.ask("Count")
@@ -271,8 +271,8 @@ def test_a_connection_that_breaks_is_said_and_resumed(wired: Reader, stack: Stac
         expect(tab.status).to_have_text("Live · Done")
 
 
-def test_a_network_that_stays_away_is_tried_again_and_again(wired: Reader, stack: Stack, cable: Cable) -> None:
-    """Later and later, and it is said when."""
+def test_reconnects_without_a_network_back_off_and_say_when(wired: Reader, stack: Stack, cable: Cable) -> None:
+    """Each wait is longer, and the status shows it."""
     wired.before_the_page(LONGEST_WAITS)
     answer = scripted(stack)
     chat = wired.open()
@@ -297,7 +297,7 @@ def test_a_network_that_stays_away_is_tried_again_and_again(wired: Reader, stack
 def test_an_answer_goes_on_within_two_seconds_of_the_network(
     wired: Reader, stack: Stack, cable: Cable, away: str
 ) -> None:
-    """However long the page would have waited by itself."""
+    """Even if the page would have waited longer."""
     wired.before_the_page(BACK_ONLINE)
     answer = scripted(stack)
     chat = wired.open()
@@ -320,7 +320,7 @@ def test_an_answer_goes_on_within_two_seconds_of_the_network(
     finishes(chat, answer)
 
 
-def test_it_goes_on_after_the_server_was_killed_in_mid_answer(reader: Reader, stack: Stack) -> None:
+def test_an_answer_resumes_after_its_server_was_killed(reader: Reader, stack: Stack) -> None:
     answer = scripted(stack)
     reader.watch()
     chat = reader.open()
@@ -336,8 +336,8 @@ def test_it_goes_on_after_the_server_was_killed_in_mid_answer(reader: Reader, st
     finishes(chat, answer)
 
 
-def test_it_goes_on_at_a_server_that_is_restarted(reader: Reader, stack: Stack) -> None:
-    """A server that is told to stop closes its streams and says when to come back."""
+def test_an_answer_resumes_at_a_restarted_server(reader: Reader, stack: Stack) -> None:
+    """A stopping server closes its streams and says when to reconnect."""
     answer = scripted(stack)
     reader.watch()
     chat = reader.open()
@@ -351,7 +351,7 @@ def test_it_goes_on_at_a_server_that_is_restarted(reader: Reader, stack: Stack) 
     finishes(chat, answer)
 
 
-def test_it_goes_on_at_another_server(wired: Reader, stack: Stack, cable: Cable) -> None:
+def test_an_answer_resumes_at_another_server(wired: Reader, stack: Stack, cable: Cable) -> None:
     answer = scripted(stack)
     chat = wired.open()
     chat.ask("Who is there?")
@@ -367,8 +367,8 @@ def test_it_goes_on_at_another_server(wired: Reader, stack: Stack, cable: Cable)
     expect(chat.row("assistant-2")).to_have_attribute("data-end", "stop")
 
 
-def test_a_worker_that_is_killed_in_mid_answer_is_replaced_and_the_page_says_so(wired: Reader, stack: Stack) -> None:
-    """A model that cannot go on begins again, and then nothing of the first attempt stands on the page any more."""
+def test_a_killed_worker_is_replaced_and_the_page_says_so(wired: Reader, stack: Stack) -> None:
+    """The model begins again, and no text of the first attempt stays on the page."""
     first, second = (Answer(tokens=[*pieces, "end"], gate=True) for pieces in (["Half ", "an "], ["A ", "whole "]))
     stack.upstream.answers.extend([first, second])
     chat = wired.open()
@@ -393,8 +393,8 @@ def test_a_worker_that_is_killed_in_mid_answer_is_replaced_and_the_page_says_so(
     assert [text for text in texts[begun_again:] if not second.text.startswith(text)] == []
 
 
-def test_a_refused_reader_says_when_it_comes_back_and_does(reader: Reader) -> None:
-    """Any answer other than 200 closes an EventSource for good."""
+def test_a_refused_stream_is_retried_when_the_page_says(reader: Reader) -> None:
+    """A status other than 200 closes an EventSource permanently."""
     chat = reader.open()
     chat.ask("Hello?")
     chat.is_done()
@@ -406,7 +406,7 @@ def test_a_refused_reader_says_when_it_comes_back_and_does(reader: Reader) -> No
     chat.is_done()
 
 
-def test_a_reader_who_is_back_online_does_not_wait(reader: Reader) -> None:
+def test_a_page_that_is_online_again_reconnects_at_once(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("Hello?")
     chat.is_done()
@@ -418,7 +418,7 @@ def test_a_reader_who_is_back_online_does_not_wait(reader: Reader) -> None:
     chat.is_done()
 
 
-def test_a_silent_connection_is_given_up_after_40_seconds(reader: Reader) -> None:
+def test_a_silent_connection_is_replaced_after_40_seconds(reader: Reader) -> None:
     page = reader.blank()
     page.clock.install()
     page.goto("/")
@@ -431,7 +431,7 @@ def test_a_silent_connection_is_given_up_after_40_seconds(reader: Reader) -> Non
     chat.is_done()
 
 
-def test_a_202_that_was_taken_back_is_asked_again_under_its_key(reader: Reader, stack: Stack) -> None:
+def test_a_message_lost_after_its_202_is_resent_under_its_key(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -446,7 +446,7 @@ def test_a_202_that_was_taken_back_is_asked_again_under_its_key(reader: Reader, 
     assert [len(keys), len(set(keys))] == [2, 1]
 
 
-def test_a_first_202_that_was_taken_back_begins_the_conversation_again(reader: Reader) -> None:
+def test_a_first_message_lost_after_its_202_creates_the_conversation_again(reader: Reader) -> None:
     chat = reader.open()
     keys = keys_of(chat.page)
     take_back(chat.page, ASKS, {"session_id": SESSION, "turn": 1, "events_url": "/"})
@@ -457,8 +457,8 @@ def test_a_first_202_that_was_taken_back_begins_the_conversation_again(reader: R
     assert (len(keys), len(set(keys))) == (2, 1)
 
 
-def test_a_hole_in_the_events_is_mended_by_a_snapshot(reader: Reader) -> None:
-    """docs/protocol.md 1.2: a client may check that nothing is missing; what this one shows is then whole again."""
+def test_a_gap_in_the_events_is_repaired_by_a_snapshot(reader: Reader) -> None:
+    """docs/protocol.md 1.2: a client may detect a gap. This one then loads the whole text."""
     question = {"turn": 1, "parent": 0, "role": "user", "text": "Whole?", "end": None}
     whole = {"turn": 1, "parent": 0, "role": "assistant", "text": "Whole again", "end": "stop"}
     streams = [
@@ -484,7 +484,7 @@ def test_a_hole_in_the_events_is_mended_by_a_snapshot(reader: Reader) -> None:
     assert asked == [[], []]
 
 
-def test_an_address_that_names_no_session_of_mine_says_so(reader: Reader) -> None:
+def test_an_address_of_no_own_session_is_reported(reader: Reader) -> None:
     chat = reader.open(ADDRESS)
     expect(chat.status).to_contain_text("This conversation is not here")
     chat.text_box.fill("Anybody?")
@@ -498,7 +498,7 @@ def scripted(stack: Stack) -> Answer:
 
 
 def shown(count: int) -> str:
-    """That many words, as they are seen: white space at the end of a paragraph is not."""
+    """The first words as they are displayed, without the white space at the end of a paragraph."""
     return "".join(WORDS[:count]).rstrip()
 
 
@@ -510,7 +510,7 @@ def finishes(chat: Chat, answer: Answer) -> None:
 
 
 def freeze(page: Page) -> CDPSession:
-    """A debugger holds every script of the page: no event, timer or message reaches it, and its locks stay its own."""
+    """Pause every script of the page: it gets no event, timer or message, and keeps its locks."""
     freezer: Any = page.context.new_cdp_session(page)
     freezer.send("Debugger.enable")
     freezer.send("Debugger.pause")

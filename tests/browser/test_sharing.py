@@ -1,4 +1,4 @@
-"""A conversation that is shared is read along, live, by somebody who can do nothing else with it."""
+"""A shared conversation can be read live by another person, who can change nothing."""
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -10,7 +10,7 @@ from tests.support.upstream import Answer
 pytestmark = pytest.mark.needs_chromium
 
 
-def test_a_shared_conversation_is_read_along_until_it_is_taken_back(
+def test_a_shared_conversation_is_read_live_until_it_is_unshared(
     reader: Reader, stack: Stack, chromium: Browser
 ) -> None:
     answer = Answer(tokens=["Both ", "of ", "us."], gate=True)
@@ -38,12 +38,12 @@ def test_a_shared_conversation_is_read_along_until_it_is_taken_back(
         expect(link).to_have_value(address)
         dialog.get_by_role("button", name="Stop sharing").click()
         expect(guest.status).to_contain_text("This conversation is not here")
-        # What was read stays on the screen.
+        # The text that was read stays visible.
         expect(guest.answer()).to_have_text("Both of us.")
     expect(chat.status).to_contain_text("Live")
 
 
-def test_that_sharing_did_not_work_is_said(reader: Reader) -> None:
+def test_a_failed_share_is_reported(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("Anything")
     chat.is_done()

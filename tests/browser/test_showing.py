@@ -1,4 +1,4 @@
-"""How an answer ended, who gave it, and that the page keeps to its own policy."""
+"""How an answer ended, which model gave it, and that violations of the policy are noticed."""
 
 import pytest
 from playwright.sync_api import expect
@@ -10,7 +10,7 @@ from tests.support.upstream import Answer
 pytestmark = pytest.mark.needs_chromium
 
 
-def test_an_answer_that_fails_keeps_its_text_and_says_why_after_a_reload_too(reader: Reader, stack: Stack) -> None:
+def test_a_failed_answer_keeps_its_text_and_reason_over_a_reload(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.append(Answer(tokens=["Half ", "an ", "answer"], error_after=2))
     chat = reader.open()
     chat.ask("Will you finish?")
@@ -22,7 +22,7 @@ def test_an_answer_that_fails_keeps_its_text_and_says_why_after_a_reload_too(rea
     assert chat.source() == "Half an "
 
 
-def test_an_answer_that_fails_without_a_word_says_why(reader: Reader, stack: Stack) -> None:
+def test_an_answer_that_fails_without_text_says_why(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.append(Answer(status=401, body={"error": {"message": "No."}}))
     chat = reader.open()
     chat.ask("May I?")
@@ -37,7 +37,7 @@ def test_an_answer_that_fails_without_a_word_says_why(reader: Reader, stack: Sta
         ("content_filter", "Ended by the content filter of the model’s provider."),
     ],
 )
-def test_an_answer_that_was_cut_off_says_so(reader: Reader, stack: Stack, finish: str, sentence: str) -> None:
+def test_a_truncated_answer_says_so(reader: Reader, stack: Stack, finish: str, sentence: str) -> None:
     stack.upstream.answers.append(Answer(tokens=["Half"], finish=finish))
     chat = reader.open()
     chat.ask("All of it?")
@@ -45,7 +45,7 @@ def test_an_answer_that_was_cut_off_says_so(reader: Reader, stack: Stack, finish
     chat.shows_answer("Half")
 
 
-def test_the_demo_model_is_called_that(reader: Reader) -> None:
+def test_the_demo_model_is_named(reader: Reader) -> None:
     question = {"turn": 1, "parent": 0, "role": "user", "text": "Who?", "end": None}
     stream = stream_of(
         ("snapshot", "1.0-0", {"session_id": "x", "state": "queued", "messages": [question]}),
@@ -58,8 +58,8 @@ def test_the_demo_model_is_called_that(reader: Reader) -> None:
     expect(chat.page.locator("#model")).to_have_text("demo")
 
 
-def test_a_breach_of_the_policy_would_be_seen(reader: Reader) -> None:
-    """Every other test here shows that there is none."""
+def test_a_breach_of_the_policy_is_noticed(reader: Reader) -> None:
+    """Every other browser test asserts that there is none."""
     chat = reader.open()
     chat.page.evaluate("document.head.append(Object.assign(document.createElement('style'), {textContent: 'p {}'}))")
     expect(chat.status).to_have_text("Ready")

@@ -1,4 +1,4 @@
-"""Narrow and wide: what is too wide scrolls within itself, never the page."""
+"""Narrow and wide screens: wide content scrolls within itself, never the page."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,7 +11,7 @@ from tests.browser.scene import SESSION, look_at_scene, open_scene, set_scene
 
 pytestmark = pytest.mark.needs_chromium
 
-# A phone; a small one, which is a wide screen at 400 % too (WCAG 2.2, 1.4.10); a window too wide to read across.
+# A phone; a small one, which is also a wide screen at 400 % (WCAG 2.2, 1.4.10); a window too wide for one line.
 PHONES: Final[dict[str, dict[str, Any]]] = {
     "390": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
     "320": {"viewport": {"width": 320, "height": 568}, "has_touch": True, "is_mobile": True},
@@ -22,7 +22,7 @@ SCREENS: Final[dict[str, dict[str, Any]]] = PHONES | {
 }
 TOO_WIDE: Final = """() => [...document.querySelectorAll('html, body, header, main, footer, nav, #sessions, dialog')]
   .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth).map(({ localName }) => localName)"""
-# Links in running text may be as small as it is (WCAG 2.2, 2.5.8); a disabled box is no target.
+# Links in running text may be as small as the text (WCAG 2.2, 2.5.8); a disabled box is no target.
 SMALL: Final = """() => [...document.querySelectorAll('button, a, input:enabled, select, textarea, summary')]
   .filter((element) => element.checkVisibility({ opacityProperty: true }))
   .filter((element) => element.closest('p, li')?.closest('.text') == null)
@@ -40,14 +40,14 @@ def test_nothing_makes_the_page_scroll_sideways(readers: Readers, screen: str) -
 
 
 @pytest.mark.parametrize("screen", PHONES)
-def test_a_finger_hits_every_control_and_no_box_makes_a_phone_zoom_in(readers: Readers, screen: str) -> None:
-    """Safari zooms in on a box whose print is below 16 px, and does not zoom out again."""
+def test_controls_are_large_enough_to_touch_and_no_box_makes_a_phone_zoom(readers: Readers, screen: str) -> None:
+    """Safari zooms in on a text box whose font is below 16 px, and does not zoom out again."""
     for page in visits(readers(**PHONES[screen]).blank()):
         assert page.evaluate(SMALL) == []
         assert page.evaluate(SMALL_PRINT) == []
 
 
-def test_a_finger_finds_what_a_mouse_finds_by_hovering(readers: Readers) -> None:
+def test_touch_shows_what_a_mouse_finds_by_hovering(readers: Readers) -> None:
     page = readers(**PHONES["390"]).blank()
     set_scene(page)
     open_scene(page)
@@ -56,8 +56,8 @@ def test_a_finger_finds_what_a_mouse_finds_by_hovering(readers: Readers) -> None
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_the_text_box_is_always_within_reach(readers: Readers, screen: str) -> None:
-    """The page is as high as what is to be seen of it: on a phone the bars of its browser come and go."""
+def test_the_text_box_is_always_visible(readers: Readers, screen: str) -> None:
+    """The page is as high as the visible viewport: on a phone the browser's bars appear and disappear."""
     page = readers(**SCREENS[screen]).blank()
     set_scene(page)
     open_scene(page)
@@ -67,7 +67,7 @@ def test_the_text_box_is_always_within_reach(readers: Readers, screen: str) -> N
     assert page.evaluate(heights) == ["100dvh"]
 
 
-def test_a_line_is_no_longer_than_one_can_read(readers: Readers) -> None:
+def test_a_line_is_at_most_800_pixels_long(readers: Readers) -> None:
     page = readers(**SCREENS["2560"]).blank()
     set_scene(page)
     open_scene(page)
@@ -80,7 +80,7 @@ def test_a_line_is_no_longer_than_one_can_read(readers: Readers) -> None:
     assert abs(middle - (main["x"] + main["width"] / 2)) < 2
 
 
-def test_the_list_of_a_phone_is_left_by_choosing_by_a_touch_beside_it_and_by_escape(readers: Readers) -> None:
+def test_the_list_on_a_phone_is_closed_by_a_choice_a_touch_outside_or_escape(readers: Readers) -> None:
     page = readers(**PHONES["390"]).blank()
     set_scene(page)
     page.goto("/")

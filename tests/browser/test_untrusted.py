@@ -1,4 +1,4 @@
-"""What a model, a person or a title says is text, and does nothing."""
+"""Text of a model, a person or a title is displayed and never executed."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.upstream import Answer
 pytestmark = pytest.mark.needs_chromium
 
 RUN: Final = "document.title='owned';window.owned=1;alert(1)"
-# Each as the tokens come: an attack need not come in one piece.
+# Each as a list of tokens: an attack need not come in one piece.
 MARKUP: Final[dict[str, list[str]]] = {
     "a script": ["<scr", f"ipt>{RUN}</scr", "ipt>"],
     "a handler": ["<img src=x one", f'rror="{RUN}">', "<svg onload=", f'"{RUN}"><svg/onload={RUN}>'],
@@ -52,7 +52,7 @@ PICTURES: Final = (
     " [![e](http://foreign.invalid/e.png)](http://foreign.invalid/f) ![g][h]\n\n[h]: http://foreign.invalid/h.png"
 )
 BIDI: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
-# An answer is made of nothing else, and nothing of it runs or is fetched.
+# The elements of an answer that are not allowed, and the attributes that would run or fetch something.
 STRANGE: Final = """() => {
   const letters = 'div p span strong em del code pre a button ul ol li blockquote table thead tbody tr th td hr br'.split(' ');
   const drawn = 'svg path math semantics annotation mrow mi mo mn msup mfrac mtext mstyle mspace mover munder'.split(' ');
@@ -65,7 +65,7 @@ STRANGE: Final = """() => {
 
 
 class Watch:
-    """What must not come of anything that is shown."""
+    """Records the effects that displayed text must not have."""
 
     def __init__(self, page: Page, own: str) -> None:
         self.page = page
@@ -92,7 +92,7 @@ class Watch:
 
 @pytest.fixture
 def chat(reader: Reader, stack: Stack) -> Iterator[Chat]:
-    """A chat in which nothing happened that should not; not when it is read again either."""
+    """A chat that had no such effect, neither at first nor after a reload."""
     opened = reader.open()
     watch = Watch(opened.page, stack.base_url)
     yield opened
@@ -102,7 +102,7 @@ def chat(reader: Reader, stack: Stack) -> Iterator[Chat]:
     watch.saw_nothing()
 
 
-def test_what_a_model_writes_is_shown_and_does_nothing(chat: Chat, stack: Stack) -> None:
+def test_markup_of_a_model_is_shown_and_does_nothing(chat: Chat, stack: Stack) -> None:
     for turn, (name, tokens) in enumerate(MARKUP.items(), 1):
         stack.upstream.answers.append(Answer(tokens=tokens))
         chat.ask(f"Try {name}")
@@ -118,7 +118,7 @@ def place(name: str) -> int:
     return [*MARKUP].index(name) + 1
 
 
-def test_no_link_leads_anywhere_but_to_a_web_page_or_a_mailbox(chat: Chat, stack: Stack) -> None:
+def test_links_lead_only_to_web_pages_and_mailboxes(chat: Chat, stack: Stack) -> None:
     good = "[web](https://example.com/a?b#c) <mail@example.com> http://example.com/bare"
     stack.upstream.answers.append(Answer(tokens=[LINKS, "\n\n", good]))
     chat.ask("Where?")
@@ -134,7 +134,7 @@ def test_no_link_leads_anywhere_but_to_a_web_page_or_a_mailbox(chat: Chat, stack
     ]
 
 
-def test_a_picture_is_a_link_and_nothing_is_fetched_for_it(chat: Chat, stack: Stack) -> None:
+def test_a_picture_is_a_link_and_is_not_fetched(chat: Chat, stack: Stack) -> None:
     stack.upstream.answers.append(Answer(tokens=[PICTURES]))
     chat.ask("Show?")
     chat.is_done()
@@ -142,7 +142,7 @@ def test_a_picture_is_a_link_and_nothing_is_fetched_for_it(chat: Chat, stack: St
     expect(chat.answer().locator("a").first).to_have_attribute("href", "http://foreign.invalid/a.png")
 
 
-def test_a_line_without_end_is_shown_and_the_page_stays_usable(chat: Chat, stack: Stack) -> None:
+def test_an_endless_line_leaves_the_page_usable(chat: Chat, stack: Stack) -> None:
     line = "".join(f"{number:x}" for number in range(45_000))[:200_000]
     stack.upstream.answers.append(Answer(tokens=[line]))
     chat.ask("Long?")
@@ -153,8 +153,8 @@ def test_a_line_without_end_is_shown_and_the_page_stays_usable(chat: Chat, stack
     chat.shows_answer("You asked: Still there?", turn=2)
 
 
-def test_no_text_turns_what_stands_beside_it_around(chat: Chat, stack: Stack) -> None:
-    """Controls that reorder a line are dropped from prose, and marked in code, where they could hide what it does."""
+def test_bidirectional_controls_do_not_reorder_the_page(chat: Chat, stack: Stack) -> None:
+    """Bidirectional controls are removed from prose, and made visible in code, where they could hide its meaning."""
     stack.upstream.answers.append(
         Answer(tokens=["a \u202eb\u2066c\n\n", "`x\u202ey`\n\n", "```\nif \u2066admin\u2069:\n```"])
     )
@@ -172,9 +172,9 @@ def test_no_text_turns_what_stands_beside_it_around(chat: Chat, stack: Stack) ->
     expect(dialog).to_contain_text("Delete “Which way?”? It is gone for good")
 
 
-def test_what_a_person_writes_is_shown_as_it_was_written(chat: Chat) -> None:
+def test_a_persons_message_is_shown_verbatim(chat: Chat) -> None:
     for turn, (name, tokens) in enumerate(MARKUP.items(), 1):
-        # A text box knows one kind of line break.
+        # A text box has only one kind of line break.
         text = "".join(tokens).replace("\r\n", "\n").replace("\r", "\n")
         chat.ask(text)
         expect(chat.row(f"assistant-{turn}")).to_have_attribute("data-end", "stop")
@@ -182,7 +182,7 @@ def test_what_a_person_writes_is_shown_as_it_was_written(chat: Chat) -> None:
         assert chat.row(f"user-{turn}").locator(".text *").count() == 0, name
 
 
-def test_a_title_is_text_wherever_it_stands(chat: Chat) -> None:
+def test_a_title_is_plain_text_everywhere(chat: Chat) -> None:
     title = "<img src=x onerror=alert(1)><script>owned=1</script>"
     chat.ask(title)
     chat.is_done()

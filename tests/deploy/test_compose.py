@@ -1,4 +1,4 @@
-"""docker-compose.yml, as docker-compose itself understands it."""
+"""docker-compose.yml, as docker-compose resolves it."""
 
 import os
 import re
@@ -22,9 +22,9 @@ Service = dict[str, Any]
 
 
 def services(**environment: str) -> dict[str, Service]:
-    """Ask docker-compose what it would start, in an environment that says nothing else of midsentence."""
+    """The services that docker-compose would start, in an environment without any other setting of midsentence."""
     mine = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "OPENAI_"))}
-    # Instead of the .env that whoever runs this may have; docker-compose 1 refuses /dev/null.
+    # Instead of a local .env; docker-compose 1 refuses /dev/null.
     with NamedTemporaryFile() as nothing:
         command = ["docker-compose", "--env-file", nothing.name, "-f", str(ROOT / "docker-compose.yml"), "config"]
         asked = subprocess.run(command, env=mine | environment, capture_output=True, text=True, check=False)
@@ -57,18 +57,18 @@ def test_two_servers_and_two_workers_stand_behind_nginx_on_one_valkey(all_servic
     assert {"nginx", "server1", "server2", "valkey", "worker1", "worker2"} == set(all_services)
 
 
-def test_every_service_has_a_health_check_and_comes_back_by_itself(all_services: dict[str, Service]) -> None:
+def test_every_service_has_a_health_check_and_restarts(all_services: dict[str, Service]) -> None:
     for name, service in all_services.items():
         assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}, name
         assert service["restart"] == "unless-stopped", name
 
 
-def test_no_service_runs_as_root_or_can_become_more_than_it_is(all_services: dict[str, Service]) -> None:
+def test_no_service_runs_as_root_or_can_gain_privileges(all_services: dict[str, Service]) -> None:
     for name, service in all_services.items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        # The images that are built here say it themselves; tests/deploy/test_dockerfiles.py holds them to it.
+        # The images that are built here set it themselves; tests/deploy/test_dockerfiles.py checks them.
         assert "build" in service or re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), name
 
 
@@ -87,7 +87,7 @@ def test_nginx_passes_requests_to_every_server(all_services: dict[str, Service],
 
 
 def test_nginx_is_given_every_variable_of_its_template(all_services: dict[str, Service]) -> None:
-    """One that is missing would stay in the configuration as it is, and nginx would refuse to start."""
+    """A missing variable would stay in the configuration unreplaced, and nginx would refuse to start."""
     nginx = all_services["nginx"]
     given = {name for name in nginx["environment"] if name.startswith(nginx["environment"]["NGINX_ENVSUBST_FILTER"])}
     assert set(VARIABLE.findall(TEMPLATE.read_text())) == given
@@ -105,7 +105,7 @@ def test_nginx_and_the_servers_have_one_limit_for_a_body() -> None:
         assert limits == dict.fromkeys(["nginx", "server1", "server2"], expected)
 
 
-def test_a_process_is_given_longer_to_stop_than_it_may_drain(ours: dict[str, Service]) -> None:
+def test_the_stop_grace_period_exceeds_the_drain(ours: dict[str, Service]) -> None:
     for name, service in ours.items():
         assert seconds(service["stop_grace_period"]) > float(service["environment"]["MIDSENTENCE_DRAIN_SECONDS"]), name
 
@@ -140,12 +140,12 @@ def test_the_models_key_goes_to_the_workers_alone() -> None:
         assert (environment.get("MIDSENTENCE_SECRET") == "s" * 16) == name.startswith("server"), name
 
 
-def test_what_is_not_set_is_not_handed_on_as_an_empty_text(ours: dict[str, Service]) -> None:
-    """An empty OPENAI_BASE_URL is an address to the openai package, and one that nobody answers at."""
+def test_an_unset_variable_is_not_passed_as_an_empty_string(ours: dict[str, Service]) -> None:
+    """The openai package would take an empty OPENAI_BASE_URL for an address."""
     assert "" not in {value for service in ours.values() for value in service["environment"].values()}
 
 
-def test_valkey_keeps_the_log_over_a_restart_and_never_evicts_from_it(all_services: dict[str, Service]) -> None:
+def test_valkey_keeps_the_log_over_a_restart_and_never_evicts(all_services: dict[str, Service]) -> None:
     valkey = all_services["valkey"]
     options = dict(zip(valkey["command"][1::2], valkey["command"][2::2], strict=True))
     assert tuple(options[name] for name in ("--appendonly", "--appendfsync", "--maxmemory-policy")) == (
@@ -156,7 +156,7 @@ def test_valkey_keeps_the_log_over_a_restart_and_never_evicts_from_it(all_servic
     assert valkey["volumes"] == ["log:/data:rw"]
 
 
-def test_the_images_start_programs_that_the_project_has(ours: dict[str, Service]) -> None:
+def test_the_images_start_scripts_of_the_project(ours: dict[str, Service]) -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for service in ours.values():
         command = re.findall(r'^CMD \["([^"]+)"', (ROOT / service["build"]["dockerfile"]).read_text(), re.MULTILINE)

@@ -12,21 +12,21 @@ each_dockerfile = pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda 
 
 
 @each_dockerfile
-def test_hadolint_has_nothing_to_say(dockerfile: Path) -> None:
+def test_hadolint_finds_nothing(dockerfile: Path) -> None:
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
     checked = subprocess.run([hadolint, "--no-color", dockerfile], capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
 @each_dockerfile
-def test_the_image_runs_as_a_numbered_user_that_is_not_root(dockerfile: Path) -> None:
+def test_the_image_runs_as_a_numeric_user_other_than_root(dockerfile: Path) -> None:
     *_, user = re.findall(r"^USER (.*)$", dockerfile.read_text(), re.MULTILINE)
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
 
 
 @each_dockerfile
-def test_all_that_is_copied_exists_and_is_let_into_the_build(dockerfile: Path) -> None:
-    """.dockerignore lets in only what it names, so a COPY of anything else would fail where nobody here looks."""
+def test_every_copied_path_exists_and_is_in_the_build_context(dockerfile: Path) -> None:
+    """.dockerignore excludes every path that it does not list, so a COPY of another path would fail."""
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = [
         source.rstrip("/")
@@ -37,7 +37,7 @@ def test_all_that_is_copied_exists_and_is_let_into_the_build(dockerfile: Path) -
     assert [source for source in copied if not (ROOT / source).exists()] == []
 
 
-def test_what_was_installed_or_built_here_for_the_page_is_left_out_of_the_build() -> None:
+def test_local_packages_and_builds_of_the_page_are_not_in_the_build_context() -> None:
     """The last line that matches decides."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert lines.index("**/node_modules") > lines.index("!frontend")
@@ -45,7 +45,7 @@ def test_what_was_installed_or_built_here_for_the_page_is_left_out_of_the_build(
 
 
 @each_dockerfile
-def test_what_builds_the_page_stays_out_of_the_image(dockerfile: Path) -> None:
+def test_the_pages_build_tools_are_not_in_the_image(dockerfile: Path) -> None:
     """Node is larger than all the rest, and the image has all that the virtual environment of its first stage has."""
     build, _, image = dockerfile.read_text().rpartition("\nFROM ")
     required = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]

@@ -134,7 +134,7 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.parametrize(("method", "route"), STREAMS)
-async def test_an_event_arrives_while_the_answer_is_still_open(method: str, route: str, tmp_path: Path) -> None:
+async def test_an_event_arrives_while_the_response_is_open(method: str, route: str, tmp_path: Path) -> None:
     """No buffer and no gzip stands between the server's write and the reader, whatever the reader would take."""
     stream = Stream()
     async with (
@@ -149,7 +149,7 @@ async def test_an_event_arrives_while_the_answer_is_still_open(method: str, rout
         assert await anext(events) == b"data: two\n\n"
 
 
-async def test_a_server_learns_that_its_reader_left(tmp_path: Path) -> None:
+async def test_a_server_notices_that_its_reader_left(tmp_path: Path) -> None:
     stream = Stream()
     async with behind(tmp_path, StandIn(stream)) as client:
         async with client.stream("GET", "/sessions/00abc/events") as answer:
@@ -166,7 +166,7 @@ async def test_requests_go_to_every_server(tmp_path: Path) -> None:
     assert [len(server.requests) for server in pair] == [3, 3]
 
 
-async def test_a_request_goes_where_fewer_streams_are_open(tmp_path: Path) -> None:
+async def test_a_request_goes_to_the_server_with_fewer_open_streams(tmp_path: Path) -> None:
     """Turn by turn, a server that was restarted would stay emptier than its twin for hours."""
     stream = Stream()
 
@@ -180,7 +180,7 @@ async def test_a_request_goes_where_fewer_streams_are_open(tmp_path: Path) -> No
         assert sorted(len(server.requests) for server in pair) == [1, 4]
 
 
-async def test_connections_to_a_server_are_used_again(tmp_path: Path) -> None:
+async def test_connections_to_a_server_are_reused(tmp_path: Path) -> None:
     server = StandIn()
     async with behind(tmp_path, server) as client:
         for _ in range(5):
@@ -191,7 +191,7 @@ async def test_connections_to_a_server_are_used_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "route"), [("GET", "/"), ("POST", "/sessions"), ("DELETE", "/sessions/00abc"), *STREAMS]
 )
-async def test_a_server_that_refuses_the_connection_is_passed_over(method: str, route: str, tmp_path: Path) -> None:
+async def test_a_server_that_refuses_connections_is_skipped(method: str, route: str, tmp_path: Path) -> None:
     """Nothing was sent to it, so this holds for what must not be sent twice, too."""
     living = StandIn()
     async with listening(living) as addresses:
@@ -202,7 +202,7 @@ async def test_a_server_that_refuses_the_connection_is_passed_over(method: str, 
     assert len(living.requests) == 4
 
 
-async def test_a_server_that_is_back_is_asked_again_at_once(tmp_path: Path) -> None:
+async def test_a_restarted_server_is_used_at_once(tmp_path: Path) -> None:
     """In a rolling restart the second server goes as soon as the first is back; one of them must always answer."""
     first = await asyncio.start_server(StandIn(ok_and_close).serve, "127.0.0.1", 0)
     with socket.socket() as away:
@@ -217,7 +217,7 @@ async def test_a_server_that_is_back_is_asked_again_at_once(tmp_path: Path) -> N
     assert (before, after) == ([200] * 4, 200)
 
 
-async def test_a_get_goes_to_another_server_when_the_first_one_dies_of_it(tmp_path: Path) -> None:
+async def test_a_get_is_retried_elsewhere_when_its_server_dies(tmp_path: Path) -> None:
     answers = [die, ok]
 
     async def the_first_dies(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -233,7 +233,7 @@ async def test_a_get_goes_to_another_server_when_the_first_one_dies_of_it(tmp_pa
 @pytest.mark.parametrize(
     ("method", "route"), [("POST", "/sessions"), ("POST", "/v1/responses"), ("GET", "/push?param=hello")]
 )
-async def test_what_asks_the_model_is_never_sent_twice(method: str, route: str, tmp_path: Path) -> None:
+async def test_a_request_that_calls_the_model_is_never_retried(method: str, route: str, tmp_path: Path) -> None:
     """The server that died may have asked already; only the client can know whether asking again is harmless."""
     pair = [StandIn(die), StandIn(die)]
     async with behind(tmp_path, *pair) as client:
@@ -250,7 +250,7 @@ async def test_a_body_of_the_allowed_size_reaches_the_server_whole(tmp_path: Pat
     assert [request.body for request in server.requests] == [body]
 
 
-async def test_a_larger_body_is_refused_in_the_protocols_words(tmp_path: Path) -> None:
+async def test_a_larger_body_is_refused_with_the_protocols_error(tmp_path: Path) -> None:
     """Rule 2.1 holds for nginx, too."""
     server = StandIn()
     async with behind(tmp_path, server) as client:
@@ -263,7 +263,7 @@ async def test_a_larger_body_is_refused_in_the_protocols_words(tmp_path: Path) -
     assert server.requests == []
 
 
-async def test_the_server_is_told_the_host_with_its_port_and_who_asks(tmp_path: Path) -> None:
+async def test_the_server_gets_the_host_with_its_port_and_the_clients_address(tmp_path: Path) -> None:
     server = StandIn()
     async with behind(tmp_path, server) as client:
         await client.get("/")
@@ -276,7 +276,7 @@ async def test_the_server_is_told_the_host_with_its_port_and_who_asks(tmp_path: 
 @pytest.mark.parametrize(
     ("trusted_proxy", "told"), [("192.0.2.1", ("127.0.0.1", "http")), ("127.0.0.0/8", ("198.51.100.7", "https"))]
 )
-async def test_only_a_trusted_proxy_is_believed_about_who_asks(
+async def test_only_a_trusted_proxy_can_name_the_clients_address(
     trusted_proxy: str, told: tuple[str, str], tmp_path: Path
 ) -> None:
     server = StandIn()
@@ -287,7 +287,7 @@ async def test_only_a_trusted_proxy_is_believed_about_who_asks(
     assert told == (request.headers["x-forwarded-for"], request.headers["x-forwarded-proto"])
 
 
-async def test_what_a_visitor_asked_stands_in_no_log(tmp_path: Path) -> None:
+async def test_no_log_holds_a_visitors_question(tmp_path: Path) -> None:
     async with behind(tmp_path, StandIn()) as client:
         answer = await client.get("/push", params={"param": "confidential"})
     log = (tmp_path / "nginx.log").read_text()

@@ -151,14 +151,14 @@ def test_packages_are_installed_again_only_when_the_lock_changes(built: Checkout
     assert not left.exists()
 
 
-def test_an_environment_for_production_still_has_the_tools(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_production_environment_still_builds(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODE_ENV", "production")
     monkeypatch.setenv("npm_config_omit", "dev")
     checkout.page.build()
     assert checkout.page.is_current
 
 
-def test_what_vite_refuses_is_said_in_its_words_and_what_to_do_in_one_sentence(built: Checkout) -> None:
+def test_an_error_of_vite_is_quoted_with_advice_in_one_sentence(built: Checkout) -> None:
     built.write("src/main.ts", "broken")
     said, sentence = built.refusal()
     assert said == "src/main.ts is broken"
@@ -166,7 +166,7 @@ def test_what_vite_refuses_is_said_in_its_words_and_what_to_do_in_one_sentence(b
     assert "Correct the errors in frontend/" in sentence
 
 
-def test_a_page_that_vite_puts_elsewhere_is_not_taken_for_built(checkout: Checkout) -> None:
+def test_a_page_built_elsewhere_is_not_current(checkout: Checkout) -> None:
     checkout.write("src/main.ts", "elsewhere")
     with pytest.raises(
         PageError, match=r"Vite built no page in .*: `outDir` in frontend/vite\.config\.ts must name it"
@@ -175,7 +175,7 @@ def test_a_page_that_vite_puts_elsewhere_is_not_taken_for_built(checkout: Checko
     assert not checkout.page.is_current
 
 
-def test_packages_that_cannot_be_had_are_said_in_one_sentence_and_asked_for_again(
+def test_unreachable_packages_are_reported_in_one_sentence_and_retried(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
@@ -188,7 +188,7 @@ def test_packages_that_cannot_be_had_are_said_in_one_sentence_and_asked_for_agai
         assert "where the npm registry can be reached" in sentence
 
 
-def test_what_a_failed_installation_left_is_not_trusted(built: Checkout) -> None:
+def test_packages_of_a_failed_installation_are_installed_again(built: Checkout) -> None:
     left = built.frontend / "node_modules" / "left"
     left.touch()
     lock = built.frontend / "package-lock.json"
@@ -201,7 +201,7 @@ def test_what_a_failed_installation_left_is_not_trusted(built: Checkout) -> None
     assert not left.exists()
 
 
-def test_what_gains_by_it_lies_there_compressed_too(built: Checkout) -> None:
+def test_files_that_shrink_are_stored_compressed_too(built: Checkout) -> None:
     output = built.page.output
     compressed = list(output.rglob("*.gz"))
     assert compressed == [output / "assets" / "main.js.gz"]

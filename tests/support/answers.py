@@ -1,4 +1,4 @@
-"""What the scripted model says, and how it misbehaves while it does."""
+"""Scripted answers of the model, and how they fail."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ _PIECES: Final = (
 
 
 def text_for(question: str) -> list[str]:
-    """Tell which tokens an unscripted answer to this question has.
+    """The tokens of an unscripted answer to this question.
 
     `tokens=200 seed=7` makes 200 of them, the same on every machine; any other question is echoed.
     """
@@ -99,7 +99,7 @@ class Answer:
         return self.status == 200 and self.body is None
 
     def release(self, count: int = 1) -> None:
-        """Let that many more tokens through the gate. From any thread."""
+        """Let that many more tokens through the gate. May be called from any thread."""
         with self._lock:
             self._permits += count
             wake = self._wake

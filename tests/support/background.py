@@ -1,4 +1,4 @@
-"""The scripted upstream's OpenAI Responses in background mode: written on whether or not anybody listens."""
+"""The scripted upstream's OpenAI Responses in background mode: generation goes on without a client."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from tests.support.wire import Request, Wire
 
 @dataclass
 class Response:
-    """One response and what it has cost; the counts are what takeovers are judged by."""
+    """One response and its costs, from which tests judge a takeover."""
 
     id: str
     body: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Response:
         return self.status not in {"queued", "in_progress"}
 
     async def write(self) -> None:
-        """Write the answer, at its own pace."""
+        """Generate the answer at its scripted pace."""
         answer = self.answer
         self._event("response.created", response=self.document)
         self._event("response.queued", response=self.document)
@@ -66,11 +66,11 @@ class Response:
     def cancel(self) -> None:
         if not self.is_over:
             self.status = "cancelled"
-            # There is no event of its own for this.
+            # The API has no event for a cancellation.
             self._event("response.incomplete", response=self.document)
 
     async def follow(self, wire: Wire, request: Request, after: int) -> bool:
-        """Write the events behind one to a connection. Whether that can take another request."""
+        """Send the events after number `after`. Returns whether the connection can take another request."""
         self.streamed += 1
         spoilt = self.streamed <= self.answer.cuts
         await wire.head()
@@ -92,7 +92,7 @@ class Response:
         return True
 
     async def _token(self, kind: str, token: str, item_id: str) -> bool:
-        """Write one token. False where the script ends the response instead."""
+        """Generate one token. Returns False if the script ends the response instead."""
         if self.answer.error_after == self.generated and self._fail():
             return False
         await self.answer.due()
@@ -106,7 +106,7 @@ class Response:
         return True
 
     def _fail(self) -> bool:
-        """Whether the response is over."""
+        """Fail as scripted. Returns whether the response is over."""
         error = {"code": self.answer.error_code, "message": "The scripted model broke."}
         if self.answer.error_event:
             self._event("error", param=None, **error)
@@ -166,7 +166,7 @@ def _part(text: str) -> dict[str, Any]:
 
 
 class Responses(list[Response]):
-    """All that were created, oldest first; a test forgets one by removing it."""
+    """All responses, oldest first. A test makes the provider forget one by removing it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ class Responses(list[Response]):
         return await response.follow(wire, request, -1)
 
     async def ask(self, writer: asyncio.StreamWriter, request: Request) -> bool:
-        """Answer what names a response that exists, or existed."""
+        """Answer a request that names a response."""
         response_id, _, action = request.path.removeprefix("/v1/responses/").partition("/")
         response = next((response for response in self if response.id == response_id), None)
         if action == "cancel" and not self.cancels:

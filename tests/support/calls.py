@@ -1,4 +1,4 @@
-"""Calls of functions, of Python and of C, counted: a cost that no busy machine changes."""
+"""Count the calls of Python and C functions: a cost that does not depend on how busy the machine is."""
 
 import sys
 from collections.abc import Generator

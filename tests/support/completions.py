@@ -17,7 +17,7 @@ class Completion:
         self.answer: Answer = wire.answer
 
     async def play(self) -> bool:
-        """Write the answer. Whether the connection can take another request."""
+        """Write the answer. Returns whether the connection can take another request."""
         if (reusable := await self.wire.without_stream()) is not None:
             return reusable
         await self.wire.head()
@@ -30,7 +30,7 @@ class Completion:
         return True
 
     async def _events(self) -> bool:
-        """Write all events. False where the script cuts the connection."""
+        """Write all events. Returns False if the script cuts the connection."""
         answer = self.answer
         await self._event(self._delta({"role": "assistant", "content": ""}))
         deltas = [{answer.reasoning_field: token} for token in answer.reasoning]

@@ -47,7 +47,7 @@ class House:
         self.written += 1
 
     async def subscriptions(self) -> int:
-        """As Redis counts them."""
+        """Redis' own count of subscriptions."""
         live = keys.session(self.session_id).live
         ((_, count),) = await self.store.execute(command("PUBSUB SHARDNUMSUB", live))
         return count

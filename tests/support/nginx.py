@@ -1,4 +1,4 @@
-"""Debian's nginx before servers on this machine, with the very configuration that docker-compose.yml mounts."""
+"""nginx in front of servers on this machine, with the configuration that docker-compose.yml mounts."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 NGINX = "/usr/sbin/nginx"
 TEMPLATE = Path(__file__).parents[2] / "deploy" / "nginx" / "nginx.conf.template"
 VARIABLE = re.compile(r"\$\{(MIDSENTENCE_\w+)\}")
-# RFC 5737 keeps this address for documentation, so nobody in a test comes from it.
+# RFC 5737 reserves this address for documentation, so no client of a test has it.
 NOBODY = "192.0.2.1"
 START_SECONDS = 10
 STOP_SECONDS = 10
@@ -60,7 +60,7 @@ def configure(
 
 
 def command(directory: Path) -> list[str]:
-    """How a configured nginx is started."""
+    """The command that starts a configured nginx."""
     argv = [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
     if os.geteuid() == 0:
         # The workers of a root's nginx run as nobody otherwise, who may not enter the temporary directory of a test.

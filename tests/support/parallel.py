@@ -8,32 +8,27 @@ from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs]
 from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs]
 
 # The suite waits more than it computes: with more processes than cores, one computes while others wait.
-PROCESSES: Final = 6
-# Tests of one group run in one process, one after the other: those of a group of browser tests share a Chromium and its
-# servers, those of the log share a store.
+PROCESSES: Final = 5
+# Tests of one group run in one process, one after the other. Those of a browser group share a Chromium and its servers,
+# those of the log share a store. Those under load have dozens of sessions each, so they must not slow each other down.
 GROUPS: Final = {
-    "resuming": re.compile(r"tests/browser/test_resuming"),
-    "asking": re.compile(r"tests/browser/test_(asking|everyone|hands)"),
-    "browsing": re.compile(r"tests/browser/"),
+    "under load": re.compile(r"tests/(redis/|faults/test_(chaos|rolling_restart))"),
+    "asking": re.compile(r"tests/browser/test_(asking|everyone|hands|list)"),
+    "resuming": re.compile(r"tests/browser/"),
     "log on a cluster": re.compile(r"tests/log/.*\[cluster\b"),
     "log": re.compile(r"tests/log/"),
 }
 # What takes longest begins first, so that no process is left to work alone at the end.
 LONGEST_FIRST: Final = (
-    "asking",
-    "browsing",
+    "under load",
     "resuming",
+    "asking",
     "tests/faults/test_takeover.py",
-    "tests/faults/test_rolling_restart.py",
-    "tests/faults/test_chaos.py",
     "tests/topology/test_protocol_through_nginx.py",
-    "tests/redis/test_cluster.py",
     "tests/faults/test_workers.py",
     "log on a cluster",
     "log",
-    "tests/redis/test_failover.py",
     "tests/faults/test_servers.py",
-    "tests/redis/test_loss.py",
     "tests/faults/test_cursors.py",
     "tests/faults/test_model_faults.py",
     "tests/faults/test_stop.py",
@@ -41,8 +36,6 @@ LONGEST_FIRST: Final = (
     "tests/page/test_build.py",
     "tests/topology/test_topology.py",
     "tests/up/test_end_to_end.py",
-    "tests/redis/test_refusals.py",
-    "tests/redis/test_restart.py",
 )
 
 

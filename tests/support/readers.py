@@ -1,4 +1,4 @@
-"""A reader in a thread of its own, which comes back with its cursor as an EventSource does, and notes what it saw."""
+"""A reader in a thread, which reconnects with its cursor as an EventSource does and records its events."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 
 class Reader(threading.Thread):
     def __init__(self, visitor: Visitor, session_id: str, base_url: str | None = None, *, turns: int = 1) -> None:
-        """Read until as many turns have ended as are named."""
+        """Read until `turns` turns have ended."""
         super().__init__(daemon=True)
         self.transcript = Transcript(session_id)
         self.connections = 0
@@ -34,7 +34,7 @@ class Reader(threading.Thread):
 
     @property
     def gaps(self) -> list[float]:
-        """How long it waited for each event after its first."""
+        """Seconds between each two successive events."""
         return [after - before for before, after in zip(self.heard_at, self.heard_at[1:], strict=False)]
 
     def run(self) -> None:
@@ -45,7 +45,7 @@ class Reader(threading.Thread):
             self._error = error
 
     def finished(self, seconds: float = 30) -> Transcript:
-        """What it has at the end. Raises what went wrong on the way, and AssertionError where there is no end."""
+        """Wait for the end. Raises the thread's error, or AssertionError if the end does not come."""
         self.join(seconds)
         if self._error is not None:
             raise self._error
@@ -71,7 +71,7 @@ class Reader(threading.Thread):
 
 
 def wait_for_events(readers: Sequence[Reader], count: int) -> None:
-    """Wait until each of them has so many events."""
+    """Wait until each reader has `count` events."""
     wait_until(
         lambda: all(reader.events >= count for reader in readers),
         description=f"{count} events at every reader",
@@ -80,7 +80,7 @@ def wait_for_events(readers: Sequence[Reader], count: int) -> None:
 
 
 def assert_ids_name_one_content(transcripts: Iterable[Transcript]) -> None:
-    """Protocol 1.1, over everything that anybody was ever sent."""
+    """Check protocol 1.1 over all events that any reader received."""
     contents: dict[str, tuple[str, str]] = {}
     for transcript in transcripts:
         for event in transcript.events:

@@ -1,4 +1,4 @@
-"""More than one Redis: a primary with its replicas, sentinels that watch them, and a cluster. All real processes."""
+"""Replicated Redis as real processes: a primary with a replica, sentinels, and a cluster."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def ask(child: RedisChild, *command: object) -> Any:
 
 
 async def everywhere(store: Store, *words: str) -> list[Any]:
-    """Send one command to each server of a store; the replies, lists among them joined."""
+    """Send one command to each node of a store. Returns the replies, with lists joined."""
     replies: list[Any] = []
     nodes = {await store.node(key) for key in _KEYS}
     for node in nodes:
@@ -39,7 +39,7 @@ async def everywhere(store: Store, *words: str) -> list[Any]:
 
 
 class Replicated:
-    """A primary and a replica of it that is in step."""
+    """A primary and its synchronised replica."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         # Full copies over the socket, at once: the delays are there to gather replicas of one that has many.
@@ -71,7 +71,7 @@ class Replicated:
 
 
 class Sentinels:
-    """A primary, its replica, and three sentinels, which agree on a failover within two seconds or so."""
+    """A primary, its replica, and three sentinels, which agree on a failover in about two seconds."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.replicated = Replicated(directory, *options)
@@ -174,7 +174,7 @@ class ClusterOfThree:
         return ask(child, "CLUSTER MYID").decode()
 
     def owner(self, slot: int, among: Sequence[Member] | None = None) -> Member:
-        """Ask who serves a slot; all who are asked must agree."""
+        """The master of a slot. All nodes that are asked must agree."""
         owners = {port_of(slot, ask(child, "CLUSTER SLOTS")) for child in among or self.masters}
         (port,) = owners
         return next(child for child in self.children if child.port == port)

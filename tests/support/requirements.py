@@ -1,4 +1,4 @@
-"""Tests that need a program beside Python are left out where it is missing, and counted: a skip goes unnoticed."""
+"""Tests that need a missing program are left out and counted at the end, since a skip goes unnoticed."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ REFUSAL = pytest.StashKey[str]()
 
 
 def program(*names: str) -> str | None:
-    """Find the first of these that is installed. Debian keeps servers where a person's PATH does not look."""
+    """Find the first of these that is installed. Debian installs servers in folders outside a user's PATH."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
 
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{marker}: left out where {names[0]} is not installed")
 
 
-# Last, so that only what -k and -m chose is counted, and required.
+# Last, so that only tests selected by -k and -m are counted and required.
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     missing = {marker: names[0] for marker, names in PROGRAMS.items() if program(*names) is None}

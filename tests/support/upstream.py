@@ -47,12 +47,12 @@ class Upstream:
 
     @property
     def url(self) -> str:
-        """For OPENAI_BASE_URL."""
+        """The value for OPENAI_BASE_URL."""
         return f"http://{self.host}:{self.port}/v1"
 
     @property
     def requests(self) -> list[Request]:
-        """The completions and the responses that were asked for, oldest first."""
+        """The requests for completions and responses, oldest first."""
         return [request for request in self.log if (request.method, request.path) in _ASKING]
 
     def __enter__(self) -> Self:
@@ -73,7 +73,7 @@ class Upstream:
             raise self._failed
 
     def forget(self) -> None:
-        """Begin anew for another test."""
+        """Reset for another test."""
         self.answers.clear()
         self.log.clear()
         self.responses.clear()
@@ -122,7 +122,7 @@ class Upstream:
         await server.wait_closed()
 
     async def play(self, request: Request, writer: asyncio.StreamWriter) -> bool:
-        """Answer a request. Whether the connection can take another."""
+        """Answer a request. Returns whether the connection can take another."""
         if request.path.startswith("/v1/responses/") and self._admits(request):
             return await self.responses.ask(writer, request)
         wire = Wire(writer, self.choose(request))
@@ -206,7 +206,7 @@ class _Connection:
 
 
 def recall(request: Request) -> Answer | None:
-    """Answer as the demo model does who asks how much of a conversation was sent."""
+    """Say how many messages were sent, as the demo model does."""
     if not request.question.startswith("How many messages"):
         return None
     seen = sum(message["role"] != "system" for message in request.messages)

@@ -1,4 +1,4 @@
-"""Visitors by the dozen in one process: they repeat their POSTs with a key, and read as an EventSource does."""
+"""Many visitors in one process: they repeat POSTs with a key, and read as an EventSource does."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ class Reply(NamedTuple):
 
 @dataclass
 class Counted:
-    """What visitors had to do again."""
+    """How often visitors had to repeat something."""
 
     repeated: int = 0  # requests
     resumed: int = 0  # streams, with a cursor
@@ -35,7 +35,7 @@ class Counted:
 
 
 class AsyncVisitor:
-    """Somebody with a cookie of their own, who asks whichever server `choose` names."""
+    """A visitor with a cookie of its own. `choose` names the server of each request."""
 
     def __init__(
         self,
@@ -122,5 +122,5 @@ class AsyncVisitor:
         return status
 
     async def pause(self) -> None:
-        """Wait as long as one does before trying again: never all at once."""
+        """Wait before the next attempt, at random so that visitors do not retry together."""
         await asyncio.sleep(self._chance.uniform(0.05, 0.4))

@@ -15,7 +15,7 @@ from tests.support.answers import Answer
 
 @dataclass
 class Request:
-    """What was asked, and what became of it. Times are `time.monotonic()`."""
+    """A request and its outcome. Times are `time.monotonic()`."""
 
     method: str
     path: str
@@ -29,7 +29,7 @@ class Request:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """What the model is to know: of a completion, or of a response."""
+        """The messages of a completion or a response."""
         return cast("list[dict[str, str]]", self.body.get("messages") or self.body.get("input") or [])
 
     @property
@@ -44,7 +44,7 @@ class Request:
 
     @property
     def partial(self) -> str:
-        """Tell what of the answer is there already and to be gone on with, as vLLM and llama.cpp do."""
+        """The partial answer that is to be continued, as vLLM and llama.cpp define it."""
         last = self.messages[-1] if self.messages else {}
         goes_on = self.body.get("continue_final_message") is True and self.body.get("add_generation_prompt") is False
         return last["content"] if goes_on and last.get("role") == "assistant" else ""

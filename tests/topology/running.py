@@ -1,4 +1,4 @@
-"""The topology as a person starts it: a process of its own, known by what it prints."""
+"""The topology as a user starts it: a process, observed through its output."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def refused(*arguments: str) -> str:
-    """What it says where it does not start."""
+    """The error of a topology that does not start."""
     done = subprocess.run(command(*arguments), env=environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, ""), done
     return done.stderr

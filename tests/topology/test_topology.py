@@ -25,7 +25,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
 
 
 @pytest.mark.needs_nginx
-def test_it_tells_the_address_and_each_process(running: Running) -> None:
+def test_it_prints_the_address_and_each_process(running: Running) -> None:
     assert running.output.startswith(f"{running.base_url}\nscripted answers.\n")
     names = {"valkey", "server1", "server2", "worker1", "upstream", "nginx"}
     assert {name for name, row in running.table.items() if is_alive(row.pid)} == names
@@ -39,8 +39,8 @@ def test_an_answer_comes_through_nginx_from_the_scripted_model(running: Running)
 
 
 @pytest.mark.needs_nginx
-def test_a_process_that_is_killed_is_started_again(running: Running) -> None:
-    """What one does with it: kill anything by the number that it printed."""
+def test_a_killed_process_is_restarted(running: Running) -> None:
+    """A user kills processes by the ids that it printed."""
     os.kill(running.table["worker1"].pid, signal.SIGKILL)
     wait_until(lambda: "worker1 stopped (SIGKILL); it is started again" in running.output, description="it is noticed")
     with Visitor(running.base_url) as visitor:
@@ -50,7 +50,7 @@ def test_a_process_that_is_killed_is_started_again(running: Running) -> None:
 
 @pytest.mark.needs_nginx
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_all_of_it(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_stops_every_process(tmp_path: Path, number: signal.Signals) -> None:
     with topology(tmp_path, "--servers", "1", "--workers", "1") as started:
         pids = [row.pid for row in started.table.values()]
         assert started.stop(number) == 0
@@ -58,7 +58,7 @@ def test_a_signal_stops_all_of_it(tmp_path: Path, number: signal.Signals) -> Non
 
 
 @pytest.mark.needs_nginx
-def test_a_port_that_is_taken_is_one_sentence() -> None:
+def test_a_taken_port_is_reported_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = refused("--port", str(port))
@@ -76,11 +76,11 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
         (("--upstream", "real"), "argument --upstream: invalid choice: 'real' (choose from 'scripted')"),
     ],
 )
-def test_an_option_that_cannot_be_is_one_sentence(arguments: tuple[str, ...], reason: str) -> None:
+def test_an_invalid_option_is_reported_in_one_sentence(arguments: tuple[str, ...], reason: str) -> None:
     assert refused(*arguments) == f"topology: {reason}; `scripts/topology --help` says what it takes.\n"
 
 
-def test_without_nginx_it_says_what_to_install(
+def test_a_missing_nginx_is_reported_with_its_package(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def nowhere(*_names: str) -> None: ...
