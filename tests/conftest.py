@@ -42,10 +42,10 @@ def stack(tmp_path: Path, upstream: Upstream, stack_settings: dict[str, str]) ->
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
     """Two servers and two workers for all tests of a module. Each test uses its own sessions and stops no process."""
     with Upstream() as server:
-        yield from running(Stack(tmp_path_factory.mktemp("house"), server, servers=2, workers=2))
+        yield from running(Stack(tmp_path_factory.mktemp("stack"), server, servers=2, workers=2))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.browser.chat import (
     take_back,
 )
 from tests.conftest import running
-from tests.support.cables import Cable
+from tests.support.browser_proxy import BrowserProxy
 from tests.support.processes import Stack
 from tests.support.upstream import Answer, Upstream
 from tests.support.waiting import wait_until
@@ -63,15 +63,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def cable(stack: Stack) -> Iterator[Cable]:
-    with Cable(stack.servers[0].port) as cable:
-        yield cable
+def proxy(stack: Stack) -> Iterator[BrowserProxy]:
+    with BrowserProxy(stack.servers[0].port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def wired(readers: Readers, cable: Cable) -> Reader:
-    """A reader whose network is the cable, and who records what the page shows."""
-    reader = readers(base_url=cable.url)
+def wired(readers: Readers, proxy: BrowserProxy) -> Reader:
+    """A reader whose network is the proxy, and who records what the page shows."""
+    reader = readers(base_url=proxy.url)
     reader.watch()
     return reader
 
@@ -137,7 +137,7 @@ def test_another_device_sees_the_same_answer_grow(reader: Reader, readers: Reade
 
 
 def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(
-    wired: Reader, stack: Stack, cable: Cable
+    wired: Reader, stack: Stack, proxy: BrowserProxy
 ) -> None:
     """A browser opens six connections to a host at most. Tabs that join in mid-stream get the earlier text."""
     stack.upstream.answers.append(Answer(tokens=[f"word{number} " for number in range(3000)], delay=0.02))
@@ -145,7 +145,7 @@ def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(
     first.ask("Together?")
     expect(first.answer()).to_contain_text("word3")
     tabs = [first, *(wired.open(first.page.url) for _ in range(11))]
-    assert cable.streams == 1
+    assert proxy.streams == 1
     for tab in tabs:
         expect(tab.answer()).to_contain_text("word9")
     tabs[7].page.get_by_role("button", name="Stop").click()
@@ -154,10 +154,10 @@ def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(
     for tab in tabs:
         tab.never_repeated_a_word(text)
         tab.is_done()
-    assert [cable.streams, cable.streams_opened] == [1, 1]
+    assert [proxy.streams, proxy.streams_opened] == [1, 1]
 
 
-def test_a_tab_that_leaves_hands_its_connection_on_at_once(wired: Reader, stack: Stack, cable: Cable) -> None:
+def test_a_tab_that_leaves_hands_its_connection_on_at_once(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
     """The first tab has the stream for all. One opens another conversation, one closes; no tab loses a word."""
     answer = scripted(stack)
     first = wired.open()
@@ -174,11 +174,11 @@ def test_a_tab_that_leaves_hands_its_connection_on_at_once(wired: Reader, stack:
     second.page.close()
     answer.release()
     third.shows_answer(shown(3))
-    assert cable.streams == 1
+    assert proxy.streams == 1
     finishes(third, answer)
 
 
-def test_a_frozen_tab_is_replaced_and_catches_up(wired: Reader, stack: Stack, cable: Cable) -> None:
+def test_a_frozen_tab_is_replaced_and_catches_up(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
     """A browser freezes a background tab, which keeps its locks."""
     answer = scripted(stack)
     first = wired.open()
@@ -196,10 +196,10 @@ def test_a_frozen_tab_is_replaced_and_catches_up(wired: Reader, stack: Stack, ca
     answer.release(2)
     for tab in (first, second, third):
         tab.shows_answer(shown(4))
-    wait_until(lambda: cable.streams == 1, description="the thawed tab lets go of its stream")
+    wait_until(lambda: proxy.streams == 1, description="the thawed tab lets go of its stream")
     for tab in (first, second, third):
         finishes(tab, answer)
-    assert cable.streams == 1
+    assert proxy.streams == 1
 
 
 def test_a_tab_without_events_from_a_frozen_one_replaces_it(wired: Reader, stack: Stack) -> None:
@@ -247,7 +247,7 @@ def test_a_hidden_tab_shows_by_title_and_icon_that_it_is_done(reader: Reader, st
     expect(chat.page).to_have_title("! Is it? · midsentence")
 
 
-def test_a_broken_connection_is_reported_and_resumed(wired: Reader, stack: Stack, cable: Cable) -> None:
+def test_a_broken_connection_is_reported_and_resumed(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
     """In every tab, although only one has the connection."""
     answer = scripted(stack)
     chat = wired.open()
@@ -256,7 +256,7 @@ def test_a_broken_connection_is_reported_and_resumed(wired: Reader, stack: Stack
     chat.shows_answer(shown(2))
     tabs = [chat, wired.open(chat.page.url)]
     tabs[1].shows_answer(shown(2))
-    cable.shake()
+    proxy.reset()
     for tab in tabs:
         tab.has_shown_status("Connection lost. Reconnecting…")
     answer.release(2)
@@ -271,7 +271,7 @@ def test_a_broken_connection_is_reported_and_resumed(wired: Reader, stack: Stack
         expect(tab.status).to_have_text("Live · Done")
 
 
-def test_reconnects_without_a_network_back_off_and_say_when(wired: Reader, stack: Stack, cable: Cable) -> None:
+def test_reconnects_without_a_network_back_off_and_say_when(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
     """Each wait is longer, and the status shows it."""
     wired.before_the_page(LONGEST_WAITS)
     answer = scripted(stack)
@@ -279,14 +279,14 @@ def test_reconnects_without_a_network_back_off_and_say_when(wired: Reader, stack
     chat.ask("Count")
     answer.release()
     chat.shows_answer(shown(1))
-    cable.cut()
+    proxy.cut()
     waits = [f"Connection lost. Reconnecting in {seconds} s…" for seconds in (1, 2, 4)]
     for wait in waits:
         chat.has_shown_status(wait)
     statuses = chat.page.evaluate("statuses")
     assert sorted(waits, key=statuses.index) == waits
     answer.release()
-    cable.mend()
+    proxy.restore()
     chat.page.get_by_role("button", name="Reconnect now").click()
     chat.shows_answer(shown(2))
     expect(chat.status).to_have_text(RESUMED)
@@ -295,7 +295,7 @@ def test_reconnects_without_a_network_back_off_and_say_when(wired: Reader, stack
 
 @pytest.mark.parametrize("away", ["for a moment", "for long"])
 def test_an_answer_goes_on_within_two_seconds_of_the_network(
-    wired: Reader, stack: Stack, cable: Cable, away: str
+    wired: Reader, stack: Stack, proxy: BrowserProxy, away: str
 ) -> None:
     """Even if the page would have waited longer."""
     wired.before_the_page(BACK_ONLINE)
@@ -306,12 +306,12 @@ def test_an_answer_goes_on_within_two_seconds_of_the_network(
     answer.release(2)
     chat.shows_answer(shown(2))
     wired.set_offline(True)
-    cable.cut()
+    proxy.cut()
     what_it_does = "reconnecting" if away == "for a moment" else "waiting"
     status = chat.page.locator(f"#status[data-connection={what_it_does}]")
     expect(status).to_have_text("No network. It goes on when you are back.")
     answer.release(2)
-    cable.mend()
+    proxy.restore()
     wired.set_offline(False)
     chat.shows_answer(shown(4))
     back_at, next_word_at = chat.page.evaluate("[backAt, shown['assistant-1'].find(({ at }) => at > backAt).at]")
@@ -351,13 +351,13 @@ def test_an_answer_resumes_at_a_restarted_server(reader: Reader, stack: Stack) -
     finishes(chat, answer)
 
 
-def test_an_answer_resumes_at_another_server(wired: Reader, stack: Stack, cable: Cable) -> None:
+def test_an_answer_resumes_at_another_server(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
     answer = scripted(stack)
     chat = wired.open()
     chat.ask("Who is there?")
     answer.release(2)
     chat.shows_answer(shown(2))
-    cable.target = stack.servers[1].port
+    proxy.target = stack.servers[1].port
     stack.kill_server()
     answer.release(2)
     chat.shows_answer(shown(4))

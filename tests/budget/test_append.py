@@ -13,15 +13,15 @@ from midsentence.store.store import Store
 from midsentence.store.topology import Single
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.turn_writer import TurnWriter
-from tests.support.calls import counted
-from tests.support.redis_sockets import MemorySocket
+from tests.support.call_counter import count_calls
+from tests.support.memory_socket import MemorySocket
 
 pytestmark = pytest.mark.anyio
 
 TURNS, ROUNDS, TOKENS = 50, 20, 3
 # Iterations of the event loop in which everything that was added is sent and answered.
 LOOPS = 10
-# Calls of Python and C functions for one append of three tokens, from `add` to the outcome.
+# CallCounter of Python and C functions for one append of three tokens, from `add` to the outcome.
 BUDGET = 76
 
 
@@ -51,7 +51,7 @@ async def test_an_append_stays_within_its_budget_of_calls() -> None:
     writers = [TurnWriter(Lease(f"00{number:022d}", 1, 1, "a worker"), 0, batcher) for number in range(TURNS)]
     await added_and_answered(writers)
     assert [writer.has_unwritten for writer in writers] == [False] * TURNS
-    with counted() as calls:
+    with count_calls() as calls:
         for _ in range(ROUNDS):
             await added_and_answered(writers)
     sending.cancel()

@@ -16,8 +16,8 @@ from midsentence_server.relay.dialects import Native
 from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.reader import Reader
 from midsentence_server.relay.sinks import SocketSink
-from tests.support.calls import counted
-from tests.support.redis_sockets import MemorySocket
+from tests.support.call_counter import count_calls
+from tests.support.memory_socket import MemorySocket
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +100,7 @@ async def relayed(readers: int, together: int = 1) -> tuple[float, int]:
         for session in relay.sessions
     ]
     before = relay.writes
-    with counted() as calls:
+    with count_calls() as calls:
         for piece in pieces:
             relay.connection.data_received(piece)
     return calls.count / (EVENTS * SESSIONS), (relay.writes - before) // len(relay.sockets)

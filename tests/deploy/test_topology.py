@@ -18,11 +18,11 @@ QUESTION = "tokens=60 rate=200 seed=5"
 def topology(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack, str]]:
     with Upstream() as upstream:
         settings = {"FORWARDED_ALLOW_IPS": "*"}
-        stack = Stack(tmp_path_factory.mktemp("house"), upstream, servers=2, workers=2, settings=settings)
-        for house in running(stack):
-            ports = [("127.0.0.1", server.port) for server in house.servers]
+        stack = Stack(tmp_path_factory.mktemp("stack"), upstream, servers=2, workers=2, settings=settings)
+        for started in running(stack):
+            ports = [("127.0.0.1", server.port) for server in started.servers]
             with nginx(ports, tmp_path_factory.mktemp("nginx")) as base_url:
-                yield house, base_url
+                yield started, base_url
 
 
 def test_an_answer_is_read_in_pieces_from_any_server(topology: tuple[Stack, str]) -> None:
@@ -36,12 +36,12 @@ def test_an_answer_is_read_in_pieces_from_any_server(topology: tuple[Stack, str]
 
 
 def test_a_rolling_restart_of_both_servers_loses_and_repeats_nothing(topology: tuple[Stack, str]) -> None:
-    house, base_url = topology
+    stack, base_url = topology
     question = "tokens=300 rate=60 seed=6"
     with Visitor(base_url) as visitor:
         session_id = visitor.start(question)
         transcript = Transcript(session_id)
-        for server in house.servers:
+        for server in stack.servers:
             visitor.read(session_id, transcript, limit=20)
             server.stop()
             visitor.read(session_id, transcript, limit=20)

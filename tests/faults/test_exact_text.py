@@ -36,39 +36,39 @@ TEXTS: dict[str, list[str]] = {
 
 
 @pytest.fixture(scope="module")
-def visitor(house: Stack) -> Generator[Visitor]:
-    with Visitor(house.base_url) as client:
+def visitor(shared_stack: Stack) -> Generator[Visitor]:
+    with Visitor(shared_stack.base_url) as client:
         client.http.get("/")
         yield client
 
 
-def read_all(house: Stack, read: Callable[[], T], *, split: bool = False) -> dict[str, T]:
+def read_all(shared_stack: Stack, read: Callable[[], T], *, split: bool = False) -> dict[str, T]:
     """Ask for all texts at once with `read`, and return what each reader has."""
     with ThreadPoolExecutor(len(TEXTS)) as pool:
         reading: dict[str, Future[T]] = {}
         for name, tokens in TEXTS.items():
             # One delta each: tokens of one flush would be merged.
-            house.upstream.answers.append(Answer(tokens, delay=0.04, split_utf8=split))
+            shared_stack.upstream.answers.append(Answer(tokens, delay=0.04, split_utf8=split))
             reading[name] = pool.submit(read)
             # The scripted model gives its answers in order, so each is taken before the next question.
-            wait_until(lambda: not house.upstream.answers, description=f"the model is asked for {name}")
+            wait_until(lambda: not shared_stack.upstream.answers, description=f"the model is asked for {name}")
         return {name: future.result() for name, future in reading.items()}
 
 
 @pytest.mark.parametrize("split", [False, True], ids=["whole", "byte by byte"])
-def test_a_reader_has_exactly_what_the_model_wrote(house: Stack, visitor: Visitor, split: bool) -> None:
+def test_a_reader_has_exactly_what_the_model_wrote(shared_stack: Stack, visitor: Visitor, split: bool) -> None:
     """8.11: over cuts after every event, on one connection, and in the snapshot; and the text forges no event."""
 
     def read() -> Transcript:
         transcript = Transcript(visitor.start("Say it."))
-        servers = itertools.cycle(server.base_url for server in house.servers)
+        servers = itertools.cycle(server.base_url for server in shared_stack.servers)
         for _ in range(100):
             if transcript.end():
                 break
             visitor.read(transcript.session_id, transcript, limit=1, base_url=next(servers))
         return transcript
 
-    for name, transcript in read_all(house, read, split=split).items():
+    for name, transcript in read_all(shared_stack, read, split=split).items():
         text, session_id = "".join(TEXTS[name]), transcript.session_id
         assert transcript.answer() == text, name
         assert visitor.read(session_id).answer() == text, name
@@ -77,14 +77,14 @@ def test_a_reader_has_exactly_what_the_model_wrote(house: Stack, visitor: Visito
         assert visitor.http.get(f"/sessions/{session_id}").json()["messages"][1]["text"] == text, name
 
 
-def test_a_one_shot_reader_has_exactly_what_the_model_wrote(house: Stack, visitor: Visitor) -> None:
+def test_a_one_shot_reader_has_exactly_what_the_model_wrote(shared_stack: Stack, visitor: Visitor) -> None:
     """10.1, 10.3: but for the kind of line ends, which an event stream does not keep; [END] comes once, last."""
 
     def read() -> list[SentEvent]:
         with visitor.http.stream("GET", "/push", params={"param": "Say it."}) as response:
             return [event for event in parse(lines_of(response.iter_raw())) if event.type]
 
-    for name, events in read_all(house, read).items():
+    for name, events in read_all(shared_stack, read).items():
         assert {event.type for event in events} == {"message"}, name
         *pieces, end = [event.data for event in events]
         assert end == "[END]", name

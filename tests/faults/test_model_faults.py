@@ -98,7 +98,7 @@ def test_a_model_failure_ends_the_turn_with_its_error_code(
         },
     ]
     stack.upstream.answers.append(Answer(["Well", "."]))
-    visitor.say(session_id, "And now?")
+    visitor.send(session_id, "And now?")
     visitor.read(session_id, transcript)
     assert (transcript.answer(2), transcript.end(2)) == ("Well.", "stop")
     assert transcript.snapshots == 0
@@ -130,7 +130,7 @@ def test_a_message_queued_behind_a_failure_is_answered(stack: Stack, visitor: Vi
     gate = Answer(FIVE, gate=True, cut_after=2)
     stack.upstream.answers += [gate, Answer(["Yes", "."])]
     session_id = visitor.start("Will you fail?")
-    visitor.say(session_id, "And then?")
+    visitor.send(session_id, "And then?")
     gate.release_all()
     transcript = visitor.read(session_id)
     assert [transcript.end(1), transcript.end(2)] == ["error", "stop"]

@@ -13,8 +13,8 @@ QUESTION = "tokens=40 rate=400 seed=11"
 
 
 @pytest.fixture(scope="module")
-def visitor(house: Stack) -> Generator[Visitor]:
-    with Visitor(house.base_url) as client:
+def visitor(shared_stack: Stack) -> Generator[Visitor]:
+    with Visitor(shared_stack.base_url) as client:
         yield client
 
 
@@ -32,10 +32,10 @@ def test_a_cut_after_every_kth_event_loses_no_text(visitor: Visitor, every: int)
     assert transcript.snapshots == 1, "every cursor that the log holds must be honoured"
 
 
-def test_a_reader_resumes_on_another_server(house: Stack, visitor: Visitor) -> None:
+def test_a_reader_resumes_on_another_server(shared_stack: Stack, visitor: Visitor) -> None:
     session_id = visitor.start(QUESTION)
     transcript = Transcript(session_id)
-    servers = itertools.cycle(server.base_url for server in house.servers)
+    servers = itertools.cycle(server.base_url for server in shared_stack.servers)
     for _ in range(200):
         if transcript.end():
             break

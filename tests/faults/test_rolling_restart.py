@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import running
+from tests.support.async_visitor import AsyncVisitor, RetryCounts
 from tests.support.client import SentEvent, Transcript
+from tests.support.http_client import Address
 from tests.support.nginx import nginx
 from tests.support.processes import ServerChild, Stack, WorkerChild
-from tests.support.streams import Address
 from tests.support.upstream import Upstream, text_for
-from tests.support.visitors import AsyncVisitor, Counted
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.needs_nginx, pytest.mark.anyio]
@@ -40,20 +40,20 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stac
 class Reader:
     """Asks, reads the answer, reconnects with the cursor whenever the stream ends, and asks again."""
 
-    def __init__(self, number: int, front: Address, counted: Counted) -> None:
+    def __init__(self, number: int, front: Address, retries: RetryCounts) -> None:
         self.questions: list[str] = []
         self.transcript = Transcript("")
         self._name = f"reader {number}"
         self._chance = random.Random(number)
-        self._visitor = AsyncVisitor(lambda: front, self._chance, counted=counted)
+        self._visitor = AsyncVisitor(lambda: front, self._chance, retries=retries)
 
     async def read(self, is_over: asyncio.Event) -> None:
-        await self._visitor.arrive()
+        await self._visitor.get_cookie()
         while not is_over.is_set():
             await self._ask()
             while self.transcript.end(len(self.questions)) is None:
                 session_id, cursor = self.transcript.session_id, self.transcript.cursor
-                status = await self._visitor.listen(session_id, cursor, self._take)
+                status = await self._visitor.read_events(session_id, cursor, self._take)
                 assert status in {0, 200, 502, 503, 504}, status
                 await self._visitor.pause()
 
@@ -79,8 +79,8 @@ async def test_a_rolling_restart_loses_and_repeats_no_text(
 ) -> None:
     """8.11: every answer of forty sessions, hundreds of tokens each, is exactly the model's."""
     stack, front = deployment
-    counted, is_over = Counted(), asyncio.Event()
-    readers = [Reader(number, front, counted) for number in range(SESSIONS)]
+    retries, is_over = RetryCounts(), asyncio.Event()
+    readers = [Reader(number, front, retries) for number in range(SESSIONS)]
     async with asyncio.timeout(80), asyncio.TaskGroup() as group:
         for reader in readers:
             group.create_task(reader.read(is_over))
@@ -97,19 +97,19 @@ async def test_a_rolling_restart_loses_and_repeats_no_text(
         ]
         assert entries == [entry for pair in expected for entry in pair]
         assert reader.transcript.snapshots == 1, "every cursor must be honoured"
-    assert counted.resumed >= SESSIONS, "too few readers had to reconnect"
+    assert retries.resumed >= SESSIONS, "too few readers had to reconnect"
 
 
 async def test_a_question_sent_to_a_stopping_server_is_asked_once(deployment: tuple[Stack, Address]) -> None:
     """4.4: a POST that got 502, 503 or no reply is repeated with its key, and its session has one turn."""
     stack, front = deployment
     before = Counter(request.question for request in stack.upstream.requests)
-    counted = Counted()
+    retries = RetryCounts()
     is_over = asyncio.Event()
 
     async def ask(number: int) -> list[str]:
-        visitor = AsyncVisitor(lambda: front, random.Random(number), counted=counted)
-        await visitor.arrive()
+        visitor = AsyncVisitor(lambda: front, random.Random(number), retries=retries)
+        await visitor.get_cookie()
         questions: list[str] = []
         while not is_over.is_set():
             questions.append(f"Is anybody there? {number}/{len(questions)}")
@@ -138,7 +138,7 @@ async def test_a_question_whose_202_is_lost_is_asked_once(deployment: tuple[Stac
     """4.4: Redis stored the question, its server died before the 202, and the repeated POST finds the same session."""
     stack, front = deployment
     visitor = AsyncVisitor(lambda: front, random.Random(1))
-    await visitor.arrive()
+    await visitor.get_cookie()
     question = f"tokens=3 {'so ' * 1000}"
     stack.redis.pause()
     asking = asyncio.create_task(visitor.request("POST", "/sessions", {"text": question}, key="lost"))
@@ -150,7 +150,7 @@ async def test_a_question_whose_202_is_lost_is_asked_once(deployment: tuple[Stac
     for server in stack.servers:
         await asyncio.to_thread(server.start)
     reply = await asking
-    assert visitor.counted.repeated > 0
+    assert visitor.retries.repeated > 0
     assert (reply.status, reply.json["turn"]) == (202, 1)
     transcript = Transcript(reply.json["session_id"])
 
@@ -158,7 +158,7 @@ async def test_a_question_whose_202_is_lost_is_asked_once(deployment: tuple[Stac
         transcript.take(event)
         return event.type == "end"
 
-    assert await visitor.listen(transcript.session_id, None, take, until_end=True) == 200
+    assert await visitor.read_events(transcript.session_id, None, take, until_end=True) == 200
     assert transcript.answer() == "".join(text_for(question))
     assert asked(stack, question) == 1
     assert len((await visitor.request("GET", "/sessions")).json["sessions"]) == 1

@@ -247,7 +247,7 @@ class TestTrimming:
         assert answered(end) == [], "204"
         late = visitor.read(session_id, Transcript(session_id))
         assert late.messages == transcript.messages
-        visitor.say(session_id, "tokens=4")
+        visitor.send(session_id, "tokens=4")
         visitor.read(session_id, transcript)
         assert (transcript.end(2), transcript.snapshots) == ("stop", 1)
 

@@ -7,7 +7,6 @@ import random
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
 
 import pytest
 
@@ -20,17 +19,17 @@ from tests.support.processes import Stack
 from tests.support.upstream import Answer, Upstream, text_for
 from tests.support.waiting import wait_until
 
-QUESTION: Final = "tokens=40 seed=5"
-TOKENS: Final = text_for(QUESTION)
-TEXT: Final = "".join(TOKENS)
+QUESTION = "tokens=40 seed=5"
+TOKENS = text_for(QUESTION)
+TEXT = "".join(TOKENS)
 # The tokens that are in the log when the worker dies.
-BEFORE: Final = 11
+BEFORE = 11
 
-RESPONSES: Final = {"MIDSENTENCE_API": "responses"}
-REATTACH: Final = RESPONSES | {"MIDSENTENCE_TAKEOVER": "reattach"}
-CONTINUE: Final = {"MIDSENTENCE_TAKEOVER": "continue"}
-RESTART: Final = {"MIDSENTENCE_TAKEOVER": "restart"}
-FAIL: Final = {"MIDSENTENCE_TAKEOVER": "fail"}
+RESPONSES = {"MIDSENTENCE_API": "responses"}
+REATTACH = RESPONSES | {"MIDSENTENCE_TAKEOVER": "reattach"}
+CONTINUE = {"MIDSENTENCE_TAKEOVER": "continue"}
+RESTART = {"MIDSENTENCE_TAKEOVER": "restart"}
+FAIL = {"MIDSENTENCE_TAKEOVER": "fail"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def stack(started: Stack) -> Stack:
-    started.upstream.forget()
+    started.upstream.reset()
     for worker in started.workers:
         if not worker.is_running:
             # The other worker answers meanwhile; this one has a lease's time to start.

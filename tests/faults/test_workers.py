@@ -182,7 +182,7 @@ class TestAttempts:
         assert (end["reason"], end["error"]["code"], end["error"]["retryable"]) == ("error", "attempts_exhausted", True)
         assert transcript.end() == "error"
         assert len(stack.upstream.requests) == 2
-        visitor.say(session_id, "And now?")
+        visitor.send(session_id, "And now?")
         visitor.read(session_id, transcript)
         assert transcript.end(2) == "stop"
 

@@ -13,15 +13,15 @@ from midsentence.store.store import Store
 from tests.conftest import assert_every_key_expires
 from tests.support.fake_redis import fake_redis
 from tests.support.processes import RedisChild
-from tests.support.redises import ClusterOfThree, Sentinels, everywhere
+from tests.support.redis_deployments import RedisCluster, Sentinels, execute_on_all
 from tests.support.requirements import program
 
-Started = RedisChild | Sentinels | ClusterOfThree
+Started = RedisChild | Sentinels | RedisCluster
 STORES: dict[str, Callable[[Path], Started]] = {
     "valkey": RedisChild,
     "redis": lambda directory: RedisChild(directory, program("redis-server")),
     "sentinel": Sentinels,
-    "cluster": ClusterOfThree,
+    "cluster": RedisCluster,
 }
 PARAMS = ["fakeredis", "valkey", pytest.param("redis", marks=pytest.mark.needs_redis_server), "cluster"]
 # Behind sentinels the topology is the same `Single` on the same Valkey as for "valkey"; only a connection is made in
@@ -52,7 +52,7 @@ def holders(made: Started) -> Sequence[RedisChild]:
             return [made]
         case Sentinels():
             return [made.replicated.primary]
-        case ClusterOfThree():
+        case RedisCluster():
             return made.masters
 
 
@@ -83,7 +83,7 @@ def settings(redis_url: str) -> Settings:
 async def store(settings: Settings) -> AsyncGenerator[Store]:
     store = Store(settings)
     # Turns that another test left would be claimed by this one.
-    await everywhere(store, "FLUSHALL")
+    await execute_on_all(store, "FLUSHALL")
     yield store
     await store.aclose()
 

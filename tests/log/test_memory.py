@@ -11,7 +11,7 @@ from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
-from tests.support.redises import everywhere
+from tests.support.redis_deployments import execute_on_all
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -51,5 +51,5 @@ async def test_a_finished_session_uses_memory_for_its_text_alone(
 
 
 async def held(store: Store, session_id: str) -> int:
-    names = [name.decode() for name in await everywhere(store, "KEYS", f"*{session_id}*")]
+    names = [name.decode() for name in await execute_on_all(store, "KEYS", f"*{session_id}*")]
     return sum(await store.execute(*(command("MEMORY USAGE", name, "SAMPLES", 0) for name in names)))

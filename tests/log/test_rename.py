@@ -11,7 +11,7 @@ from midsentence.owners import Owners
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.log.test_announcing import subscribed
-from tests.support.redises import everywhere
+from tests.support.redis_deployments import execute_on_all
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -53,14 +53,14 @@ async def test_only_the_owner_renames_and_only_an_existing_session(log: SessionL
     )
 
     async def is_gone() -> bool:
-        return not await everywhere(store, "KEYS", f"*{expired}*")
+        return not await execute_on_all(store, "KEYS", f"*{expired}*")
 
     await eventually(is_gone, description="the session expired")
     for session_id, owner in ((deleted, "ann"), (expired, "ann"), (theirs, "bob"), ("../secret", "ann")):
         with pytest.raises(SessionNotFoundError):
             await log.rename(session_id, owner, "mine")
     assert (await log.read(theirs)).title == "c"
-    assert await everywhere(store, "KEYS", f"*{expired}*") == []
+    assert await execute_on_all(store, "KEYS", f"*{expired}*") == []
     for session_id in (deleted, expired):
         with pytest.raises(SessionNotFoundError):
             await log.read(session_id)

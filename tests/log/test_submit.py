@@ -10,7 +10,7 @@ from midsentence.log import SessionLog, Submitted, Write
 from midsentence.owners import Owners
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
-from tests.support.redises import everywhere
+from tests.support.redis_deployments import execute_on_all
 
 pytestmark = pytest.mark.anyio
 AWKWARD = 'a\r\nb \u2028 \x00 😀 "\\ {{}} event: end'
@@ -81,7 +81,7 @@ async def test_a_deleted_session_leaves_only_its_epoch_counters(log: SessionLog,
     await log.delete(session_id, "ann")
     with pytest.raises(SessionNotFoundError):
         await log.read(session_id)
-    left = await everywhere(store, "KEYS", f"*{session_id}*")
+    left = await execute_on_all(store, "KEYS", f"*{session_id}*")
     (kept,) = await store.execute(command("HKEYS", left[0].decode()))
     assert (len(left), set(kept)) == (1, {b"run", b"base"}), "only the epoch counters of its id may stay"
 
@@ -103,7 +103,7 @@ async def test_every_key_is_created_with_a_time_to_live(log: SessionLog, owners:
     await log.submit(session_id, "ann", "second", key="k")
     await owners.note("ann", session_id)
     await owners.secret()
-    names = [name.decode() for name in await everywhere(store, "KEYS", "*")]
+    names = [name.decode() for name in await execute_on_all(store, "KEYS", "*")]
     lives = dict(zip(names, await store.execute(*(command("PTTL", name) for name in names)), strict=True))
     assert len(lives) >= 7
     assert {name for name, left in lives.items() if left <= 0} == set()

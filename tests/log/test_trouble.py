@@ -13,7 +13,7 @@ from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
 from tests.log.test_live import Recorder
 from tests.support.processes import RedisChild
-from tests.support.redises import everywhere
+from tests.support.redis_deployments import execute_on_all
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +65,7 @@ async def test_a_lost_subscription_is_made_again_and_reported(tmp_path: Path) ->
     try:
         session_id, _ = await log.start("ann", "hello")
         await live.subscribe(keys.session(session_id).live, recorder)
-        await everywhere(store, "CLIENT KILL", "TYPE", "pubsub")
+        await execute_on_all(store, "CLIENT KILL", "TYPE", "pubsub")
         await eventually(lambda: recorder.subscriptions == 2, description="the subscription was made again")
         assert recorder.interruptions == 1
         await log.submit(session_id, "ann", "second")

@@ -14,7 +14,7 @@ from midsentence.log import SessionLog, Write, Written
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.log.conftest import with_sentinel
-from tests.support.redises import everywhere
+from tests.support.redis_deployments import execute_on_all
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -230,6 +230,6 @@ async def test_many_turns_are_written_in_one_round_trip(log: SessionLog, jobs: J
 @with_sentinel
 async def test_scripts_are_loaded_again_after_a_flush(log: SessionLog, store: Store) -> None:
     await log.start("ann", "hello")
-    await everywhere(store, "SCRIPT FLUSH")
+    await execute_on_all(store, "SCRIPT FLUSH")
     session_id, _ = await log.start("ann", "hello again")
     assert (await log.read(session_id)).turn == 1

@@ -61,7 +61,7 @@ def test_a_message_is_returned_unchanged(visitor: Visitor, text: str) -> None:
     """8.15: stream and snapshot hold exactly the user's text, and the text forges no event."""
     session_id = visitor.start(SHORT)
     first = visitor.read(session_id)
-    visitor.say(session_id, text)
+    visitor.send(session_id, text)
     second = visitor.read(session_id, first)
     assert [event.type for event in second.events].count("message") == 1, "the snapshot holds the first message"
     message = next(event for event in second.events if event.type == "message")

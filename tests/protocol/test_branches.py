@@ -22,7 +22,7 @@ def parents(transcript: Transcript) -> list[tuple[int, int, str]]:
 def test_a_message_follows_its_named_parent(visitor: Visitor) -> None:
     """4.6: in the event, in the answer's entry and in the snapshot; an edit is a new turn with the old parent."""
     session_id = visitor.start(SHORT)
-    visitor.say(session_id, SHORT)
+    visitor.send(session_id, SHORT)
     watching = visitor.read(session_id)
     response = ask(visitor, session_id, SHORT + " Otherwise.", 1)
     assert (response.status_code, response.json()["turn"]) == (202, 3)
@@ -40,7 +40,7 @@ def test_a_message_without_parent_follows_the_turn_before(visitor: Visitor) -> N
     """4.6: the turn before it in number, whatever its branch; `null` names no parent."""
     session_id = visitor.start(SHORT)
     ask(visitor, session_id, SHORT, 0)
-    visitor.say(session_id, SHORT)
+    visitor.send(session_id, SHORT)
     ask(visitor, session_id, SHORT, None)
     assert parents(visitor.read(session_id))[::2] == [(1, 0, "user"), (2, 0, "user"), (3, 2, "user"), (4, 3, "user")]
 
@@ -84,10 +84,10 @@ def test_a_busy_session_accepts_a_branch(visitor: Visitor, how: str) -> None:
 def test_an_unknown_parent_is_refused(visitor: Visitor, parent: int) -> None:
     """4.6: 404 no_such_turn, also for the number that the message itself would get; no number is used up."""
     session_id = visitor.start(LONG)
-    assert visitor.say(session_id, SHORT) == 2
+    assert visitor.send(session_id, SHORT) == 2
     for how in ("queue", "reject", "interrupt"):
         assert_refused(ask(visitor, session_id, SHORT, parent, on_busy=how), 404, "no_such_turn")
-    assert visitor.say(session_id, SHORT) == 3
+    assert visitor.send(session_id, SHORT) == 3
     assert visitor.http.get(f"/sessions/{session_id}").json()["state"] != "idle", "a refused message must not interrupt"
     visitor.http.delete(f"/sessions/{session_id}")
 
@@ -113,7 +113,7 @@ def test_a_key_with_another_parent_is_refused(visitor: Visitor) -> None:
     assert [(reply.status_code, reply.json()["turn"]) for reply in replies] == [(202, 2), (202, 2)]
     for other in ({"text": SHORT, "parent": 1}, {"text": SHORT, "parent": 9}, {"text": SHORT}):
         assert_refused(visitor.http.post(url, json=other, headers=headers), 422, "idempotency_mismatch")
-    assert visitor.say(session_id, SHORT) == 3
+    assert visitor.send(session_id, SHORT) == 3
 
 
 def test_the_model_receives_only_the_path(visitor: Visitor) -> None:

@@ -56,7 +56,7 @@ def owner(deployment: Deployment) -> Generator[Visitor]:
 def finished(owner: Visitor) -> str:
     """A session with two finished turns, which the tests only read."""
     session_id = owner.start(SHORT)
-    owner.say(session_id, SHORT)
+    owner.send(session_id, SHORT)
     owner.read(session_id)
     return session_id
 
@@ -89,7 +89,7 @@ def test_a_cursor_of_another_session_is_answered_with_one_snapshot(owner: Visito
     """8.3: this session's log holds no such entry."""
     other = owner.start(SHORT)
     for _ in range(2):
-        owner.say(other, SHORT)
+        owner.send(other, SHORT)
     cursor = owner.read(other).cursor
     assert str(cursor).startswith("3.")
     assert_one_snapshot(owner, finished, attached(owner, finished, header=str(cursor).encode()))

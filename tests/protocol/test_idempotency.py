@@ -36,7 +36,7 @@ def test_a_repeated_later_message_gets_the_same_reply(visitor: Visitor) -> None:
     replies = [visitor.http.post(url, json={"text": SHORT}, headers={"Idempotency-Key": "k"}) for _ in range(3)]
     assert {reply.status_code for reply in replies} == {202}
     assert [reply.json()["turn"] for reply in replies] == [2, 2, 2]
-    assert visitor.say(session_id, SHORT) == 3
+    assert visitor.send(session_id, SHORT) == 3
     visitor.read(session_id)
     users = [
         entry for entry in visitor.http.get(f"/sessions/{session_id}").json()["messages"] if entry["role"] == "user"
@@ -50,7 +50,7 @@ def test_a_key_with_another_body_is_refused(visitor: Visitor, stranger: Visitor)
     session_id = visitor.start(SHORT, **{"Idempotency-Key": "k"})
     response = visitor.http.post("/sessions", json={"text": OTHER}, headers={"Idempotency-Key": "k"})
     assert_refused(response, 422, "idempotency_mismatch")
-    visitor.say(session_id, SHORT, **{"Idempotency-Key": "l"})
+    visitor.send(session_id, SHORT, **{"Idempotency-Key": "l"})
     url = f"/sessions/{session_id}/messages"
     response = visitor.http.post(url, json={"text": OTHER}, headers={"Idempotency-Key": "l"})
     assert_refused(response, 422, "idempotency_mismatch")
@@ -71,7 +71,7 @@ def test_a_repeated_message_without_a_key_is_a_new_message(visitor: Visitor) -> 
     """4.4: only a key makes a repeated request idempotent."""
     assert visitor.start(SHORT) != visitor.start(SHORT)
     session_id = visitor.start(SHORT)
-    assert [visitor.say(session_id, SHORT), visitor.say(session_id, SHORT)] == [2, 3]
+    assert [visitor.send(session_id, SHORT), visitor.send(session_id, SHORT)] == [2, 3]
 
 
 @pytest.mark.parametrize("key", ["x", "in ner sp ace", "~" * 255, "9f1c{}[]*?:\n".strip(), '"quoted"'], ids=ascii)
@@ -80,7 +80,7 @@ def test_a_printable_key_is_accepted(visitor: Visitor, key: str) -> None:
     visitor.http.get("/")
     first = visitor.start(SHORT, **{"Idempotency-Key": key})
     assert visitor.start(SHORT, **{"Idempotency-Key": key}) == first
-    assert visitor.say(first, SHORT, **{"Idempotency-Key": key + "2"} if len(key) < 255 else {}) == 2
+    assert visitor.send(first, SHORT, **{"Idempotency-Key": key + "2"} if len(key) < 255 else {}) == 2
 
 
 @pytest.mark.parametrize("key", [b"", b"~" * 256, b"~" * 5000, "ключ".encode(), b"a\tb", b"\xff"], ids=repr)

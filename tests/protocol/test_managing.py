@@ -13,7 +13,7 @@ def test_sessions_are_listed_newest_first(visitor: Visitor) -> None:
     """Section 9: a session that is continued moves to the front."""
     first, second, third = (visitor.start(f"{number}. {SHORT}") for number in range(3))
     assert listed(visitor) == [third, second, first]
-    visitor.say(first, SHORT)
+    visitor.send(first, SHORT)
     assert listed(visitor) == [first, third, second]
 
 
@@ -38,7 +38,7 @@ def test_a_listed_session_has_title_state_turn_and_time(visitor: Visitor) -> Non
 def test_a_listed_session_counts_no_queued_turn(visitor: Visitor) -> None:
     """Section 9, rule 8.13: `turn` is that of `state.turn`; a queued message is not in the log yet."""
     session_id = visitor.start(LONG)
-    visitor.say(session_id, SHORT)
+    visitor.send(session_id, SHORT)
     (session,) = visitor.http.get("/sessions").json()["sessions"]
     assert session["turn"] == 1
     visitor.http.post(f"/sessions/{session_id}/stop", json={"turn": 1})
@@ -99,7 +99,7 @@ def test_deleting_ends_the_stream_of_an_idle_session(visitor: Visitor) -> None:
 def test_a_deleted_answer_does_not_come_back(visitor: Visitor) -> None:
     """Section 9: its worker writes no more, and its queued messages are deleted with it."""
     session_id = visitor.start(LONG)
-    visitor.say(session_id, SHORT)
+    visitor.send(session_id, SHORT)
     with visitor.events(session_id, until_end=False) as events:
         next(event for event in events if event.type == "delta")
     visitor.http.delete(f"/sessions/{session_id}")

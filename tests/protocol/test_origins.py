@@ -33,7 +33,7 @@ def test_a_page_of_another_origin_can_write_nothing(visitor: Visitor, origin: st
     delete = visitor.http.delete(f"/sessions/{session_id}", headers=headers)
     for response in (start, say, stop, rename, delete):
         assert_refused(response, 403, "foreign_origin")
-    assert visitor.say(session_id, SHORT) == 2, "no message may be added and the session must not be deleted"
+    assert visitor.send(session_id, SHORT) == 2, "no message may be added and the session must not be deleted"
     (listed,) = visitor.http.get("/sessions").json()["sessions"]
     assert listed["title"] == SHORT
 
@@ -48,7 +48,7 @@ def test_a_cross_site_request_can_write_nothing(visitor: Visitor, base_url: str)
         delete = visitor.http.delete(f"/sessions/{session_id}", headers=headers)
         for response in (start, say, rename, delete):
             assert_refused(response, 403, "foreign_origin")
-    assert visitor.say(session_id, SHORT) == 2
+    assert visitor.send(session_id, SHORT) == 2
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none", None])
@@ -56,7 +56,7 @@ def test_the_servers_own_page_can_write(visitor: Visitor, base_url: str, site: s
     """2.3: the request's own origin."""
     headers = {"Origin": base_url, **({} if site is None else {"Sec-Fetch-Site": site})}
     session_id = visitor.start(SHORT, **headers)
-    assert visitor.say(session_id, SHORT, **headers) == 2
+    assert visitor.send(session_id, SHORT, **headers) == 2
     assert visitor.http.patch(f"/sessions/{session_id}", json={"title": "ours"}, headers=headers).status_code == 200
     assert visitor.http.delete(f"/sessions/{session_id}", headers=headers).status_code == 204
 

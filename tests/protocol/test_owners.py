@@ -47,7 +47,7 @@ def owner(deployment: Deployment) -> Generator[Visitor]:
 def running(owner: Visitor) -> Generator[str]:
     """A session of the owner's with a running answer and a queued message."""
     session_id = owner.start(LONG, **{"Idempotency-Key": "k"})
-    owner.say(session_id, SHORT)
+    owner.send(session_id, SHORT)
     yield session_id
     assert owner.http.delete(f"/sessions/{session_id}").status_code == 204
 

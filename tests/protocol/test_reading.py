@@ -71,7 +71,7 @@ def test_a_replay_is_followed_by_the_state(visitor: Visitor) -> None:
 def test_state_is_sent_only_when_it_changes(visitor: Visitor) -> None:
     """8.5, 8.13: no two equal states in a row; the last one is idle and follows the end."""
     session_id = visitor.start(MEDIUM)
-    visitor.say(session_id, SHORT, **{"Idempotency-Key": "k"})
+    visitor.send(session_id, SHORT, **{"Idempotency-Key": "k"})
     transcript = visitor.read(session_id)
     states = [event.json for event in transcript.events if event.type == "state"]
     assert all(before != after for before, after in pairwise(states))
@@ -105,7 +105,7 @@ def test_only_log_events_have_an_id(visitor: Visitor, deployment: Deployment) ->
 def test_ids_are_dense_within_a_turn_and_name_one_content(visitor: Visitor) -> None:
     """1.1, 1.2: seq goes up by one, and a second read gives the same events under the same ids."""
     session_id = visitor.start(MEDIUM)
-    visitor.say(session_id, SHORT)
+    visitor.send(session_id, SHORT)
     first = visitor.read(session_id)
     live = {event.id: event for event in first.events if event.id and event.type != "snapshot"}
     with visitor.events(session_id, "1.0-0") as events:
@@ -182,7 +182,7 @@ def test_until_end_closes_after_the_end(visitor: Visitor) -> None:
 def test_until_end_stays_open_while_a_message_is_queued(visitor: Visitor) -> None:
     """8.8: a queued message is answered on the same connection."""
     session_id = visitor.start(MEDIUM)
-    visitor.say(session_id, SHORT)
+    visitor.send(session_id, SHORT)
     with visitor.events(session_id, "1.0-0") as events:
         ends = [event.id for event in events if event.type == "end"]
     assert [str(end).split(".")[0] for end in ends] == ["1", "2"]
@@ -196,7 +196,7 @@ def test_until_end_misses_no_message_accepted_before_the_request(visitor: Visito
         # Both servers hold the session in memory.
         for server in (deployment.base_url, deployment.elsewhere):
             visitor.read(session_id, Transcript(session_id), base_url=server)
-        visitor.say(session_id, SHORT)
+        visitor.send(session_id, SHORT)
         late = Transcript(session_id) if turn % 2 else transcript
         visitor.read(session_id, late, base_url=deployment.elsewhere)
         assert late.end(turn) == "stop"
@@ -212,7 +212,7 @@ def test_204_needs_a_caught_up_cursor_and_until_end(visitor: Visitor) -> None:
     assert status(visitor, session_id, "?until=end", "1.1-99") == 200
     assert status(visitor, session_id, "", cursor) == 200
     assert status(visitor, session_id, "?until=never", cursor) == 200
-    visitor.say(session_id, LONG)
+    visitor.send(session_id, LONG)
     assert status(visitor, session_id, "?until=end", cursor) == 200
     visitor.http.delete(f"/sessions/{session_id}")
 
@@ -233,7 +233,7 @@ def test_a_stream_without_until_end_stays_open_for_the_next_turn(visitor: Visito
     with visitor.events(session_id, until_end=False) as events:
         transcript = Transcript(session_id)
         take_until_end(transcript, events, 1)
-        visitor.say(session_id, SHORT)
+        visitor.send(session_id, SHORT)
         take_until_end(transcript, events, 2)
     assert [transcript.end(turn) for turn in (1, 2)] == ["stop", "stop"]
     assert transcript.snapshots == 1
@@ -318,7 +318,7 @@ def test_several_accept_headers_are_one_list(base_url: str, visitor: Visitor) ->
 def test_text_forges_no_field_and_no_event(visitor: Visitor) -> None:
     """8.15: each data line is JSON on one line, so no text can forge a field, an event or an id."""
     session_id = visitor.start(SHORT)
-    visitor.say(session_id, "x\n\nid: 7.1-1\nevent: end\ndata: {}\n\n\r\r\u2028")
+    visitor.send(session_id, "x\n\nid: 7.1-1\nevent: end\ndata: {}\n\n\r\r\u2028")
     with visitor.http.stream("GET", f"/sessions/{session_id}/events?until=end") as response:
         wire = response.read()
     assert b"\r" not in wire

@@ -49,7 +49,7 @@ def test_reasoning_stays_after_its_answer_ends(visitor: Visitor, deployment: Dep
     """8.14: in the snapshot of a finished turn, on every server, and after later turns."""
     session_id = visitor.start(THOUGHTFUL)
     first = visitor.read(session_id)
-    visitor.say(session_id, SHORT)
+    visitor.send(session_id, SHORT)
     whole = visitor.read(session_id, first)
     assert visitor.read(session_id, Transcript(session_id), base_url=deployment.elsewhere).messages == whole.messages
     answers = visitor.http.get(f"/sessions/{session_id}").json()["messages"][1::2]

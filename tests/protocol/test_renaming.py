@@ -64,7 +64,7 @@ def test_a_given_title_outlasts_later_messages(visitor: Visitor) -> None:
     """6.2: only another rename changes it again."""
     session_id = visitor.start(SHORT)
     rename(visitor, session_id, "Mine")
-    visitor.say(session_id, SHORT + " And another title?")
+    visitor.send(session_id, SHORT + " And another title?")
     assert visitor.read(session_id).state["title"] == "Mine"
     assert titles(visitor) == ["Mine"]
     rename(visitor, session_id, "Mine still")

@@ -30,7 +30,7 @@ def test_a_capability_reads_the_session_on_any_server(
     capability = share(visitor, session_id)
     transcript = anonymous.read(session_id, base_url=deployment.elsewhere, share=capability)
     assert transcript.answer() == "".join(text_for(SHORT))
-    visitor.say(session_id, SHORT)
+    visitor.send(session_id, SHORT)
     anonymous.read(session_id, transcript, share=capability)
     assert (transcript.answer(2), transcript.snapshots) == ("".join(text_for(SHORT)), 1)
     shown = anonymous.http.get(f"/sessions/{session_id}", params={"share": capability})

@@ -66,8 +66,8 @@ def test_a_stop_after_the_end_returns_that_end(visitor: Visitor) -> None:
 def test_a_queued_turn_is_stopped_at_once_and_keeps_its_number(visitor: Visitor, running: Transcript) -> None:
     """5.3."""
     session_id = running.session_id
-    waiting = visitor.say(session_id, SHORT)
-    last = visitor.say(session_id, SHORT)
+    waiting = visitor.send(session_id, SHORT)
+    last = visitor.send(session_id, SHORT)
     assert stop(visitor, session_id, turn=waiting).json() == {
         "session_id": session_id,
         "turn": waiting,
@@ -84,12 +84,12 @@ def test_on_busy_reject_refuses_a_message_and_leaves_no_trace(visitor: Visitor, 
     response = visitor.http.post(f"/sessions/{running.session_id}/messages", json={"text": SHORT, "on_busy": "reject"})
     assert (response.status_code, response.json()["error"]["code"]) == (409, "busy")
     stop(visitor, running.session_id)
-    assert visitor.say(running.session_id, SHORT) == 2
+    assert visitor.send(running.session_id, SHORT) == 2
 
 
 def test_an_interrupting_message_is_answered_next(visitor: Visitor, running: Transcript) -> None:
     """4.5: the running turn and all queued ones are stopped."""
-    visitor.say(running.session_id, SHORT)
+    visitor.send(running.session_id, SHORT)
     began = time.monotonic()
     response = visitor.http.post(
         f"/sessions/{running.session_id}/messages", json={"text": SHORT, "on_busy": "interrupt"}

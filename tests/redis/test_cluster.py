@@ -18,7 +18,7 @@ from midsentence.store.store import Store
 from tests.support.client import Visitor
 from tests.support.processes import Stack
 from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events
-from tests.support.redises import ClusterOfThree, Member, ask
+from tests.support.redis_deployments import Member, RedisCluster, execute
 from tests.support.upstream import Upstream, text_for
 from tests.support.waiting import eventually, wait_until
 
@@ -34,8 +34,8 @@ SEED = 27
 
 
 @pytest.fixture(scope="module", params=[0])
-def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Generator[ClusterOfThree]:
-    deployment = ClusterOfThree(tmp_path_factory.mktemp("cluster"), replicas=request.param)
+def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Generator[RedisCluster]:
+    deployment = RedisCluster(tmp_path_factory.mktemp("cluster"), replicas=request.param)
     try:
         deployment.start()
         yield deployment
@@ -44,7 +44,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 
 
 @pytest.fixture(scope="module")
-def stack(cluster: ClusterOfThree, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
+def stack(cluster: RedisCluster, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
     with Upstream() as upstream:
         directory = tmp_path_factory.mktemp("stack")
         stack = Stack(directory, upstream, servers=2, settings=SETTINGS, redis_url=cluster.url)
@@ -65,7 +65,7 @@ def readers_of(stack: Stack, visitor: Visitor, tokens: int) -> tuple[list[str], 
 
 
 def assert_complete(questions: list[str], readers: list[Reader], snapshots: int = 1) -> None:
-    transcripts = [reader.finished(40) for reader in readers]
+    transcripts = [reader.wait_for_end(40) for reader in readers]
     for question, reader, transcript in zip(questions, readers, transcripts, strict=True):
         assert transcript.answer() == "".join(text_for(question))
         assert reader.connections == 1, "a reader had to reconnect"
@@ -73,11 +73,11 @@ def assert_complete(questions: list[str], readers: list[Reader], snapshots: int 
         assert_ids_name_one_content([transcript])
 
 
-def other_than(cluster: ClusterOfThree, owner: Member, chance: random.Random) -> Member:
+def other_than(cluster: RedisCluster, owner: Member, chance: random.Random) -> Member:
     return chance.choice([master for master in cluster.masters if master is not owner])
 
 
-def wait_for_owner(cluster: ClusterOfThree, slot: int, target: Member) -> None:
+def wait_for_owner(cluster: RedisCluster, slot: int, target: Member) -> None:
     def agreed() -> bool:
         try:
             return cluster.owner(slot) is target
@@ -87,27 +87,27 @@ def wait_for_owner(cluster: ClusterOfThree, slot: int, target: Member) -> None:
     wait_until(agreed, description=f"all nodes agree on the owner of slot {slot}")
 
 
-def migrate_whole(cluster: ClusterOfThree, slot: int, target: Member) -> None:
+def migrate_whole(cluster: RedisCluster, slot: int, target: Member) -> None:
     """Move a slot as Valkey 9 does: the target replicates it, and takes it over in one step."""
     owner = cluster.owner(slot)
-    ask(owner, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", cluster.id_of(target))
+    execute(owner, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", cluster.id_of(target))
     wait_for_owner(cluster, slot, target)
 
 
-def migrate_by_key(cluster: ClusterOfThree, slot: int, target: Member) -> None:
+def migrate_by_key(cluster: RedisCluster, slot: int, target: Member) -> None:
     """Move a slot as every version can: key by key, while its keys lie on both nodes."""
     owner = cluster.owner(slot)
-    ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(owner))
-    ask(owner, "CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
-    while names := ask(owner, "CLUSTER", "GETKEYSINSLOT", slot, 10):
-        ask(owner, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *names)
+    execute(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(owner))
+    execute(owner, "CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
+    while names := execute(owner, "CLUSTER", "GETKEYSINSLOT", slot, 10):
+        execute(owner, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *names)
     for node in (target, owner, *cluster.masters):
-        ask(node, "CLUSTER", "SETSLOT", slot, "NODE", cluster.id_of(target))
+        execute(node, "CLUSTER", "SETSLOT", slot, "NODE", cluster.id_of(target))
     wait_for_owner(cluster, slot, target)
 
 
 @pytest.fixture
-async def store(cluster: ClusterOfThree) -> AsyncGenerator[Store]:
+async def store(cluster: RedisCluster) -> AsyncGenerator[Store]:
     store = Store(
         Settings.model_validate({"redis_url": cluster.url, "redis_timeout_seconds": 0.5, "partitions": len(SLOTS)})
     )
@@ -116,7 +116,7 @@ async def store(cluster: ClusterOfThree) -> AsyncGenerator[Store]:
 
 
 @pytest.mark.anyio
-async def test_a_paused_node_does_not_fail_calls_to_the_other_nodes(cluster: ClusterOfThree, store: Store) -> None:
+async def test_a_paused_node_does_not_fail_calls_to_the_other_nodes(cluster: RedisCluster, store: Store) -> None:
     """The first call waits for the time-out; the next one fails at once, since the node is known to be down."""
     log, jobs = SessionLog(store), Jobs(store)
     sessions = {(await log.start("ann", f"question {number}")).session_id for number in range(24)}
@@ -145,17 +145,17 @@ async def test_a_paused_node_does_not_fail_calls_to_the_other_nodes(cluster: Clu
 
 
 @pytest.mark.anyio
-async def test_scripts_are_loaded_on_each_node_that_lacks_them(cluster: ClusterOfThree, store: Store) -> None:
+async def test_scripts_are_loaded_on_each_node_that_lacks_them(cluster: RedisCluster, store: Store) -> None:
     """A NOSCRIPT reply makes the client send SCRIPT LOAD to that node."""
     log = SessionLog(store)
     ids = [(await log.start("ann", f"question {number}")).session_id for number in range(12)]
-    ask(cluster.masters[2], "SCRIPT", "FLUSH")
+    execute(cluster.masters[2], "SCRIPT", "FLUSH")
     for session_id in ids:
         assert (await log.read(session_id)).turn == 1
 
 
 @pytest.mark.anyio
-async def test_a_redis_url_of_one_cluster_node_is_refused_with_advice(cluster: ClusterOfThree) -> None:
+async def test_a_redis_url_of_one_cluster_node_is_refused_with_advice(cluster: RedisCluster) -> None:
     store = Store(Settings.model_validate({"redis_url": cluster.masters[0].url}))
     try:
         foreign = next(number for number in range(8) if cluster.owner(SLOTS[number]) is not cluster.masters[0])
@@ -168,7 +168,7 @@ async def test_a_redis_url_of_one_cluster_node_is_refused_with_advice(cluster: C
 
 @pytest.mark.parametrize("migrate", [migrate_whole, migrate_by_key])
 def test_readers_keep_their_streams_while_slots_move(
-    cluster: ClusterOfThree, stack: Stack, migrate: Callable[[ClusterOfThree, int, Member], None]
+    cluster: RedisCluster, stack: Stack, migrate: Callable[[RedisCluster, int, Member], None]
 ) -> None:
     """All slots that hold sessions move once, while they are written and read; no event is lost.
 
@@ -188,7 +188,7 @@ def test_readers_keep_their_streams_while_slots_move(
 
 
 @pytest.mark.parametrize("cluster", [1], indirect=True)
-def test_sessions_of_other_masters_go_on_while_one_is_replaced(cluster: ClusterOfThree, stack: Stack) -> None:
+def test_sessions_of_other_masters_go_on_while_one_is_replaced(cluster: RedisCluster, stack: Stack) -> None:
     """A master is killed and its replica promoted.
 
     The sessions of its slots wait for the election, and lose no event.

@@ -15,7 +15,7 @@ from midsentence.store.store import Store
 from tests.support.client import Visitor
 from tests.support.processes import RedisChild, Stack
 from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events
-from tests.support.redises import Replicated, Sentinels, ask
+from tests.support.redis_deployments import Replicated, Sentinels, execute
 from tests.support.upstream import Upstream, text_for
 from tests.support.waiting import eventually, wait_until
 
@@ -54,7 +54,7 @@ def watched(
 def lag(replicated: Replicated) -> None:
     """Cut the replica off. A pause alone would let it read later what waits in its socket."""
     replicated.replica.pause()
-    ask(replicated.primary, "CLIENT KILL", "TYPE", "replica")
+    execute(replicated.primary, "CLIENT KILL", "TYPE", "replica")
 
 
 def test_the_worker_sends_a_lost_tail_again(sentinels: Sentinels, watched: Stack) -> None:
@@ -70,7 +70,7 @@ def test_the_worker_sends_a_lost_tail_again(sentinels: Sentinels, watched: Stack
         wait_for_events(readers, reached + 30)
         replicated.primary.kill()
         replicated.replica.resume()
-        transcripts = [reader.finished(50) for reader in readers]
+        transcripts = [reader.wait_for_end(50) for reader in readers]
     assert {transcript.answer() for transcript in transcripts} == {TEXT}
     assert [reader.connections for reader in readers] == [1] * len(readers)
     assert watched.pids == before
@@ -96,9 +96,9 @@ def test_a_reader_with_a_lost_cursor_gets_one_snapshot(sentinels: Sentinels, wat
         replicated.primary.kill()
         caught_up = [reader.transcript.cursor for reader in readers]
         replicated.replica.resume()
-        wait_until(lambda: ask(replicated.replica, "ROLE")[0] == b"master", description="the replica is promoted")
+        wait_until(lambda: execute(replicated.replica, "ROLE")[0] == b"master", description="the replica is promoted")
         watched.workers[0].start()
-        transcripts = [reader.finished(50) for reader in readers]
+        transcripts = [reader.wait_for_end(50) for reader in readers]
     assert {transcript.answer() for transcript in transcripts} == {TEXT}
     for transcript, cursor in zip(transcripts, caught_up, strict=True):
         lost = [event.id for event in transcript.events].index(cursor)
@@ -149,7 +149,7 @@ async def test_an_epoch_is_not_reused_after_a_lost_claim(
         lost = await ids(log, session_id)
         pair.primary.kill()
         pair.replica.resume()
-        await asyncio.to_thread(ask, pair.replica, "REPLICAOF", "NO", "ONE")
+        await asyncio.to_thread(execute, pair.replica, "REPLICAOF", "NO", "ONE")
         log = SessionLog(after)
         await log.write(await claimed_soon(Jobs(after), "w2"))
         again = await ids(log, session_id)
@@ -179,7 +179,7 @@ async def test_a_message_id_is_not_reused_after_a_lost_message(pair: Replicated)
         lost = (await log.read(session_id)).top
         pair.primary.kill()
         pair.replica.resume()
-        await asyncio.to_thread(ask, pair.replica, "REPLICAOF", "NO", "ONE")
+        await asyncio.to_thread(execute, pair.replica, "REPLICAOF", "NO", "ONE")
         log = SessionLog(after)
         await log.submit(session_id, "ann", "another")
         again = await log.read(session_id, lost)

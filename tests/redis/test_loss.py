@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.client import Transcript, Visitor
 from tests.support.processes import RedisChild, Stack
-from tests.support.proxies import Proxy
 from tests.support.readers import Reader, wait_for_events
+from tests.support.redis_proxy import RedisProxy
 from tests.support.upstream import Upstream, text_for
 from tests.support.waiting import wait_until
 
@@ -42,7 +42,7 @@ def test_a_frozen_subscription_is_replaced_in_time(tmp_path: Path, upstream: Ups
     Meanwhile the server polls the log, so the other readers are late and not stuck.
     """
     question = "tokens=380 rate=30 seed=29"
-    with Proxy(redis.port) as proxy:
+    with RedisProxy(redis.port) as proxy:
         stack = stack_on(tmp_path, upstream, proxy.url)
         try:
             stack.start()
@@ -55,7 +55,7 @@ def test_a_frozen_subscription_is_replaced_in_time(tmp_path: Path, upstream: Ups
                 assert proxy.freeze_subscriptions() == 2, "the server's and the worker's"
                 wait_until(lambda: proxy.subscribed == 2, description="both subscribe again", timeout=NOTICED_SECONDS)
                 took = time.monotonic() - begun
-                transcripts = [reader.finished() for reader in readers]
+                transcripts = [reader.wait_for_end() for reader in readers]
                 assert stack.pids == before
                 again = visitor.start("tokens=20 rate=200 seed=31")
                 assert visitor.read(again).answer() == "".join(text_for("tokens=20 rate=200 seed=31"))
@@ -78,7 +78,7 @@ def test_losing_one_announcement_in_a_hundred_loses_no_event(
     questions: list[str] = []
     readers: list[Reader] = []
     transcripts: list[Transcript] = []
-    with Proxy(redis.port, loss=LOSS, seed=SEED) as proxy:
+    with RedisProxy(redis.port, loss=LOSS, seed=SEED) as proxy:
         stack = stack_on(tmp_path, upstream, proxy.url)
         try:
             stack.start()
@@ -89,7 +89,7 @@ def test_losing_one_announcement_in_a_hundred_loses_no_event(
                     asked = [f"tokens=200 rate=60 seed={seed}" for seed in range(first, first + 12)]
                     questions += asked
                     readers += [Reader(visitor, visitor.start(question)) for question in asked]
-                    transcripts = [reader.finished() for reader in readers]
+                    transcripts = [reader.wait_for_end() for reader in readers]
         finally:
             stack.stop()
     print(f"{proxy.lost} of {proxy.lost + proxy.delivered} announcements were lost")

@@ -8,7 +8,7 @@ import pytest
 from tests.support.client import Visitor
 from tests.support.processes import Child, Stack
 from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events
-from tests.support.redises import ask
+from tests.support.redis_deployments import execute
 from tests.support.upstream import text_for
 from tests.support.waiting import wait_until
 
@@ -55,7 +55,7 @@ def test_a_paused_redis_is_reported_and_loses_nothing(stack: Stack, visitor: Vis
         time.sleep(0.1)
     stack.redis.resume()
     wait_until(lambda: visitor.http.get("/readyz").status_code == 200, description="the server is ready again")
-    transcripts = [reader.finished() for reader in readers]
+    transcripts = [reader.wait_for_end() for reader in readers]
     assert {transcript.answer() for transcript in transcripts} == {"".join(text_for(QUESTION))}
     assert {reader.connections for reader in readers} == {1}
     assert {transcript.snapshots for transcript in transcripts} == {1}
@@ -63,6 +63,6 @@ def test_a_paused_redis_is_reported_and_loses_nothing(stack: Stack, visitor: Vis
     assert stack.pids == before
     for child, weight in zip((*stack.servers, *stack.workers), weights, strict=True):
         assert memory(child) - weight < GROWTH_BYTES
-    assert len(ask(stack.redis, "CLIENT LIST")) <= CONNECTIONS
+    assert len(execute(stack.redis, "CLIENT LIST")) <= CONNECTIONS
     assert max(waits) < 2 * TIMEOUT_SECONDS
     assert sorted(waits)[len(waits) // 2] < TIMEOUT_SECONDS / 2, "each request waited for a time-out of its own"

@@ -11,7 +11,7 @@ from redis import Redis
 from tests.support.client import Visitor
 from tests.support.processes import RedisChild, Stack, free_port
 from tests.support.readers import Reader, wait_for_events
-from tests.support.redises import ask
+from tests.support.redis_deployments import execute
 from tests.support.upstream import Upstream, text_for
 from tests.support.waiting import wait_until
 
@@ -25,39 +25,40 @@ class Trouble(NamedTuple):
 
 
 def fill(redis: RedisChild) -> None:
-    ask(redis, "CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1mb")
+    execute(redis, "CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1mb")
 
 
 def empty(redis: RedisChild) -> None:
-    ask(redis, "CONFIG", "SET", "maxmemory", "0")
+    execute(redis, "CONFIG", "SET", "maxmemory", "0")
 
 
 def demote(redis: RedisChild) -> None:
-    ask(redis, "REPLICAOF", "127.0.0.1", free_port())
+    execute(redis, "REPLICAOF", "127.0.0.1", free_port())
 
 
 def promote(redis: RedisChild) -> None:
-    ask(redis, "REPLICAOF", "NO", "ONE")
+    execute(redis, "REPLICAOF", "NO", "ONE")
 
 
 def spoil_disk(redis: RedisChild) -> None:
     """Make BGSAVE fail as on a full disk: a directory stands where the file should go."""
     (redis.directory / "dump.rdb" / "full").mkdir(parents=True)
-    ask(redis, "CONFIG", "SET", "save", "3600 1", "stop-writes-on-bgsave-error", "yes")
-    ask(redis, "BGSAVE")
+    execute(redis, "CONFIG", "SET", "save", "3600 1", "stop-writes-on-bgsave-error", "yes")
+    execute(redis, "BGSAVE")
     wait_until(
-        lambda: ask(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "err", description="the snapshot failed"
+        lambda: execute(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "err",
+        description="the snapshot failed",
     )
 
 
 def clear_disk(redis: RedisChild) -> None:
     shutil.rmtree(redis.directory / "dump.rdb")
-    ask(redis, "BGSAVE")
+    execute(redis, "BGSAVE")
     wait_until(
-        lambda: ask(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "ok",
+        lambda: execute(redis, "INFO", "persistence")["rdb_last_bgsave_status"] == "ok",
         description="the snapshot was written",
     )
-    ask(redis, "CONFIG", "SET", "save", "")
+    execute(redis, "CONFIG", "SET", "save", "")
 
 
 def load(redis: RedisChild) -> None:
@@ -72,11 +73,11 @@ def load(redis: RedisChild) -> None:
         pipeline.execute()
     redis.kill()
     redis.spawn()
-    wait_until(lambda: redis.says(b"LOADING"), description="Redis is loading")
+    wait_until(lambda: redis.replies(b"LOADING"), description="Redis is loading")
 
 
 def loaded(redis: RedisChild) -> None:
-    ask(redis, "CONFIG", "SET", "key-load-delay", "0")
+    execute(redis, "CONFIG", "SET", "key-load-delay", "0")
     redis.wait()
 
 
@@ -118,7 +119,7 @@ def test_a_post_is_refused_whole_and_readers_stay_connected(deployment: tuple[St
         reader = Reader(visitor, session_id)
         wait_for_events([reader], 20)
         before = stack.pids
-        held = set(ask(redis, "KEYS", "*"))
+        held = set(execute(redis, "KEYS", "*"))
         trouble.begin(redis)
         for _ in range(3):
             refused = visitor.http.post("/sessions", json={"text": "Will you have me?"})
@@ -128,9 +129,9 @@ def test_a_post_is_refused_whole_and_readers_stay_connected(deployment: tuple[St
             time.sleep(0.2)
         trouble.end(redis)
         # The running answer may have ended meanwhile.
-        new = {key for key in set(ask(redis, "KEYS", "*")) - held if session_id.encode() not in key}
+        new = {key for key in set(execute(redis, "KEYS", "*")) - held if session_id.encode() not in key}
         assert new <= {b"ms:weight"}, "a refused message must leave no key"
-        transcript = reader.finished()
+        transcript = reader.wait_for_end()
         wait_until(lambda: visitor.http.get("/readyz").status_code == 200, description="the server is ready")
         again = visitor.start("tokens=20 rate=200 seed=31")
         assert visitor.read(again).answer() == "".join(text_for("tokens=20 rate=200 seed=31"))

@@ -43,7 +43,7 @@ def test_readers_stay_connected_through_a_restart_of_redis(stack: Stack, visitor
         wait_for_events(readers, after)
         stack.redis.kill()
         stack.redis.start()
-    transcripts = [reader.finished() for reader in readers]
+    transcripts = [reader.wait_for_end() for reader in readers]
     assert {transcript.answer() for transcript in transcripts} == {"".join(text_for(QUESTION))}
     assert [reader.connections for reader in readers] == [1, 1, 1], "a reader had to reconnect"
     assert stack.pids == before
@@ -62,8 +62,8 @@ def test_an_emptied_redis_ends_streams_and_serves_new_sessions(
         before = stack.pids
         redis.kill()
         redis.start()
-        reader.finished()
-        assert reader.was_missing, "a reader of a lost session must get 404"
+        reader.wait_for_end()
+        assert reader.not_found, "a reader of a lost session must get 404"
         assert visitor.http.get(f"/sessions/{session_id}").status_code == 404
         wait_until(lambda: visitor.http.get("/readyz").status_code == 200, description="the server is ready again")
         again = visitor.start("tokens=20 rate=200 seed=26")

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from midsentence_server import main
 from midsentence_server.relay import asgi_fallback, uvicorn_takeover
-from tests.support.sockets import Server, serving
+from tests.support.uvicorn_server import Server, serving
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ async def streams(server: Server) -> list[Any]:
         sockets = [server.connect() for _ in range(2)]
         for socket in sockets:
             await eventually(lambda socket=socket: b"event: state" in socket.written, description="the stream began")
-        await server.at.write("an event")
+        await server.fixture.write("an event")
         for socket in sockets:
             await eventually(lambda socket=socket: b"an event" in socket.written, description="the event arrived")
             socket.lose()

@@ -23,7 +23,7 @@ from midsentence.log import SessionLog
 from midsentence.store.subscriptions import Subscriptions
 from midsentence_server import stop_waiter
 from midsentence_server.relay import deadlines, feed, hub
-from tests.support.sockets import Server, serving
+from tests.support.uvicorn_server import Server, serving
 from tests.support.waiting import eventually
 
 ROUNDS = 5
@@ -61,7 +61,7 @@ async def collector_off() -> AsyncGenerator[None]:
 
 
 async def unsubscribed(server: Server) -> bool:
-    return await server.at.subscriptions() == 0
+    return await server.fixture.subscriptions() == 0
 
 
 def census() -> Counter[str]:
@@ -75,7 +75,7 @@ async def repeated(server: Server, visit: Round) -> None:
 
     async def once() -> None:
         await visit(server)
-        await eventually(lambda: not server.at.feeds and not server.state.tasks, description="the feed is dropped")
+        await eventually(lambda: not server.fixture.feeds and not server.state.tasks, description="the feed is dropped")
         await eventually(lambda: unsubscribed(server), description="Redis counts no subscription")
 
     # The first rounds fill caches.
@@ -114,10 +114,10 @@ async def reader_is_cut_while_paused(server: Server) -> None:
 
 async def server_drains(server: Server) -> None:
     socket = await server.stream()
-    server.at.services.hub.drain()
+    server.fixture.services.hub.drain()
     assert socket.closed
     socket.lose()
-    server.at.services.hub.draining = False
+    server.fixture.services.hub.draining = False
 
 
 async def client_leaves_before_its_stream(server: Server) -> None:
@@ -140,7 +140,7 @@ async def session_id_is_malformed(server: Server) -> None:
 
 
 async def session_belongs_to_another(server: Server) -> None:
-    path = f"/sessions/{server.at.session_id}/events?share=guessed"
+    path = f"/sessions/{server.fixture.session_id}/events?share=guessed"
     (await server.answered(server.request(path), 404)).lose()
 
 
@@ -162,13 +162,13 @@ async def connection_is_reused(server: Server) -> None:
 
 
 async def turn_is_stopped_and_does_not_end(server: Server) -> None:
-    request = server.request(f"/sessions/{server.at.session_id}/stop", method="POST", body=b"{}")
+    request = server.request(f"/sessions/{server.fixture.session_id}/stop", method="POST", body=b"{}")
     (await server.answered(request, 202)).lose()
 
 
 async def log_cannot_be_read(server: Server) -> None:
     with failing(SessionLog, "read"):
-        (await server.answered(server.request(f"/sessions/{server.at.session_id}/events"), 503)).lose()
+        (await server.answered(server.request(f"/sessions/{server.fixture.session_id}/events"), 503)).lose()
 
 
 async def log_cannot_be_read_by_many(server: Server) -> None:
@@ -183,14 +183,14 @@ async def log_cannot_be_read_by_many(server: Server) -> None:
 async def log_fails_under_a_stream(server: Server) -> None:
     socket = await server.stream()
     with failing(SessionLog, "read"):
-        server.at.feeds[0].refresh()
+        server.fixture.feeds[0].refresh()
         await asyncio.sleep(0.03)
     socket.lose()
 
 
 async def channel_cannot_be_subscribed(server: Server) -> None:
     with failing(Subscriptions, "subscribe"):
-        (await server.answered(server.request(f"/sessions/{server.at.session_id}/events"), 503)).lose()
+        (await server.answered(server.request(f"/sessions/{server.fixture.session_id}/events"), 503)).lose()
 
 
 async def requests_are_cancelled(server: Server) -> None:
@@ -243,7 +243,7 @@ ROUNDS_OF_A_CONNECTION = [
 async def test_a_connection_leaves_nothing(visit: Round, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop_waiter, "_WAIT_SECONDS", 0.05)
     async with serving(stuck_reader_seconds=0.05) as server:
-        await server.at.write("x" * TEXT_BYTES)
+        await server.fixture.write("x" * TEXT_BYTES)
         await repeated(server, visit)
 
 
@@ -265,7 +265,7 @@ async def test_a_deleted_session_leaves_nothing() -> None:
         async with collector_off():
             for _ in range(ROUNDS):
                 await visit(server)
-            await eventually(lambda: not server.at.feeds, description="the feeds are dropped")
+            await eventually(lambda: not server.fixture.feeds, description="the feeds are dropped")
 
 
 @pytest.mark.anyio
@@ -282,23 +282,23 @@ async def test_a_stream_through_asgi_leaves_nothing(end: str) -> None:
             await takes.wait()
             sent.append(message)
 
-        path = f"/sessions/{server.at.session_id}/events"
-        headers = [(b"host", b"midsentence.test"), (b"cookie", b"midsentence=" + server.at.cookie.encode())]
+        path = f"/sessions/{server.fixture.session_id}/events"
+        headers = [(b"host", b"midsentence.test"), (b"cookie", b"midsentence=" + server.fixture.cookie.encode())]
         scope: Scope = {"type": "http", "method": "GET", "scheme": "http", "path": path}
         scope |= {"query_string": b"", "headers": headers}
-        task = asyncio.create_task(cast("Any", server.at.app(scope, incoming.get, send)))
+        task = asyncio.create_task(cast("Any", server.fixture.app(scope, incoming.get, send)))
         await eventually(lambda: len(sent) == 2, description="the stream began")
         if end == "leaves":
             incoming.put_nowait({"type": "http.disconnect"})
         elif end == "is stuck":
             takes.clear()
-            server.at.feeds[0].followers.copy().pop().ping()
+            server.fixture.feeds[0].followers.copy().pop().ping()
         else:
             task.cancel()
         await asyncio.wait([task])
 
     async with serving(stuck_reader_seconds=0.05) as server:
-        await server.at.write("x" * TEXT_BYTES)
+        await server.fixture.write("x" * TEXT_BYTES)
         await repeated(server, visit)
 
 
@@ -307,7 +307,7 @@ def test_a_real_connection_leaves_nothing() -> None:
 
     async def visit(server: Server, address: tuple[str, int]) -> None:
         loop = asyncio.get_running_loop()
-        for path, answer in ((f"/sessions/{server.at.session_id}/events", b"event: state"), ("/x", b" 404 ")):
+        for path, answer in ((f"/sessions/{server.fixture.session_id}/events", b"event: state"), ("/x", b" 404 ")):
             client = socket.socket()
             client.setblocking(False)
             await loop.sock_connect(client, address)
@@ -322,7 +322,7 @@ def test_a_real_connection_leaves_nothing() -> None:
 
     async def main() -> None:
         async with serving() as server:
-            await server.at.write("x" * TEXT_BYTES)
+            await server.fixture.write("x" * TEXT_BYTES)
             listening = await asyncio.get_running_loop().create_server(server.protocol, "127.0.0.1", 0)
             address = listening.sockets[0].getsockname()
             await repeated(server, lambda server: visit(server, address))

@@ -5,8 +5,8 @@ from typing import cast
 
 import pytest
 
-from tests.support.houses import STUCK_SECONDS
-from tests.support.sockets import Socket, serving
+from tests.support.app_fixture import STUCK_SECONDS
+from tests.support.uvicorn_server import Socket, serving
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,7 @@ async def test_a_stream_begins_with_one_write_and_leaves_no_task() -> None:
 async def test_each_event_is_one_write_and_the_same_bytes_for_all() -> None:
     async with serving() as server:
         sockets = [await server.stream() for _ in range(3)]
-        await server.at.write("one")
+        await server.fixture.write("one")
         for socket in sockets:
             await writes(socket, 2)
         first = sockets[0].writes[1]
@@ -50,7 +50,7 @@ async def test_a_full_socket_gets_nothing_and_then_all_in_one_write() -> None:
         full, other = await server.stream(), await server.stream()
         full.fill()
         for number in range(5):
-            await server.at.write(f"<{number}>")
+            await server.fixture.write(f"<{number}>")
         await eventually(lambda: b"<4>" in other.written, description="the other reader has all")
         assert len(full.writes) == 1
         full.empty()
@@ -73,14 +73,14 @@ async def test_a_stuck_socket_is_aborted_and_a_slow_one_is_not() -> None:
         assert asyncio.get_running_loop().time() - began >= STUCK_SECONDS
         assert not slow.aborted
         stuck.lose()
-        assert server.at.readers() == 1
+        assert server.fixture.readers() == 1
 
 
 async def test_a_closed_socket_that_is_stuck_is_aborted() -> None:
     async with serving() as server:
         socket = await server.stream()
         socket.unsent = 10
-        server.at.services.hub.drain()
+        server.fixture.services.hub.drain()
         assert (socket.closed, socket.aborted) == (True, False)
         await eventually(lambda: socket.aborted, description="it was dropped")
 
@@ -88,12 +88,14 @@ async def test_a_closed_socket_that_is_stuck_is_aborted() -> None:
 async def test_a_reader_that_leaves_is_removed() -> None:
     async with serving() as server:
         socket = await server.stream()
-        assert server.at.readers() == 1
+        assert server.fixture.readers() == 1
         socket.lose()
-        assert (server.at.readers(), server.state.connections) == (0, set())
+        assert (server.fixture.readers(), server.state.connections) == (0, set())
         count = len(socket.writes)
-        await server.at.write("to nobody")
-        await eventually(lambda: not server.at.feeds or server.at.feeds[0].top != b"", description="it was received")
+        await server.fixture.write("to nobody")
+        await eventually(
+            lambda: not server.fixture.feeds or server.fixture.feeds[0].top != b"", description="it was received"
+        )
         assert len(socket.writes) == count
 
 
@@ -102,17 +104,17 @@ async def test_a_closed_connection_is_not_taken_over() -> None:
         socket = server.connect()
         socket.closed = True
         await eventually(lambda: not server.state.tasks, description="the request is over")
-        assert (socket.writes, server.at.readers()) == ([], 0)
+        assert (socket.writes, server.fixture.readers()) == ([], 0)
 
 
 async def test_a_drained_stream_ends_with_a_retry_and_the_last_chunk() -> None:
     async with serving() as server:
         socket = await server.stream()
-        server.at.services.hub.drain()
+        server.fixture.services.hub.drain()
         assert socket.writes[-1].endswith(b"\r\n0\r\n\r\n")
         assert b"\r\nretry: " in socket.writes[-1]
         assert (socket.closed, socket.aborted) == (True, False)
-        assert server.at.readers() == 0
+        assert server.fixture.readers() == 0
 
 
 async def test_a_silent_stream_pings() -> None:
@@ -126,6 +128,6 @@ async def test_a_pipelined_request_is_not_answered_into_a_stream() -> None:
     async with serving() as server:
         socket = await server.stream(rest=b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         cast("asyncio.Protocol", socket.protocol).data_received(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        await server.at.write(PAGE)
+        await server.fixture.write(PAGE)
         await writes(socket, 2)
         assert socket.written.count(b"HTTP/1.1 ") == 1

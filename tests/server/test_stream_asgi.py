@@ -12,8 +12,8 @@ from midsentence.jobs import Jobs
 from midsentence.log import Kind, SessionLog, Submitted, Write
 from midsentence_server import requests
 from midsentence_server.relay import deadlines
+from tests.support.app_fixture import STUCK_SECONDS, AppFixture, app_fixture
 from tests.support.client import lines_of, parse
-from tests.support.houses import STUCK_SECONDS, House, house
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -59,18 +59,18 @@ class Client:
         return bool(self.sent) and self.sent[-1].get("more_body") is False
 
 
-def open_stream(at: House, client: Client, *, path: str = "", query: bytes = b"") -> asyncio.Task[None]:
+def open_stream(fixture: AppFixture, client: Client, *, path: str = "", query: bytes = b"") -> asyncio.Task[None]:
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": path or f"/sessions/{at.session_id}/events",
+        "path": path or f"/sessions/{fixture.session_id}/events",
         "query_string": query,
-        "headers": [(b"host", b"midsentence.test"), (b"cookie", b"midsentence=" + at.cookie.encode())],
+        "headers": [(b"host", b"midsentence.test"), (b"cookie", b"midsentence=" + fixture.cookie.encode())],
     }
-    return asyncio.create_task(cast("Any", at.app(scope, client.receive, client.send)))
+    return asyncio.create_task(cast("Any", fixture.app(scope, client.receive, client.send)))
 
 
 async def receives(client: Client, text: bytes) -> None:
@@ -78,9 +78,9 @@ async def receives(client: Client, text: bytes) -> None:
 
 
 async def test_headers_and_a_comment_come_before_the_snapshot() -> None:
-    async with house() as at:
+    async with app_fixture() as fixture:
         client = Client()
-        task = open_stream(at, client)
+        task = open_stream(fixture, client)
         await receives(client, b"event: state")
         start, first = client.sent
         assert start["type"] == "http.response.start"
@@ -91,90 +91,90 @@ async def test_headers_and_a_comment_come_before_the_snapshot() -> None:
 
 
 async def test_a_client_that_leaves_ends_the_stream_and_its_subscription() -> None:
-    async with house() as at:
+    async with app_fixture() as fixture:
         client = Client()
-        task = open_stream(at, client)
+        task = open_stream(fixture, client)
         await receives(client, b"event: state")
-        assert (at.followed(), await at.subscriptions()) == (1, 1)
+        assert (fixture.followed(), await fixture.subscriptions()) == (1, 1)
         client.leave()
         await asyncio.wait_for(task, 1)
-        assert at.readers() == 0
-        await eventually(lambda: none(at), description="Redis counts no subscription")
-        assert at.followed() == 0
+        assert fixture.readers() == 0
+        await eventually(lambda: none(fixture), description="Redis counts no subscription")
+        assert fixture.followed() == 0
 
 
-async def none(at: House) -> bool:
-    return await at.subscriptions() == 0
+async def none(fixture: AppFixture) -> bool:
+    return await fixture.subscriptions() == 0
 
 
 async def test_a_cancelled_stream_is_removed() -> None:
     """Cancelled by uvicorn, when the grace period of a shutdown is over."""
-    async with house() as at:
+    async with app_fixture() as fixture:
         client = Client()
-        task = open_stream(at, client)
+        task = open_stream(fixture, client)
         await receives(client, b"event: state")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert at.readers() == 0
-        await eventually(lambda: none(at), description="Redis counts no subscription")
-        assert at.followed() == 0
+        assert fixture.readers() == 0
+        await eventually(lambda: none(fixture), description="Redis counts no subscription")
+        assert fixture.followed() == 0
 
 
 async def test_two_readers_share_one_subscription() -> None:
-    async with house() as at:
+    async with app_fixture() as fixture:
         one, two = Client(), Client()
-        tasks = [open_stream(at, one), open_stream(at, two)]
+        tasks = [open_stream(fixture, one), open_stream(fixture, two)]
         await receives(one, b"event: state")
         await receives(two, b"event: state")
-        assert (at.followed(), await at.subscriptions()) == (1, 1)
-        await at.write("to both")
+        assert (fixture.followed(), await fixture.subscriptions()) == (1, 1)
+        await fixture.write("to both")
         await receives(one, b"to both")
         await receives(two, b"to both")
         one.leave()
         await asyncio.wait_for(tasks[0], 1)
-        assert (at.followed(), await at.subscriptions()) == (1, 1), "the other still listens"
-        await at.write("to one")
+        assert (fixture.followed(), await fixture.subscriptions()) == (1, 1), "the other still listens"
+        await fixture.write("to one")
         await receives(two, b"to one")
         assert b"to one" not in one.body
         two.leave()
         await asyncio.wait_for(tasks[1], 1)
-        assert at.readers() == 0
+        assert fixture.readers() == 0
 
 
 async def test_a_stuck_reader_is_cut_and_does_not_delay_others() -> None:
     """A write has a deadline; after it the application returns and the server closes the connection."""
-    async with house() as at:
+    async with app_fixture() as fixture:
         stuck, other = Client(), Client()
-        tasks = [open_stream(at, stuck), open_stream(at, other)]
+        tasks = [open_stream(fixture, stuck), open_stream(fixture, other)]
         await receives(stuck, b"event: state")
         await receives(other, b"event: state")
         stuck.stall()
         began = asyncio.get_running_loop().time()
         for number in range(20):
-            await at.write(f"<{number}>")
+            await fixture.write(f"<{number}>")
             await receives(other, f"<{number}>".encode())
         assert asyncio.get_running_loop().time() - began < STUCK_SECONDS * 5, "the other reader did not wait"
         await asyncio.wait_for(tasks[0], STUCK_SECONDS + 1)
         assert asyncio.get_running_loop().time() - began >= STUCK_SECONDS
         assert b"<0>" not in stuck.body
-        await at.write("after it")
+        await fixture.write("after it")
         await receives(other, b"after it")
         other.leave()
         await tasks[1]
-        assert at.readers() == 0
+        assert fixture.readers() == 0
 
 
 async def test_a_slow_reader_is_not_cut() -> None:
     """Each write has its own deadline, so a slow reader makes progress; later frames arrive in one piece."""
-    async with house(stuck_reader_seconds=1) as at:
+    async with app_fixture(stuck_reader_seconds=1) as fixture:
         client = Client()
-        task = open_stream(at, client)
+        task = open_stream(fixture, client)
         await receives(client, b"event: state")
         for round_ in range(3):
             client.stall()
             for number in range(5):
-                await at.write(f"<{round_}{number}>")
+                await fixture.write(f"<{round_}{number}>")
             await asyncio.sleep(0.4)  # together longer than one deadline
             client.reads.set()
             await receives(client, f"<{round_}4>".encode())
@@ -186,9 +186,9 @@ async def test_a_slow_reader_is_not_cut() -> None:
 
 
 async def test_a_silent_stream_pings() -> None:
-    async with house(ping_seconds=0.05) as at:
+    async with app_fixture(ping_seconds=0.05) as fixture:
         client = Client()
-        task = open_stream(at, client)
+        task = open_stream(fixture, client)
         await eventually(lambda: client.body.count(b"event: ping\ndata: {}\n\n") >= 3, description="three pings")
         client.leave()
         await task
@@ -196,16 +196,16 @@ async def test_a_silent_stream_pings() -> None:
 
 async def test_a_draining_server_ends_its_streams_and_is_not_ready() -> None:
     """8.9: `retry:`, then a clean end without `end`."""
-    async with house() as at:
+    async with app_fixture() as fixture:
         client, probe = Client(), Client()
-        task = open_stream(at, client)
+        task = open_stream(fixture, client)
         await receives(client, b"event: state")
-        at.services.hub.drain()
+        fixture.services.hub.drain()
         await asyncio.wait_for(task, 1)
         assert client.is_closed
         assert client.sent[-1]["body"].startswith(b"retry: ")
         assert b"event: end" not in client.body
-        await open_stream(at, probe, path="/readyz")
+        await open_stream(fixture, probe, path="/readyz")
         assert probe.sent[0]["status"] == 503
 
 
@@ -215,15 +215,15 @@ async def test_a_one_shot_reader_gets_text_that_came_before_it_attached(monkeypa
 
     async def answered_at_once(log: SessionLog, owner: str, text: str, *, kind: Kind) -> Submitted:
         submitted = await start(log, owner, text, kind=kind)
-        (claim,) = await Jobs(at.store).claim("worker", "a model", 1)
+        (claim,) = await Jobs(fixture.store).claim("worker", "a model", 1)
         deltas = [(Delta(piece).type, Delta(piece).encoded()) for piece in ("Al", "ready")]
         await log.write([Write(claim.lease, 1, deltas)])
         return submitted
 
-    async with house(push=True) as at:
+    async with app_fixture(push=True) as fixture:
         monkeypatch.setattr(SessionLog, "start", answered_at_once)
         client = Client()
-        task = open_stream(at, client, path="/push", query=b"param=x")
+        task = open_stream(fixture, client, path="/push", query=b"param=x")
         await receives(client, b"ready")
         client.leave()
         await task
@@ -244,7 +244,7 @@ async def test_a_slow_body_is_answered_with_408(monkeypatch: pytest.MonkeyPatch,
     async def send(message: Message) -> None:
         sent.append(message)
 
-    async with house() as at:
+    async with app_fixture() as fixture:
         scope: Scope = {
             "type": "http",
             "method": "POST",
@@ -253,7 +253,7 @@ async def test_a_slow_body_is_answered_with_408(monkeypatch: pytest.MonkeyPatch,
             "query_string": b"",
             "headers": [(b"host", b"midsentence.test"), (b"content-type", b"application/json")],
         }
-        await asyncio.wait_for(cast("Any", at.app(scope, incoming.get, send)), 2)
+        await asyncio.wait_for(cast("Any", fixture.app(scope, incoming.get, send)), 2)
     headers = dict(sent[0]["headers"])
     assert (sent[0]["status"], headers[b"connection"]) == (408, b"close")
     assert b"body_too_slow" in sent[1]["body"]

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from tests.support.sockets import Socket
+from tests.support.uvicorn_server import Socket
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio

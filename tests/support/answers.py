@@ -6,11 +6,10 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
-MODEL: Final = "scripted"
+MODEL = "scripted"
 
-_PIECES: Final = (
+_PIECES = (
     *("the ", "log ", "is ", "one ", "truth", ", ", "and ", "reload", "ing ", "costs ", "nothing", ". "),
     *("断", "线", "重连", "，", "一个字", "也不", "丢", "。", "\n", "\n\n", "- ", "`x = 1`", "  "),
     *("😀", "👩‍👩‍👧‍👦", "🇨🇳", "é", "e\u0301", "\u2028", "\ufeff", '"', "\\", "<b>", "&amp;", "data: ", "\t", "0"),

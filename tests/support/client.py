@@ -172,7 +172,7 @@ class Visitor:
         assert response.status_code == 202, response.text
         return response.json()["session_id"]
 
-    def say(self, session_id: str, text: str, **headers: str) -> int:
+    def send(self, session_id: str, text: str, **headers: str) -> int:
         response = self.http.post(f"/sessions/{session_id}/messages", json={"text": text}, headers=headers)
         assert response.status_code == 202, response.text
         return response.json()["turn"]

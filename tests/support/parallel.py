@@ -1,17 +1,16 @@
 """How pytest-xdist runs the whole suite: in several processes, the longest groups of tests first."""
 
 import re
-from typing import Final
 
 import pytest
 from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs]
 from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs]
 
 # The suite waits more than it computes: with more processes than cores, one computes while others wait.
-PROCESSES: Final = 5
+PROCESSES = 5
 # Tests of one group run in one process, one after the other. Those of a browser group share a Chromium and its servers,
 # those of the log share a store. Those under load have dozens of sessions each, so they must not slow each other down.
-GROUPS: Final = {
+GROUPS = {
     "under load": re.compile(r"tests/(redis/|faults/test_(chaos|rolling_restart))"),
     "asking": re.compile(r"tests/browser/test_(asking|everyone|hands|list)"),
     "resuming": re.compile(r"tests/browser/"),
@@ -19,7 +18,7 @@ GROUPS: Final = {
     "log": re.compile(r"tests/log/"),
 }
 # What takes longest begins first, so that no process is left to work alone at the end.
-LONGEST_FIRST: Final = (
+LONGEST_FIRST = (
     "under load",
     "resuming",
     "asking",

@@ -139,9 +139,11 @@ class RedisChild(Child):
         self.wait()
 
     def wait(self) -> None:
-        wait_until(lambda: self.says(b"PONG"), description=f"Redis answers on port {self.port}", timeout=_START_SECONDS)
+        wait_until(
+            lambda: self.replies(b"PONG"), description=f"Redis answers on port {self.port}", timeout=_START_SECONDS
+        )
 
-    def says(self, word: bytes) -> bool:
+    def replies(self, word: bytes) -> bool:
         """Whether its reply to PING begins with this: PONG, or an error code."""
         assert self.is_running, self.log
         try:

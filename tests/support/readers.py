@@ -16,8 +16,8 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self.transcript = Transcript(session_id)
         self.connections = 0
-        self.was_missing = False
-        self.heard_at: list[float] = []
+        self.not_found = False
+        self.received_at: list[float] = []
         self._visitor = visitor
         self._base_url = base_url
         self._turns = turns
@@ -35,16 +35,16 @@ class Reader(threading.Thread):
     @property
     def gaps(self) -> list[float]:
         """Seconds between each two successive events."""
-        return [after - before for before, after in zip(self.heard_at, self.heard_at[1:], strict=False)]
+        return [after - before for before, after in zip(self.received_at, self.received_at[1:], strict=False)]
 
     def run(self) -> None:
         try:
-            while not self.transcript.end(self._turns) and not self.was_missing:
+            while not self.transcript.end(self._turns) and not self.not_found:
                 self._listen()
         except BaseException as error:  # noqa: BLE001 - told to whoever asks for the outcome
             self._error = error
 
-    def finished(self, seconds: float = 30) -> Transcript:
+    def wait_for_end(self, seconds: float = 30) -> Transcript:
         """Wait for the end. Raises the thread's error, or AssertionError if the end does not come."""
         self.join(seconds)
         if self._error is not None:
@@ -58,11 +58,11 @@ class Reader(threading.Thread):
         headers = {} if self.transcript.cursor is None else {"Last-Event-ID": self.transcript.cursor}
         try:
             with self._visitor.http.stream("GET", path, headers=headers) as response:
-                self.was_missing = response.status_code == 404
+                self.not_found = response.status_code == 404
                 if response.status_code == 200:
                     for event in parse(lines_of(response.iter_raw())):
                         self.transcript.take(event)
-                        self.heard_at.append(time.monotonic())
+                        self.received_at.append(time.monotonic())
                         if self.transcript.end(self._turns):
                             return
         except httpx.TransportError:

@@ -19,9 +19,9 @@ from typing import Self, cast
 from urllib.parse import parse_qsl
 
 from tests.support.answers import MODEL, Answer, answer_for, text_for
-from tests.support.background import Responses
-from tests.support.completions import Completion
-from tests.support.wire import Request, Wire
+from tests.support.background_responses import Responses
+from tests.support.chat_completions import Completion
+from tests.support.http_exchange import Request, ResponseWriter
 
 __all__ = ["MODEL", "Answer", "Request", "Upstream", "answer_for", "text_for"]
 
@@ -72,7 +72,7 @@ class Upstream:
         if self._failed is not None:
             raise self._failed
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Reset for another test."""
         self.answers.clear()
         self.log.clear()
@@ -125,10 +125,10 @@ class Upstream:
         """Answer a request. Returns whether the connection can take another."""
         if request.path.startswith("/v1/responses/") and self._admits(request):
             return await self.responses.ask(writer, request)
-        wire = Wire(writer, self.choose(request))
+        response_writer = ResponseWriter(writer, self.choose(request))
         if (request.method, request.path) == ("POST", "/v1/responses"):
-            return await self.responses.create(wire, request)
-        return await Completion(wire, request).play()
+            return await self.responses.create(response_writer, request)
+        return await Completion(response_writer, request).play()
 
     def choose(self, request: Request) -> Answer:
         if not self._admits(request):
@@ -142,7 +142,7 @@ class Upstream:
             case "GET", "/v1/requests":
                 return Answer(body=[asdict(asked) for asked in self.requests])
             case "GET", "/v1/responses":
-                return Answer(body=self.responses.told)
+                return Answer(body=self.responses.summary)
             case _:
                 return Answer(status=404, body={"error": {"message": f"Invalid URL ({request.method} {request.path})"}})
 

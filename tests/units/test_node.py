@@ -13,7 +13,7 @@ from midsentence.store.connector import Connector
 from midsentence.store.node import Node
 from midsentence.store.resp import Connect
 from midsentence.store.scripts import Script, command
-from tests.support.redis_sockets import MemorySocket
+from tests.support.memory_socket import MemorySocket
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -125,11 +125,11 @@ async def test_a_wait_for_the_disk_does_not_delay_other_requests() -> None:
     node = Node(connecting(sockets, lambda _, data: b"" if b"WAITAOF" in data else b"+PONG\r\n"), ADDRESS, 5)
     for _ in range(2):
         waits = [asyncio.create_task(node.fsync(f"mark {number}", 900)) for number in range(3)]
-        await eventually(lambda: [socket.is_asked for socket in sockets].count(True) >= 3, description="all wait")
+        await eventually(lambda: [socket.has_request for socket in sockets].count(True) >= 3, description="all wait")
         assert await node.execute([PING]) == [b"PONG"]
         for socket in sockets:
             if b"WAITAOF" in socket.written[-1]:
-                socket.received(b"+OK\r\n*2\r\n:1\r\n:0\r\n")
+                socket.deliver(b"+OK\r\n*2\r\n:1\r\n:0\r\n")
                 socket.written.append(b"")
         assert await asyncio.gather(*waits) == [[b"OK", [1, 0]]] * 3
     assert len(sockets) == 4
@@ -159,7 +159,7 @@ async def test_no_connection_is_opened_after_the_node_is_closed() -> None:
     sockets: list[MemorySocket] = []
     node = Node(connecting(sockets, lambda _, __: b""), ADDRESS, 5)
     waiting = asyncio.create_task(node.execute([PING]))
-    await eventually(lambda: len(sockets) == 1 and sockets[0].is_asked, description="it waits")
+    await eventually(lambda: len(sockets) == 1 and sockets[0].has_request, description="it waits")
     await node.aclose()
     with pytest.raises(StoreUnavailableError, match="closed by this process"):
         await waiting

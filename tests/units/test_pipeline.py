@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from midsentence.store.pipeline import Pipeline
 from midsentence.store.resp import RespConnection
 from midsentence.store.subscriber import Subscriber
-from tests.support.redis_sockets import MemorySocket
+from tests.support.memory_socket import MemorySocket
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ async def test_each_caller_gets_its_replies_however_they_are_split(pipeline: Pip
     first, second = await sent(pipeline, 2, 1)
     for byte in b":1\r\n-ERR no\r\n*2\r\n$2\r\nok\r\n:7\r\n":
         assert not second.done()
-        socket.received(bytes([byte]))
+        socket.deliver(bytes([byte]))
     one, error = await first
     assert (one, str(error)) == (1, "no")
     assert await second == [[b"ok", 7]]
@@ -66,9 +66,9 @@ async def test_a_broken_connection_fails_all_callers(
 ) -> None:
     waiting = await sent(pipeline, 1, 1)
     if received is None:
-        socket.lost(ConnectionResetError("reset"))
+        socket.lose(ConnectionResetError("reset"))
     else:
-        socket.received(received)
+        socket.deliver(received)
     assert [type(error) for error in await asyncio.gather(*waiting, return_exceptions=True)] in (
         [RedisConnectionError] * 2,
         [BusyLoadingError] * 2,
@@ -84,7 +84,7 @@ async def test_the_replies_of_a_cancelled_caller_do_not_reach_the_next(
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
-    socket.received(b":1\r\n:2\r\n:3\r\n")
+    socket.deliver(b":1\r\n:2\r\n:3\r\n")
     assert await next_one == [3]
     assert (pipeline.is_open, socket.closed) == (True, False)
 
@@ -97,12 +97,12 @@ async def test_nothing_is_written_to_a_connection_that_is_closing(pipeline: Pipe
 
 
 async def test_a_lost_connection_fails_a_new_caller_at_once(pipeline: Pipeline, socket: MemorySocket) -> None:
-    socket.lost(ConnectionResetError("reset"))
+    socket.lose(ConnectionResetError("reset"))
     with pytest.raises(RedisConnectionError):
         async with asyncio.timeout(1):
             await pipeline.exchange(b"?", 1)
 
 
 async def test_a_reply_without_a_request_ends_the_connection(pipeline: Pipeline, socket: MemorySocket) -> None:
-    socket.received(b":1\r\n")
+    socket.deliver(b":1\r\n")
     assert pipeline.is_open is False

@@ -14,7 +14,7 @@ import pytest
 
 from midsentence_worker.models import retry
 from midsentence_worker.models.errors import RETRYABLE, ErrorCode
-from tests.support.asking import answered, failed, model_at, text_of
+from tests.support.model_client import collect, collect_failure, model_at, text_of
 from tests.support.upstream import Answer, Upstream
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ def test_codes_are_those_of_the_protocol() -> None:
 async def test_status_becomes_its_code(upstream: Upstream, status: int, code: str, asked: int) -> None:
     upstream.answers += [Answer(status=status)] * asked
     async with model_at(upstream.url) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert (failure.code, failure.retryable, len(upstream.requests)) == (code, RETRYABLE[failure.code], asked)
     assert str(failure) == failure.message
 
@@ -67,14 +67,14 @@ async def test_status_becomes_its_code(upstream: Upstream, status: int, code: st
 async def test_refused_key_names_the_variable_to_check(upstream: Upstream) -> None:
     upstream.key = "another"
     async with model_at(upstream.url, key=KEY) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert failure.message == f"{upstream.url} refused the key (401): check OPENAI_API_KEY."
 
 
 async def test_missing_key_names_the_variable_to_set(upstream: Upstream) -> None:
     upstream.key = "another"
     async with model_at(upstream.url) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert failure.message == f"{upstream.url} refused the key (401): set OPENAI_API_KEY."
 
 
@@ -84,21 +84,21 @@ async def test_message_never_contains_the_key(upstream: Upstream, status: int, e
     answer = Answer(status=status, body={"error": {"message": f"Denied: {echo}"}}, headers={"x-should-retry": "false"})
     upstream.answers += [answer, answer]
     async with model_at(upstream.url, key=KEY) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert KEY[:7] not in failure.message
 
 
 async def test_key_of_any_form_is_removed(upstream: Upstream) -> None:
     upstream.answers.append(Answer(status=403, body={"error": {"message": "hunter2 may not use this model."}}))
     async with model_at(upstream.url, key="hunter2") as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert failure.message.endswith(": check OPENAI_API_KEY. ([key] may not use this model.)")
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY}é"])
 async def test_key_that_cannot_be_sent_is_refused_and_not_shown(upstream: Upstream, key: str) -> None:
     async with model_at(upstream.url, key=key) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert failure.code == "model_refused_key"
     assert KEY not in failure.message
     assert upstream.requests == []
@@ -107,7 +107,7 @@ async def test_key_that_cannot_be_sent_is_refused_and_not_shown(upstream: Upstre
 async def test_password_in_the_address_is_not_shown() -> None:
     with unanswered() as address:
         async with model_at(f"{address.replace('//', '//me:secret@')}?token=secret") as model:
-            _, failure = await failed(model)
+            _, failure = await collect_failure(model)
     assert address in failure.message
     assert "secret" not in failure.message
 
@@ -127,7 +127,7 @@ async def test_password_in_the_address_is_not_shown() -> None:
 async def test_message_quotes_the_provider_in_brief(upstream: Upstream, body: object, quoted: str) -> None:
     upstream.answers.append(Answer(status=404, body=body))
     async with model_at(upstream.url) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     sentence = f"{upstream.url} knows no model scripted: check MIDSENTENCE_MODEL and OPENAI_BASE_URL."
     assert failure.message == sentence + quoted
 
@@ -135,7 +135,7 @@ async def test_message_quotes_the_provider_in_brief(upstream: Upstream, body: ob
 async def test_transient_failures_are_retried(upstream: Upstream) -> None:
     upstream.answers += [Answer(hang_up=True), Answer(status=500), Answer()]
     async with model_at(upstream.url) as model:
-        assert text_of(await answered(model)) == "Hello, world."
+        assert text_of(await collect(model)) == "Hello, world."
 
 
 @pytest.mark.parametrize("form", ["seconds", "date", "milliseconds"])
@@ -147,7 +147,7 @@ async def test_long_retry_after_fails_the_turn_and_is_named(upstream: Upstream, 
     }
     upstream.answers.append(Answer(status=429, headers=headers[form]))
     async with model_at(upstream.url) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert re.search(r"ask again in (5\d|60) seconds\.", failure.message)
     assert len(upstream.requests) == 1
 
@@ -155,38 +155,38 @@ async def test_long_retry_after_fails_the_turn_and_is_named(upstream: Upstream, 
 async def test_x_should_retry_false_is_obeyed(upstream: Upstream) -> None:
     upstream.answers.append(Answer(status=429, headers={"x-should-retry": "false"}))
     async with model_at(upstream.url) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert (failure.code, len(upstream.requests)) == ("model_rate_limited", 1)
 
 
 async def test_unreachable_address_is_named() -> None:
     with unanswered() as address:
         async with model_at(address) as model:
-            _, failure = await failed(model)
+            _, failure = await collect_failure(model)
     assert failure.code == "model_unreachable"
     assert failure.message.startswith(f"Nobody answers at {address}: ")
 
 
 async def test_silent_model_is_not_asked_again(upstream: Upstream) -> None:
     upstream.answers.append(Answer(never=True))
-    async with model_at(upstream.url, patience=0.2) as model, asyncio.timeout(5):
-        _, failure = await failed(model)
+    async with model_at(upstream.url, timeout_seconds=0.2) as model, asyncio.timeout(5):
+        _, failure = await collect_failure(model)
     assert (failure.code, len(upstream.requests)) == ("model_stalled", 1)
     assert failure.message == "The model was silent for 0.2 seconds: ask again."
 
 
 async def test_silence_within_an_answer_is_a_stall(upstream: Upstream) -> None:
     upstream.answers.append(Answer(stall_after=2))
-    async with model_at(upstream.url, patience=0.2) as model, asyncio.timeout(5):
-        text, failure = await failed(model)
+    async with model_at(upstream.url, timeout_seconds=0.2) as model, asyncio.timeout(5):
+        text, failure = await collect_failure(model)
     assert (text, failure.code) == ("Hello, ", "model_stalled")
 
 
 async def test_slow_model_has_not_stalled(upstream: Upstream) -> None:
     """The time-out is for each read, not for the whole answer."""
     upstream.answers.append(Answer(tokens=["."] * 20, delay=0.05))
-    async with model_at(upstream.url, patience=0.5) as model:
-        assert text_of(await answered(model)) == "." * 20
+    async with model_at(upstream.url, timeout_seconds=0.5) as model:
+        assert text_of(await collect(model)) == "." * 20
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,14 @@ async def test_slow_model_has_not_stalled(upstream: Upstream) -> None:
 async def test_answer_without_a_finish_reason_is_truncated(upstream: Upstream, answer: Answer) -> None:
     upstream.answers.append(answer)
     async with model_at(upstream.url) as model:
-        text, failure = await failed(model)
+        text, failure = await collect_failure(model)
     assert (text, failure.code) == ("Hello, world.", "model_truncated")
 
 
 async def test_reset_connection_truncates_the_answer(upstream: Upstream) -> None:
     upstream.answers.append(Answer(cut_after=2, reset=True, delay=0.02))
     async with model_at(upstream.url) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert failure.code == "model_truncated"
     assert len(upstream.requests) == 1
 
@@ -217,7 +217,7 @@ async def test_reset_connection_truncates_the_answer(upstream: Upstream) -> None
 async def test_error_in_a_stream_is_quoted(upstream: Upstream) -> None:
     upstream.answers.append(Answer(error_after=2))
     async with model_at(upstream.url) as model:
-        text, failure = await failed(model)
+        text, failure = await collect_failure(model)
     assert (text, failure.code) == ("Hello, ", "model_failed")
     assert failure.message.endswith(": ask again. (The scripted model broke.)")
 
@@ -226,7 +226,7 @@ async def test_error_in_a_stream_is_quoted(upstream: Upstream) -> None:
 async def test_finish_reason_of_a_failure_is_a_failure(upstream: Upstream, finish: str) -> None:
     upstream.answers.append(Answer(finish=finish))
     async with model_at(upstream.url) as model:
-        text, failure = await failed(model)
+        text, failure = await collect_failure(model)
     assert (text, failure.code) == ("Hello, world.", "model_failed")
 
 
@@ -234,13 +234,13 @@ async def test_finish_reason_of_a_failure_is_a_failure(upstream: Upstream, finis
 async def test_stream_that_cannot_be_parsed_is_a_failure(upstream: Upstream, raw: bytes) -> None:
     upstream.answers.append(Answer(raw=[raw]))
     async with model_at(upstream.url) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert failure.code == "model_failed"
 
 
 async def test_web_page_instead_of_a_stream_points_at_the_address(upstream: Upstream) -> None:
     upstream.answers.append(Answer(body="<html>Welcome</html>"))
     async with model_at(upstream.url) as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert failure.code == "model_failed"
     assert "check OPENAI_BASE_URL" in failure.message

@@ -9,7 +9,7 @@ import pytest
 from midsentence.events import Delta, Reasoning, Usage
 from midsentence_worker.models import chat_completions
 from midsentence_worker.models.base import Finish, Message
-from tests.support.asking import QUESTION, answered, eventually, model_at, text_of
+from tests.support.model_client import QUESTION, collect, eventually, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ def chunk(delta: object, finish: str | None = None) -> bytes:
 async def test_pieces_keep_their_order_and_usage_comes_last(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=["Good ", "morning"], usage=(12, 3)))
     async with model_at(upstream.url) as model:
-        pieces = await answered(model)
+        pieces = await collect(model)
     assert [Delta("Good "), Delta("morning"), Finish("stop", Usage(12, 3, "reported"))] == pieces
 
 
@@ -36,7 +36,7 @@ async def test_request_holds_the_conversation_and_the_models_name(upstream: Upst
         Message("user", "And now?"),
     ]
     async with model_at(upstream.url, key="sk-mine") as model:
-        await answered(model, conversation)
+        await collect(model, conversation)
     (request,) = upstream.requests
     assert [{"role": role, "content": text} for role, text in conversation] == request.messages
     assert request.body["model"] == model.name == "scripted"
@@ -61,7 +61,7 @@ async def test_characters_split_between_network_chunks_are_joined(upstream: Upst
     tokens = text_for(f"tokens=60 seed={seed}")
     upstream.answers.append(Answer(tokens=tokens, split_utf8=True))
     async with model_at(upstream.url) as model:
-        assert text_of(await answered(model)) == "".join(tokens)
+        assert text_of(await collect(model)) == "".join(tokens)
 
 
 async def test_characters_split_between_events_are_joined(upstream: Upstream) -> None:
@@ -69,7 +69,7 @@ async def test_characters_split_between_events_are_joined(upstream: Upstream) ->
         Answer(raw=[chunk({"content": "a\ud83d"}), chunk({"content": "\ude00b\ud83d"}), chunk({}, "stop")])
     )
     async with model_at(upstream.url) as model:
-        pieces = await answered(model)
+        pieces = await collect(model)
     assert [Delta("a"), Delta("😀b"), Delta("\ufffd"), Finish("stop", None)] == pieces
 
 
@@ -77,7 +77,7 @@ async def test_characters_split_between_events_are_joined(upstream: Upstream) ->
 async def test_reasoning_is_separated_from_text(upstream: Upstream, field: str) -> None:
     upstream.answers.append(Answer(reasoning=["Hm. "], reasoning_field=field, tokens=["Yes."]))
     async with model_at(upstream.url) as model:
-        assert (await answered(model))[:-1] == [Reasoning("Hm. "), Delta("Yes.")]
+        assert (await collect(model))[:-1] == [Reasoning("Hm. "), Delta("Yes.")]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ async def test_reasoning_is_separated_from_text(upstream: Upstream, field: str) 
 async def test_every_finish_reason_becomes_one_of_three(upstream: Upstream, said: str, reason: str) -> None:
     upstream.answers.append(Answer(finish=said, usage=None))
     async with model_at(upstream.url) as model:
-        finish = (await answered(model))[-1]
+        finish = (await collect(model))[-1]
     assert isinstance(finish, Finish)
     assert finish.reason == reason
 
@@ -102,20 +102,20 @@ async def test_every_finish_reason_becomes_one_of_three(upstream: Upstream, said
 async def test_usage_beside_the_finish_reason_is_used(upstream: Upstream) -> None:
     upstream.answers.append(Answer(usage=(5, 4), usage_in_finish=True))
     async with model_at(upstream.url) as model:
-        assert (await answered(model))[-1] == Finish("stop", Usage(5, 4, "reported"))
+        assert (await collect(model))[-1] == Finish("stop", Usage(5, 4, "reported"))
 
 
 async def test_missing_usage_is_none(upstream: Upstream) -> None:
     upstream.answers.append(Answer(usage=None))
     async with model_at(upstream.url) as model:
-        assert (await answered(model))[-1] == Finish("stop", None)
+        assert (await collect(model))[-1] == Finish("stop", None)
 
 
 @pytest.mark.parametrize("done", [True, False])
 async def test_finished_answer_needs_no_done(upstream: Upstream, *, done: bool) -> None:
     upstream.answers.append(Answer(done=done))
     async with model_at(upstream.url) as model:
-        assert (await answered(model))[-1] == Finish("stop", Usage(11, 7, "reported"))
+        assert (await collect(model))[-1] == Finish("stop", Usage(11, 7, "reported"))
 
 
 async def test_connection_that_stays_open_does_not_delay_the_end(
@@ -124,7 +124,7 @@ async def test_connection_that_stays_open_does_not_delay_the_end(
     monkeypatch.setattr(chat_completions, "_USAGE_SECONDS", 0.05)
     upstream.answers.append(Answer(tokens=["Yes."], usage=None, done=False, linger=True))
     async with model_at(upstream.url) as model, asyncio.timeout(5):
-        assert await answered(model) == [Delta("Yes."), Finish("stop", None)]
+        assert await collect(model) == [Delta("Yes."), Finish("stop", None)]
 
 
 async def test_empty_chunks_are_ignored(upstream: Upstream) -> None:
@@ -149,13 +149,13 @@ async def test_empty_chunks_are_ignored(upstream: Upstream) -> None:
         )
     )
     async with model_at(upstream.url) as model:
-        assert await answered(model) == [Delta("Yes."), Finish("stop", None)]
+        assert await collect(model) == [Delta("Yes."), Finish("stop", None)]
 
 
 async def test_refused_stream_options_are_left_out_from_then_on(upstream: Upstream) -> None:
     upstream.answers += [Answer(refuses_stream_options=True), Answer(refuses_stream_options=True)]
     async with model_at(upstream.url) as model:
-        assert text_of(await answered(model)) == text_of(await answered(model)) == "Hello, world."
+        assert text_of(await collect(model)) == text_of(await collect(model)) == "Hello, world."
     assert ["stream_options" in request.body for request in upstream.requests] == [True, False, False]
 
 
@@ -177,7 +177,7 @@ async def test_closing_the_stream_closes_the_upstream_call(upstream: Upstream) -
 async def test_cancelling_the_reader_closes_the_upstream_call(upstream: Upstream, answer: Answer) -> None:
     upstream.answers.append(answer)
     async with model_at(upstream.url) as model:
-        reader = asyncio.create_task(answered(model))
+        reader = asyncio.create_task(collect(model))
         await eventually(lambda: upstream.requests, description="the upstream was asked", seconds=10)
         reader.cancel()
         await eventually(
@@ -190,5 +190,5 @@ async def test_cancelling_the_reader_closes_the_upstream_call(upstream: Upstream
 async def test_connection_is_reused(upstream: Upstream) -> None:
     async with model_at(upstream.url) as model:
         for number in range(3):
-            assert text_of(await answered(model, [Message("user", f"{number}")])) == f"You asked: {number}"
+            assert text_of(await collect(model, [Message("user", f"{number}")])) == f"You asked: {number}"
     assert upstream.connections == 1

@@ -12,7 +12,7 @@ from midsentence_worker.models.chat_completions import ChatCompletionsModel
 from midsentence_worker.models.demo import DemoModel, demo_answer, demo_reasoning
 from midsentence_worker.models.responses import ResponsesModel
 from midsentence_worker.models.tokens import estimated_usage
-from tests.support.asking import answered, text_of
+from tests.support.model_client import collect, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ class Pace:
 )
 async def test_demo_writes_at_reading_speed_in_small_pieces(conversation: list[Message]) -> None:
     pace = Pace()
-    *pieces, last = await answered(DemoModel(pace), conversation)
+    *pieces, last = await collect(DemoModel(pace), conversation)
     answer = text_of(pieces)
     assert answer == demo_answer(conversation)
     assert last == Finish("stop", estimated_usage(conversation, answer))
@@ -120,7 +120,7 @@ def test_sample_has_the_requested_length() -> None:
 )
 async def test_demo_reasons_first_when_asked_to(conversation: list[Message], begins: str) -> None:
     pace = Pace()
-    *pieces, last = await answered(DemoModel(pace), conversation)
+    *pieces, last = await collect(DemoModel(pace), conversation)
     thoughts = [piece.text for piece in pieces if isinstance(piece, Reasoning)]
     assert pieces[: len(thoughts)] == [Reasoning(text) for text in thoughts], "before anything is said"
     assert "".join(thoughts) == demo_reasoning(conversation)
@@ -131,7 +131,7 @@ async def test_demo_reasons_first_when_asked_to(conversation: list[Message], beg
 
 
 async def test_demo_does_not_reason_unasked() -> None:
-    assert not [piece for piece in await answered(DemoModel(Pace()), ENGLISH) if isinstance(piece, Reasoning)]
+    assert not [piece for piece in await collect(DemoModel(Pace()), ENGLISH) if isinstance(piece, Reasoning)]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ async def test_demo_continues_its_answer_after_every_cut(conversation: list[Mess
     answer = demo_answer(conversation)
     model = DemoModel(Pace())
     for cut in range(len(answer) + 1):
-        rest = await answered(model, [*conversation, Message("assistant", answer[:cut])])
+        rest = await collect(model, [*conversation, Message("assistant", answer[:cut])])
         assert answer[:cut] + text_of(rest) == answer
     assert model.takeover == "continue"
 
@@ -197,13 +197,13 @@ async def test_demo_continues_its_answer_after_every_cut(conversation: list[Mess
 async def test_demo_does_not_repeat_its_reasoning_when_it_continues() -> None:
     """Where the log holds text, the reasoning is complete. Without text, the demo begins with the reasoning again."""
     begun = [*THINK, Message("assistant", demo_answer(THINK)[:1])]
-    assert not [piece for piece in await answered(DemoModel(Pace()), begun) if isinstance(piece, Reasoning)]
-    assert isinstance((await answered(DemoModel(Pace()), THINK))[0], Reasoning)
+    assert not [piece for piece in await collect(DemoModel(Pace()), begun) if isinstance(piece, Reasoning)]
+    assert isinstance((await collect(DemoModel(Pace()), THINK))[0], Reasoning)
 
 
 async def test_demo_refuses_to_continue_another_text() -> None:
     with pytest.raises(CannotResumeError):
-        await answered(DemoModel(Pace()), [*ENGLISH, Message("assistant", "As a pirate, ")])
+        await collect(DemoModel(Pace()), [*ENGLISH, Message("assistant", "As a pirate, ")])
 
 
 async def test_closed_stream_yields_nothing_more() -> None:

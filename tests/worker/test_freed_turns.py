@@ -28,7 +28,7 @@ from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.models.base import Finish, Mark, Message, Model, Piece, Takeover
 from midsentence_worker.models.errors import ModelError
 from midsentence_worker.turn import Turn, TurnServices
-from tests.support.asking import model_at
+from tests.support.model_client import model_at
 from tests.support.upstream import Answer, Upstream
 from tests.support.waiting import eventually
 
@@ -268,8 +268,11 @@ ANSWERS: dict[str, tuple[Answer, Deed]] = {
 async def test_turn_of_a_provider_is_freed_when_it_ends(upstream: Upstream, end: str, api: str) -> None:
     answer, deed = ANSWERS[end]
     upstream.answers += [answer] * TURNS
-    patience = 0.3 if end == "stalled" else 10
-    async with model_at(upstream.url, api=api, patience=patience) as model, worker_with(Log(), model) as worker:
+    timeout_seconds = 0.3 if end == "stalled" else 10
+    async with (
+        model_at(upstream.url, api=api, timeout_seconds=timeout_seconds) as model,
+        worker_with(Log(), model) as worker,
+    ):
         with worker.tasks_noted():
             for number in range(TURNS):
                 await worker.run(number, deed)

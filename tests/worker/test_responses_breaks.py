@@ -9,7 +9,7 @@ import pytest
 from midsentence.events import Usage
 from midsentence_worker.models import background_response, retry
 from midsentence_worker.models.base import CannotResumeError, Finish, Mark
-from tests.support.asking import QUESTION, answered, eventually, failed, model_at, text_of
+from tests.support.model_client import QUESTION, collect, collect_failure, eventually, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_cuts_after_every_kth_token_lose_nothing(upstream: Upstream, every: int, *, reset: bool) -> None:
     upstream.answers.append(Answer(tokens=TOKENS, cut_after=every, cuts=99, reset=reset))
     async with model_at(upstream.url, api="responses") as model:
-        pieces = await answered(model)
+        pieces = await collect(model)
     assert text_of(pieces) == TEXT
     assert pieces[-1] == Finish("stop", Usage(11, 7, "reported"))
     (response,) = upstream.responses
@@ -41,7 +41,7 @@ async def test_cuts_after_every_kth_token_lose_nothing(upstream: Upstream, every
 async def test_cut_within_a_character_loses_nothing(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=["a\ud83d", "\ude00b"], cut_after=1))
     async with model_at(upstream.url, api="responses") as model:
-        assert text_of(await answered(model)) == "a😀b"
+        assert text_of(await collect(model)) == "a😀b"
 
 
 async def test_random_cuts_lose_and_repeat_nothing(upstream: Upstream) -> None:
@@ -54,14 +54,14 @@ async def test_random_cuts_lose_and_repeat_nothing(upstream: Upstream) -> None:
             upstream.answers.append(
                 Answer(tokens=tokens, reasoning=["Hm. "] * 3, cut_after=chance.randrange(1, 9), cuts=99, delay=0.001)
             )
-            assert text_of(await answered(model)) == "".join(tokens)
+            assert text_of(await collect(model)) == "".join(tokens)
     assert len(upstream.requests) == 10
 
 
 async def test_silent_connection_is_replaced(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=TOKENS, stall_after=3))
-    async with model_at(upstream.url, patience=0.2, api="responses") as model:
-        assert text_of(await answered(model)) == TEXT
+    async with model_at(upstream.url, timeout_seconds=0.2, api="responses") as model:
+        assert text_of(await collect(model)) == TEXT
     assert (upstream.responses[0].streamed, len(upstream.requests)) == (2, 1)
 
 
@@ -69,7 +69,7 @@ async def test_provider_is_retried_while_it_is_away(upstream: Upstream) -> None:
     answer = Answer(tokens=TOKENS, cut_after=3, gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
-        reader = asyncio.create_task(answered(model))
+        reader = asyncio.create_task(collect(model))
         await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
         # The cut itself counts as one connection without anything new.
         upstream.responses[0].refuses = background_response.MAX_SILENT_CONNECTIONS - 2
@@ -82,7 +82,7 @@ async def test_unreachable_response_fails_and_is_cancelled(upstream: Upstream) -
     answer = Answer(tokens=TOKENS, cut_after=3, gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
-        reader = asyncio.create_task(failed(model))
+        reader = asyncio.create_task(collect_failure(model))
         await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
         upstream.responses[0].refuses = 99
         answer.release(3)
@@ -95,8 +95,8 @@ async def test_model_that_stays_silent_stalls_and_is_cancelled(upstream: Upstrea
     answer = Answer(tokens=TOKENS, gate=True)
     upstream.answers.append(answer)
     answer.release(3)
-    async with model_at(upstream.url, patience=0.1, api="responses") as model:
-        text, failure = await failed(model)
+    async with model_at(upstream.url, timeout_seconds=0.1, api="responses") as model:
+        text, failure = await collect_failure(model)
     assert (text, failure.code) == ("".join(TOKENS[:3]), "model_stalled")
     assert (upstream.responses[0].streamed, upstream.responses[0].status) == (
         background_response.MAX_SILENT_CONNECTIONS,
@@ -121,7 +121,7 @@ async def test_closed_stream_leaves_the_response_resumable_by_its_mark(upstream:
         )
     answer.release_all()
     async with model_at(upstream.url, api="responses") as another:
-        rest = await answered(another, mark=mark)
+        rest = await collect(another, mark=mark)
     assert said + text_of(rest) == TEXT
     (response,) = upstream.responses
     assert (response.generated, response.streamed, response.cancelled) == (len(TOKENS), 2, 0)
@@ -130,11 +130,11 @@ async def test_closed_stream_leaves_the_response_resumable_by_its_mark(upstream:
 async def test_events_that_are_sent_again_are_ignored(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=TOKENS))
     async with model_at(upstream.url, api="responses") as model:
-        pieces = await answered(model)
+        pieces = await collect(model)
         upstream.responses[0].replays = True
         for number, piece in enumerate(pieces):
             if isinstance(piece, Mark):
-                assert text_of(pieces[:number]) + text_of(await answered(model, mark=piece.value)) == TEXT
+                assert text_of(pieces[:number]) + text_of(await collect(model, mark=piece.value)) == TEXT
 
 
 @pytest.mark.parametrize("instead", ["expired", "document"])
@@ -145,7 +145,7 @@ async def test_response_that_is_no_longer_streamed_is_polled_for(
     answer = Answer(tokens=TOKENS, cut_after=3, gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
-        reader = asyncio.create_task(answered(model))
+        reader = asyncio.create_task(collect(model))
         await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
         (response,) = upstream.responses
         response.unstreamed = instead
@@ -159,21 +159,21 @@ async def test_response_that_is_no_longer_streamed_is_polled_for(
         response.unstreamed = None
         mark = pieces[-2]
         assert isinstance(mark, Mark)
-        assert text_of(await answered(model, mark=mark.value)) == ""
+        assert text_of(await collect(model, mark=mark.value)) == ""
     assert (response.generated, len(upstream.requests)) == (len(TOKENS), 1)
 
 
 async def test_events_without_numbers_are_resumed_from_the_whole_text(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=TOKENS, cut_after=3, numbered=False))
     async with model_at(upstream.url, api="responses") as model:
-        assert text_of(await answered(model)) == TEXT
+        assert text_of(await collect(model)) == TEXT
     assert (upstream.responses[0].generated, len(upstream.requests)) == (len(TOKENS), 1)
 
 
 async def test_forgotten_response_raises_cannot_resume(upstream: Upstream) -> None:
     async with model_at(upstream.url, api="responses") as model:
         with pytest.raises(CannotResumeError):
-            await answered(model, mark="resp_9:4:7")
+            await collect(model, mark="resp_9:4:7")
 
 
 async def test_response_forgotten_in_mid_answer_is_truncated(upstream: Upstream) -> None:

@@ -8,7 +8,7 @@ import pytest
 from midsentence_worker.models import responses, retry
 from midsentence_worker.models.base import Mark
 from midsentence_worker.models.errors import ModelError
-from tests.support.asking import QUESTION, answered, eventually, failed, model_at
+from tests.support.model_client import QUESTION, collect, collect_failure, eventually, model_at
 from tests.support.upstream import Answer, Upstream
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_failure_quotes_the_provider(upstream: Upstream, said: str, code: str, *, event: bool) -> None:
     upstream.answers.append(Answer(error_after=2, error_code=said, error_event=event))
     async with model_at(upstream.url, api="responses") as model:
-        text, failure = await failed(model)
+        text, failure = await collect_failure(model)
     assert (text, failure.code) == ("Hello, ", code)
     assert failure.message.endswith(" (The scripted model broke.)")
 
@@ -44,14 +44,14 @@ async def test_failure_quotes_the_provider(upstream: Upstream, said: str, code: 
 async def test_status_becomes_its_code(upstream: Upstream, status: int, code: str, asked: int) -> None:
     upstream.answers += [Answer(status=status)] * asked
     async with model_at(upstream.url, api="responses") as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert (failure.code, len(upstream.requests)) == (code, asked)
 
 
 async def test_missing_api_names_the_settings(upstream: Upstream) -> None:
     upstream.answers.append(Answer(status=404))
     async with model_at(upstream.url, api="responses") as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     expected = (
         f"{upstream.url} knows no model scripted, or no Responses API: "
         "check MIDSENTENCE_MODEL, MIDSENTENCE_API and OPENAI_BASE_URL. (scripted 404)"
@@ -62,7 +62,7 @@ async def test_missing_api_names_the_settings(upstream: Upstream) -> None:
 async def test_web_page_instead_of_a_stream_points_at_the_address(upstream: Upstream) -> None:
     upstream.answers.append(Answer(body="<html>Welcome</html>"))
     async with model_at(upstream.url, api="responses") as model:
-        _, failure = await failed(model)
+        _, failure = await collect_failure(model)
     assert failure.code == "model_failed"
     assert "check OPENAI_BASE_URL" in failure.message
 
@@ -84,7 +84,7 @@ async def test_cancel_ends_the_response_within_a_second(upstream: Upstream) -> N
 
 async def test_cancel_of_an_ended_or_forgotten_response_succeeds(upstream: Upstream) -> None:
     async with model_at(upstream.url, api="responses") as model:
-        marks = [piece.value for piece in await answered(model) if isinstance(piece, Mark)]
+        marks = [piece.value for piece in await collect(model) if isinstance(piece, Mark)]
         await model.cancel(marks[-1])
         assert (upstream.responses[0].cancelled, upstream.responses[0].status) == (1, "completed")
         upstream.responses.clear()
@@ -103,7 +103,7 @@ async def test_response_cancelled_by_another_client_is_a_failure(upstream: Upstr
     answer = Answer(gate=True)
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
-        reader = asyncio.create_task(failed(model))
+        reader = asyncio.create_task(collect_failure(model))
         await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
         await model.cancel("resp_1:0:0")
         _, failure = await reader
@@ -115,7 +115,7 @@ async def test_response_abandoned_before_its_first_mark_is_cancelled(upstream: U
     """Without a mark no worker could find the response again."""
     upstream.answers.append(Answer(gate=True, late=0.2))
     async with model_at(upstream.url, api="responses") as model:
-        reader = asyncio.create_task(answered(model))
+        reader = asyncio.create_task(collect(model))
         await eventually(lambda: upstream.requests, description="the upstream was asked", seconds=10)
         reader.cancel()
         await asyncio.wait([reader])

@@ -6,7 +6,7 @@ import pytest
 
 from midsentence.events import Delta, Reasoning, Usage
 from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Piece
-from tests.support.asking import QUESTION, answered, model_at, text_of
+from tests.support.model_client import QUESTION, collect, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ def without_marks(pieces: list[Piece]) -> list[Piece]:
 async def test_pieces_keep_their_order_and_usage_comes_last(upstream: Upstream) -> None:
     upstream.answers.append(Answer(reasoning=["Hm. "], tokens=["Good ", "morning"], usage=(12, 3)))
     async with model_at(upstream.url, api="responses") as model:
-        pieces = await answered(model)
+        pieces = await collect(model)
     expected = [Reasoning("Hm. "), Delta("Good "), Delta("morning"), Finish("stop", Usage(12, 3, "reported"))]
     assert without_marks(pieces) == expected
 
@@ -32,7 +32,7 @@ async def test_request_asks_for_a_background_response(upstream: Upstream) -> Non
         Message("user", "And now?"),
     ]
     async with model_at(upstream.url, key="sk-mine", api="responses") as model:
-        await answered(model, conversation)
+        await collect(model, conversation)
         assert (model.name, model.takeover) == ("scripted", "reattach")
     (request,) = upstream.requests
     assert request.path == "/v1/responses"
@@ -65,11 +65,11 @@ async def test_each_mark_covers_exactly_the_text_before_it(upstream: Upstream, s
     tokens = text_for(f"tokens=12 seed={seed}")
     upstream.answers.append(Answer(tokens=tokens, reasoning=["Hm. ", "So. "], split_utf8=True))
     async with model_at(upstream.url, api="responses") as model:
-        pieces = await answered(model)
+        pieces = await collect(model)
         assert text_of(pieces) == "".join(tokens)
         for number, piece in enumerate(pieces):
             if isinstance(piece, Mark):
-                rest = await answered(model, mark=piece.value)
+                rest = await collect(model, mark=piece.value)
                 assert without_marks(rest) == without_marks(pieces[number:])
     assert len(upstream.responses) == 1
 
@@ -77,11 +77,11 @@ async def test_each_mark_covers_exactly_the_text_before_it(upstream: Upstream, s
 async def test_character_split_between_events_is_joined_before_its_mark(upstream: Upstream) -> None:
     upstream.answers.append(Answer(tokens=["a\ud83d", "\ude00b", "\ud83d"]))
     async with model_at(upstream.url, api="responses") as model:
-        pieces = await answered(model)
+        pieces = await collect(model)
         assert [piece for piece in pieces if isinstance(piece, Delta)] == [Delta("a😀b"), Delta("\ufffd")]
         for number, piece in enumerate(pieces):
             if isinstance(piece, Mark):
-                rest = await answered(model, mark=piece.value)
+                rest = await collect(model, mark=piece.value)
                 assert text_of(pieces[:number]) + text_of(rest) == "a😀b\ufffd"
 
 
@@ -92,7 +92,7 @@ async def test_character_split_between_events_is_joined_before_its_mark(upstream
 async def test_every_end_becomes_one_of_three_reasons(upstream: Upstream, finish: str, reason: str) -> None:
     upstream.answers.append(Answer(finish=finish, usage=None))
     async with model_at(upstream.url, api="responses") as model:
-        end = (await answered(model))[-1]
+        end = (await collect(model))[-1]
     assert end == Finish(reason, None)  # pyright: ignore[reportArgumentType]
 
 
@@ -100,7 +100,7 @@ async def test_partial_answer_cannot_be_continued(upstream: Upstream) -> None:
     """The API would take the partial answer for a finished one and begin another."""
     async with model_at(upstream.url, api="responses") as model:
         with pytest.raises(CannotResumeError):
-            await answered(model, [*QUESTION, Message("assistant", "Yes, ")])
+            await collect(model, [*QUESTION, Message("assistant", "Yes, ")])
     assert upstream.requests == []
 
 
@@ -108,5 +108,5 @@ async def test_mark_of_another_model_is_refused_without_a_request(upstream: Upst
     async with model_at(upstream.url, api="responses") as model:
         for mark in ("x", "resp_1:3", "resp_1:a:b"):
             with pytest.raises(CannotResumeError):
-                await answered(model, mark=mark)
+                await collect(model, mark=mark)
     assert upstream.log == []

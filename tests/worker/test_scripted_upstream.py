@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from midsentence_worker.models.base import Message
-from tests.support.asking import answered, failed, model_at, text_of
-from tests.support.completions import remaining
+from tests.support.chat_completions import remaining
+from tests.support.model_client import collect, collect_failure, model_at, text_of
 from tests.support.upstream import MODEL, Answer, Upstream, text_for
 
 pytestmark = pytest.mark.anyio
@@ -27,8 +27,8 @@ def process() -> Iterator[str]:
 async def test_process_sends_what_text_for_predicts_and_lists_its_requests(process: str) -> None:
     questions = ["tokens=200 seed=7", "tokens=3 rate=100 seed=8", "你好, echo"]
     async with model_at(process) as model:
-        answers = [text_of(await answered(model, [Message("user", question)])) for question in questions]
-        text, failure = await failed(model, [Message("user", "tokens=9 seed=1 cut=4")])
+        answers = [text_of(await collect(model, [Message("user", question)])) for question in questions]
+        text, failure = await collect_failure(model, [Message("user", "tokens=9 seed=1 cut=4")])
     assert answers == ["".join(text_for(question)) for question in questions]
     assert (text, failure.code) == ("".join(text_for("tokens=9 seed=1")[:4]), "model_truncated")
     async with httpx.AsyncClient() as client:
@@ -57,7 +57,7 @@ def test_upstream_restarts_at_the_same_address() -> None:
 
 async def test_process_reports_the_cost_of_a_background_response(process: str) -> None:
     async with model_at(process, api="responses") as model:
-        assert text_of(await answered(model, [Message("user", "tokens=9 seed=1 cut=4")])) == "".join(
+        assert text_of(await collect(model, [Message("user", "tokens=9 seed=1 cut=4")])) == "".join(
             text_for("tokens=9 seed=1")
         )
     async with httpx.AsyncClient() as client:
@@ -80,4 +80,4 @@ async def test_open_gate_delays_nothing() -> None:
     with Upstream() as upstream:
         upstream.answers.append(answer)
         async with model_at(upstream.url) as model:
-            assert text_of(await answered(model)) == answer.text
+            assert text_of(await collect(model)) == answer.text

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.support.background import Response
+from tests.support.background_responses import Response
 from tests.support.upstream import Answer, Request, Upstream, answer_for, text_for
 
 TAG = re.compile(r"⟦(\d+)\.(\d+)⟧")

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from midsentence.events import Entry
+from tests.support.async_visitor import AsyncVisitor, Reply
 from tests.support.client import DuplicateError, HoleError, SentEvent, Transcript
-from tests.support.visitors import AsyncVisitor, Reply
 from tools.chaos.checks import Violation, ViolationKind
 
 # A question that is missing from log and queue for so long was lost with Valkey, or hangs in a server.
@@ -71,7 +71,7 @@ class Tab:
         return self.transcript
 
     async def _listen(self, *, until_end: bool) -> int:
-        status = await self._conversation.visitor.listen(
+        status = await self._conversation.visitor.read_events(
             self._conversation.session_id, self.transcript.cursor, self._take, until_end=until_end
         )
         if status not in {0, 200, 204, 404, 502, 503}:
@@ -109,7 +109,7 @@ class Conversation:
 
     async def run(self, is_over: Callable[[], bool]) -> None:
         """Ask questions, some before the one before is answered; return when all are answered."""
-        await self.visitor.arrive()
+        await self.visitor.get_cookie()
         await self._ask("queue")
         self.tabs = [Tab(self, number) for number in range(self._chance.randint(*TABS))]
         async with asyncio.TaskGroup() as group:
@@ -173,7 +173,7 @@ class Conversation:
         if not question.turn:
             return
         path = f"/sessions/{self.session_id}/stop"
-        reply = await self.visitor.request("POST", path, {"turn": question.turn}, patience=STOP_SECONDS)
+        reply = await self.visitor.request("POST", path, {"turn": question.turn}, reply_timeout=STOP_SECONDS)
         if reply.status == 200:
             question.stop_reason, question.stopped_at = reply.json["reason"], time.monotonic()
         elif reply.status not in {202, 404}:

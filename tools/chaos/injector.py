@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tests.support.http_client import Address
 from tests.support.processes import Child, RedisChild, ServerChild, Stack, WorkerChild, clean_environment, listens
-from tests.support.streams import Address
 from tests.support.upstream import Upstream
 from tools.chaos.schedule import Action, Fault, ProcessKind
 

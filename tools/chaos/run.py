@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from midsentence.events import Entry
+from tests.support.async_visitor import AsyncVisitor, RetryCounts
 from tests.support.processes import Stack
-from tests.support.visitors import AsyncVisitor, Counted
 from tools.chaos.attempts import AttemptsUpstream
 from tools.chaos.checks import Violation, check_answer
 from tools.chaos.conversation import Conversation, Question, Tab
@@ -71,7 +71,7 @@ class Run:
         self._record = upstream.record
         self._log = log
         self._addresses = addresses(processes)
-        self._counted = Counted()
+        self._retries = RetryCounts()
         self._violations: list[Violation] = []
         self._conversations: list[Conversation] = []
         self._is_over = False
@@ -113,9 +113,9 @@ class Run:
             visitor = AsyncVisitor(
                 lambda chance=chance: chance.choice(self._addresses),
                 chance,
-                patience=REPLY_SECONDS,
-                stall=STALL_SECONDS,
-                counted=self._counted,
+                reply_timeout=REPLY_SECONDS,
+                silence_timeout=STALL_SECONDS,
+                retries=self._retries,
             )
             conversation = Conversation(name, visitor, chance, self._violations)
             self._conversations.append(conversation)
@@ -193,9 +193,9 @@ class Run:
             "tabs": sum(len(conversation.tabs) for conversation in self._conversations),
             "turns": self._ends.total(),
             **{f"  ended {reason}": count for reason, count in sorted(self._ends.items())},
-            "resumes": self._counted.resumed,
-            "streams refused or broken": self._counted.refused,
-            "requests repeated": self._counted.repeated,
+            "resumes": self._retries.resumed,
+            "streams refused or broken": self._retries.refused,
+            "requests repeated": self._retries.repeated,
             "snapshots": sum(
                 tab.transcript.snapshots for conversation in self._conversations for tab in conversation.tabs
             ),

@@ -91,7 +91,7 @@ def open_session(browser: Browser, stack: Stack, rounds: int = 5) -> float:
         session_id = visitor.start("Question 1")
         for number in range(2, MESSAGES // 2 + 1):
             visitor.read(session_id)
-            visitor.say(session_id, f"Question {number}")
+            visitor.send(session_id, f"Question {number}")
         visitor.read(session_id)
         cookie = visitor.http.cookies["midsentence"]
     context = browser.new_context(base_url=stack.base_url)

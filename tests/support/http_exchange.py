@@ -50,7 +50,7 @@ class Request:
         return last["content"] if goes_on and last.get("role") == "assistant" else ""
 
 
-class Wire:
+class ResponseWriter:
     def __init__(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         self.writer = writer
         self.answer = answer

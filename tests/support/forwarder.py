@@ -4,9 +4,9 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import Final, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
-READ_BYTES: Final = 1 << 16
+READ_BYTES = 1 << 16
 
 
 class Connection(ABC):

@@ -4,14 +4,13 @@ import asyncio
 import re
 import threading
 from contextlib import suppress
-from typing import Final
 
-from tests.support.forwarding import READ_BYTES, Connection, Forwarder
+from tests.support.forwarder import READ_BYTES, Connection, Forwarder
 
-_STREAM: Final = re.compile(rb"GET /sessions/[^/ ]+/events")
+_STREAM = re.compile(rb"GET /sessions/[^/ ]+/events")
 
 
-class Cable(Forwarder["_Connection"]):
+class BrowserProxy(Forwarder["_Connection"]):
     streams_opened = 0
 
     @property
@@ -26,18 +25,18 @@ class Cable(Forwarder["_Connection"]):
     def connect(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> "_Connection":
         return _Connection(self, client, server)
 
-    def shake(self) -> None:
+    def reset(self) -> None:
         """Reset every connection. New ones are let through."""
         done = threading.Event()
         self.loop.call_soon_threadsafe(self._reset, done)
         assert done.wait(10)
 
     def cut(self) -> None:
-        """Reset every connection, and each new one until `mend`."""
+        """Reset every connection, and each new one until `restore`."""
         self.is_cut = True
-        self.shake()
+        self.reset()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self.is_cut = False
 
     def _reset(self, done: threading.Event) -> None:
@@ -47,17 +46,17 @@ class Cable(Forwarder["_Connection"]):
 
 
 class _Connection(Connection):
-    def __init__(self, cable: Cable, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+    def __init__(self, proxy: BrowserProxy, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         super().__init__(client, server)
         self.is_stream = False
-        self._cable = cable
+        self._proxy = proxy
 
     async def upward(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError):
             while data := await reader.read(READ_BYTES):
                 # A browser's request begins with a packet, and its next one waits for the answer.
                 self.is_stream = _STREAM.match(data) is not None
-                self._cable.streams_opened += self.is_stream
+                self._proxy.streams_opened += self.is_stream
                 self.server.write(data)
         self.reset()
 

@@ -15,14 +15,14 @@ class MemorySocket(asyncio.Transport):
         self._reply = reply
 
     @property
-    def is_asked(self) -> bool:
+    def has_request(self) -> bool:
         return bool(self.written) and bool(self.written[-1])
 
-    def received(self, data: bytes) -> None:
+    def deliver(self, data: bytes) -> None:
         """Data comes from the other end."""
         self._protocol.data_received(data)
 
-    def lost(self, error: Exception) -> None:
+    def lose(self, error: Exception) -> None:
         self._protocol.connection_lost(error)
 
     async def aclose(self) -> None:

@@ -21,10 +21,10 @@ class Address(NamedTuple):
 class Response(asyncio.Protocol):
     """A response as it comes. Both waits raise ConnectionError where it was cut, TimeoutError where it went silent."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, read_timeout: float) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
-        self._patience = patience
+        self._read_timeout = read_timeout
         self._parser = HttpResponseParser(self)
         self._chunks: list[bytes] = []
         self._news = asyncio.Event()
@@ -53,7 +53,7 @@ class Response(asyncio.Protocol):
             if self._lost is not None:
                 raise self._lost
             self._news.clear()
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._read_timeout):
                 await self._news.wait()
 
     # asyncio's side
@@ -90,16 +90,16 @@ class Response(asyncio.Protocol):
 
 @asynccontextmanager
 async def exchange(
-    address: Address, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, patience: float
+    address: Address, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, read_timeout: float
 ) -> AsyncGenerator[Response]:
     """Send one request on a connection of its own and yield its response when the head is there.
 
-    `patience` is how many seconds it may be silent. Leaving the block cuts the connection. Raises OSError, of which
+    `read_timeout` is how many seconds it may be silent. Leaving the block cuts the connection. Raises OSError, of which
     TimeoutError and every way of being cut are kinds.
     """
     async with asyncio.timeout(CONNECT_SECONDS):
         _, response = await asyncio.get_running_loop().create_connection(
-            lambda: Response(patience), address.host, address.port
+            lambda: Response(read_timeout), address.host, address.port
         )
     assert response.transport is not None
     try:

@@ -18,7 +18,7 @@ QUESTION = (Message("user", "Is anybody there?"),)
 
 @asynccontextmanager
 async def model_at(
-    address: str, *, key: str | None = None, patience: float = 10, api: str = "chat"
+    address: str, *, key: str | None = None, timeout_seconds: float = 10, api: str = "chat"
 ) -> AsyncGenerator[Model, None]:
     # Given outright, so that the environment of whoever runs the test has no say.
     model = make_model(
@@ -27,7 +27,7 @@ async def model_at(
                 "OPENAI_BASE_URL": address,
                 "OPENAI_API_KEY": key,
                 "model": "scripted",
-                "model_timeout_seconds": patience,
+                "model_timeout_seconds": timeout_seconds,
                 "api": api,
             }
         )
@@ -38,12 +38,14 @@ async def model_at(
         await model.aclose()
 
 
-async def answered(model: Model, messages: Sequence[Message] = QUESTION, mark: str = "") -> list[Piece]:
+async def collect(model: Model, messages: Sequence[Message] = QUESTION, mark: str = "") -> list[Piece]:
     async with aclosing(model.stream(messages, mark)) as pieces:
         return [piece async for piece in pieces]
 
 
-async def failed(model: Model, messages: Sequence[Message] = QUESTION, mark: str = "") -> tuple[str, ModelError]:
+async def collect_failure(
+    model: Model, messages: Sequence[Message] = QUESTION, mark: str = ""
+) -> tuple[str, ModelError]:
     """Ask for an answer that fails; return its text until then, and the failure."""
     text = ""
     try:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Calls:
+class CallCounter:
     def __init__(self) -> None:
         self.count = 0
 
@@ -15,8 +15,8 @@ class Calls:
 
 
 @contextmanager
-def counted() -> Generator[Calls]:
-    calls = Calls()
+def count_calls() -> Generator[CallCounter]:
+    calls = CallCounter()
     sys.setprofile(calls)
     try:
         yield calls

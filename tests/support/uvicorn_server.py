@@ -9,7 +9,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from midsentence_server.relay.uvicorn_takeover import TakeoverProtocol
-from tests.support.houses import House, house
+from tests.support.app_fixture import AppFixture, app_fixture
 from tests.support.waiting import eventually
 
 
@@ -71,11 +71,11 @@ class Socket(asyncio.Transport):
 class Server:
     """As much of uvicorn as stands between a socket and the application."""
 
-    def __init__(self, at: House, protocol: type[asyncio.Protocol]) -> None:
-        self.at = at
+    def __init__(self, fixture: AppFixture, protocol: type[asyncio.Protocol]) -> None:
+        self.fixture = fixture
         self.state = ServerState()
         self._protocol: Any = protocol
-        self._config = uvicorn.Config(at.app, http=protocol, access_log=False)
+        self._config = uvicorn.Config(fixture.app, http=protocol, access_log=False)
         self._config.load()
 
     def protocol(self) -> asyncio.Protocol:
@@ -90,7 +90,7 @@ class Server:
         return socket
 
     def request(self, path: str, headers: str = "", *, method: str = "GET", body: bytes = b"") -> bytes:
-        cookie = f"Cookie: midsentence={self.at.cookie}\r\n"
+        cookie = f"Cookie: midsentence={self.fixture.cookie}\r\n"
         if body:
             headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         return f"{method} {path} HTTP/1.1\r\nHost: x\r\n{cookie}{headers}\r\n".encode() + body
@@ -102,7 +102,7 @@ class Server:
         return socket
 
     def connect(self, headers: str = "", rest: bytes = b"") -> Socket:
-        return self.send(self.request(f"/sessions/{self.at.session_id}/events", headers) + rest)
+        return self.send(self.request(f"/sessions/{self.fixture.session_id}/events", headers) + rest)
 
     async def stream(self, headers: str = "", rest: bytes = b"") -> Socket:
         socket = self.connect(headers, rest)
@@ -114,5 +114,5 @@ class Server:
 
 @asynccontextmanager
 async def serving(protocol: type[asyncio.Protocol] = TakeoverProtocol, **settings: object) -> AsyncGenerator[Server]:
-    async with house(**settings) as at:
-        yield Server(at, protocol)
+    async with app_fixture(**settings) as fixture:
+        yield Server(fixture, protocol)

@@ -5,28 +5,28 @@ import json
 from collections.abc import Mapping, Sequence
 
 from tests.support.answers import MODEL, Answer
-from tests.support.wire import Request, Wire
+from tests.support.http_exchange import Request, ResponseWriter
 
 
 class Completion:
     """One streamed answer, which ends with its connection."""
 
-    def __init__(self, wire: Wire, request: Request) -> None:
-        self.wire = wire
+    def __init__(self, response_writer: ResponseWriter, request: Request) -> None:
+        self.response_writer = response_writer
         self.request = request
-        self.answer: Answer = wire.answer
+        self.answer: Answer = response_writer.answer
 
     async def play(self) -> bool:
         """Write the answer. Returns whether the connection can take another request."""
-        if (reusable := await self.wire.without_stream()) is not None:
+        if (reusable := await self.response_writer.without_stream()) is not None:
             return reusable
-        await self.wire.head()
+        await self.response_writer.head()
         if self.answer.raw:
             for piece in self.answer.raw:
-                await self.wire.chunk(piece)
+                await self.response_writer.chunk(piece)
         elif not await self._events():
             return False
-        await self.wire.end()
+        await self.response_writer.end()
         return True
 
     async def _events(self) -> bool:
@@ -42,7 +42,7 @@ class Completion:
             if sent == answer.stall_after:
                 await asyncio.Event().wait()
             if sent == answer.cut_after:
-                await self.wire.cut()
+                await self.response_writer.cut()
                 return False
             if delta is not None:
                 await answer.due()
@@ -64,7 +64,7 @@ class Completion:
         if usage and self.request.wants_usage and not answer.usage_in_finish:
             await self._event({**self._delta({}), "choices": [], "usage": usage})
         if answer.done:
-            await self.wire.chunk(b"data: [DONE]\n\n")
+            await self.response_writer.chunk(b"data: [DONE]\n\n")
 
     def _delta(self, delta: Mapping[str, str], finish: str | None = None) -> dict[str, object]:
         return {
@@ -76,7 +76,7 @@ class Completion:
         }
 
     async def _event(self, data: Mapping[str, object]) -> None:
-        await self.wire.chunk(b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n")
+        await self.response_writer.chunk(b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n")
 
 
 def remaining(tokens: Sequence[str], partial: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.support.answers import MODEL, Answer
-from tests.support.wire import Request, Wire
+from tests.support.http_exchange import Request, ResponseWriter
 
 
 @dataclass
@@ -69,26 +69,26 @@ class Response:
             # The API has no event for a cancellation.
             self._event("response.incomplete", response=self.document)
 
-    async def follow(self, wire: Wire, request: Request, after: int) -> bool:
+    async def follow(self, response_writer: ResponseWriter, request: Request, after: int) -> bool:
         """Send the events after number `after`. Returns whether the connection can take another request."""
         self.streamed += 1
         spoilt = self.streamed <= self.answer.cuts
-        await wire.head()
+        await response_writer.head()
         await asyncio.sleep(self.answer.late)
         at = 0 if self.replays else after + 1
         while at < len(self.events) or not self.is_over:
             if spoilt and request.sent == self.answer.stall_after:
                 await asyncio.Event().wait()
             if spoilt and request.sent == self.answer.cut_after:
-                await wire.cut()
+                await response_writer.cut()
                 return False
             if at == len(self.events):
                 await self._news.wait()
                 continue
-            await wire.chunk(self.events[at])
+            await response_writer.chunk(self.events[at])
             request.sent += b".delta" in self.events[at].partition(b"\n")[0]
             at += 1
-        await wire.end()
+        await response_writer.end()
         return True
 
     async def _token(self, kind: str, token: str, item_id: str) -> bool:
@@ -174,16 +174,18 @@ class Responses(list[Response]):
         self._created = 0
         self.cancels = True  # or is silent where a cancellation is asked for
 
-    async def create(self, wire: Wire, request: Request) -> bool:
-        if (reusable := await wire.without_stream()) is not None:
+    async def create(self, response_writer: ResponseWriter, request: Request) -> bool:
+        if (reusable := await response_writer.without_stream()) is not None:
             return reusable
         self._created += 1
-        response = Response(f"resp_{self._created}", request.body, wire.answer, numbered=wire.answer.numbered)
+        response = Response(
+            f"resp_{self._created}", request.body, response_writer.answer, numbered=response_writer.answer.numbered
+        )
         self.append(response)
         task = asyncio.create_task(response.write())
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-        return await response.follow(wire, request, -1)
+        return await response.follow(response_writer, request, -1)
 
     async def ask(self, writer: asyncio.StreamWriter, request: Request) -> bool:
         """Answer a request that names a response."""
@@ -205,7 +207,9 @@ class Responses(list[Response]):
         if not streams or response.unstreamed == "document":
             response.looked_up += 1
             return await _document(writer, 200, response.document)
-        return await response.follow(Wire(writer, response.answer), request, int(request.query["starting_after"]))
+        return await response.follow(
+            ResponseWriter(writer, response.answer), request, int(request.query["starting_after"])
+        )
 
     async def stop(self) -> None:
         for task in self._writing:
@@ -213,7 +217,7 @@ class Responses(list[Response]):
         await asyncio.gather(*self._writing, return_exceptions=True)
 
     @property
-    def told(self) -> list[dict[str, Any]]:
+    def summary(self) -> list[dict[str, Any]]:
         """For a test in another process."""
         shown = ("id", "status", "generated", "streamed", "looked_up", "cancelled")
         return [{name: getattr(response, name) for name in shown} for response in self]
@@ -229,5 +233,5 @@ async def _cancelled(writer: asyncio.StreamWriter, response: Response) -> bool:
 
 async def _document(writer: asyncio.StreamWriter, status: int, body: object) -> bool:
     said = {"error": {"message": body}} if isinstance(body, str) else body
-    await Wire(writer, Answer(status=status, body=said)).document()
+    await ResponseWriter(writer, Answer(status=status, body=said)).document()
     return True

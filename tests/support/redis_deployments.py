@@ -19,14 +19,14 @@ _KEYS = [f"key {number}" for number in range(100)]
 SERVICE = "mymaster"
 
 
-def ask(child: RedisChild, *command: object) -> Any:
+def execute(child: RedisChild, *command: object) -> Any:
     """Send one command to one server, over a connection of its own."""
     with Redis(port=child.port, socket_timeout=5) as redis:
         send: Any = redis.execute_command  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return send(*command)
 
 
-async def everywhere(store: Store, *words: str) -> list[Any]:
+async def execute_on_all(store: Store, *words: str) -> list[Any]:
     """Send one command to each node of a store. Returns the replies, with lists joined."""
     replies: list[Any] = []
     nodes = {await store.node(key) for key in _KEYS}
@@ -63,7 +63,7 @@ class Replicated:
         wait_until(self.is_in_step, description="the replica has all that the primary has")
 
     def is_in_step(self) -> bool:
-        here, there = ask(self.primary, "INFO", "replication"), ask(self.replica, "INFO", "replication")
+        here, there = execute(self.primary, "INFO", "replication"), execute(self.replica, "INFO", "replication")
         return there["master_link_status"] == "up" and there["slave_repl_offset"] == here["master_repl_offset"]
 
     def stop(self) -> None:
@@ -93,7 +93,7 @@ class Sentinels:
 
     def _know_each_other(self) -> bool:
         try:
-            states = [ask(watcher, "SENTINEL MASTER", SERVICE) for watcher in self.watchers]
+            states = [execute(watcher, "SENTINEL MASTER", SERVICE) for watcher in self.watchers]
         except RedisError:
             return False
         return all(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1 for state in states)
@@ -135,7 +135,7 @@ class Member(RedisChild):
         super().__init__(directory, None, "--cluster-port", str(self.bus_port), *options)
 
 
-class ClusterOfThree:
+class RedisCluster:
     """Three masters, each with `replicas` of its own, made by the commands that valkey-cli would send."""
 
     def __init__(self, directory: Path, *options: str, replicas: int = 0) -> None:
@@ -159,32 +159,32 @@ class ClusterOfThree:
             child.wait()
         for number, child in enumerate(self.masters):
             first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
-            ask(child, "CLUSTER ADDSLOTSRANGE", first, last)
+            execute(child, "CLUSTER ADDSLOTSRANGE", first, last)
             # Two nodes of the same epoch settle which of them is the newer only after a while.
-            ask(child, "CLUSTER SET-CONFIG-EPOCH", number + 1)
+            execute(child, "CLUSTER SET-CONFIG-EPOCH", number + 1)
         for child in everyone[1:]:
-            ask(self.masters[0], "CLUSTER MEET", "127.0.0.1", child.port, child.bus_port)
+            execute(self.masters[0], "CLUSTER MEET", "127.0.0.1", child.port, child.bus_port)
         wait_until(lambda: all(self._knows(child, len(everyone)) for child in everyone), description="all nodes met")
         for number, child in enumerate(self.replicas):
-            ask(child, "CLUSTER REPLICATE", self.id_of(self.masters[number % 3]))
+            execute(child, "CLUSTER REPLICATE", self.id_of(self.masters[number % 3]))
         wait_until(lambda: all(map(self._is_whole, everyone)), description="the cluster serves all slots")
         wait_until(lambda: all(map(is_synced, self.replicas)), description="the replicas have their copies")
 
     def id_of(self, child: RedisChild) -> str:
-        return ask(child, "CLUSTER MYID").decode()
+        return execute(child, "CLUSTER MYID").decode()
 
     def owner(self, slot: int, among: Sequence[Member] | None = None) -> Member:
         """The master of a slot. All nodes that are asked must agree."""
-        owners = {port_of(slot, ask(child, "CLUSTER SLOTS")) for child in among or self.masters}
+        owners = {port_of(slot, execute(child, "CLUSTER SLOTS")) for child in among or self.masters}
         (port,) = owners
         return next(child for child in self.children if child.port == port)
 
     def _knows(self, child: RedisChild, count: int) -> bool:
-        nodes = ask(child, "CLUSTER NODES")
+        nodes = execute(child, "CLUSTER NODES")
         return len(nodes) == count and not any("handshake" in node["flags"] for node in nodes.values())
 
     def _is_whole(self, child: RedisChild) -> bool:
-        return ask(child, "CLUSTER INFO")["cluster_state"] == "ok"
+        return execute(child, "CLUSTER INFO")["cluster_state"] == "ok"
 
     def stop(self) -> None:
         stop(self.children)
@@ -195,7 +195,7 @@ def port_of(slot: int, ranges: Iterable[Any]) -> int:
 
 
 def is_synced(child: RedisChild) -> bool:
-    return ask(child, "INFO", "replication").get("master_link_status") == "up"
+    return execute(child, "INFO", "replication").get("master_link_status") == "up"
 
 
 def stop(children: Iterable[Child]) -> None:

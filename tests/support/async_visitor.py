@@ -9,7 +9,7 @@ from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
 
 from tests.support.client import Lines, Parser, SentEvent
-from tests.support.streams import Address, exchange
+from tests.support.http_client import Address, exchange
 
 # No answer, or one that a proxy or a server gives in the place of it: the request may have been done all the same.
 _AGAIN = frozenset({502, 503, 504})
@@ -26,7 +26,7 @@ class Reply(NamedTuple):
 
 
 @dataclass
-class Counted:
+class RetryCounts:
     """How often visitors had to repeat something."""
 
     repeated: int = 0  # requests
@@ -35,26 +35,26 @@ class Counted:
 
 
 class AsyncVisitor:
-    """A visitor with a cookie of its own. `choose` names the server of each request."""
+    """A visitor with a cookie of its own. `choose_server` names the server of each request."""
 
     def __init__(
         self,
-        choose: Callable[[], Address],
+        choose_server: Callable[[], Address],
         chance: random.Random,
         *,
-        patience: float = 5,
-        stall: float = 5,
-        counted: Counted | None = None,
+        reply_timeout: float = 5,
+        silence_timeout: float = 5,
+        retries: RetryCounts | None = None,
     ) -> None:
-        """`patience`: seconds to wait for an answer. `stall`: after so many seconds of silence a stream is dead."""
-        self.counted = counted or Counted()
-        self._choose = choose
+        """`reply_timeout` is in seconds. A stream without data for `silence_timeout` seconds is broken off."""
+        self.retries = retries or RetryCounts()
+        self._choose_server = choose_server
         self._chance = chance
-        self._patience = patience
-        self._stall = stall
+        self._reply_timeout = reply_timeout
+        self._silence_timeout = silence_timeout
         self._cookie = ""
 
-    async def arrive(self) -> None:
+    async def get_cookie(self) -> None:
         """Get a cookie before anything is asked: a POST that is repeated without one is another visitor's."""
         while not self._cookie:
             reply = await self.request("GET", "/")
@@ -65,7 +65,7 @@ class AsyncVisitor:
                 self._cookie = f"midsentence={held.value}"
 
     async def request(
-        self, method: str, path: str, body: object = None, *, key: str = "", patience: float | None = None
+        self, method: str, path: str, body: object = None, *, key: str = "", reply_timeout: float | None = None
     ) -> Reply:
         """Send a request, with its key until it is answered. Raises AssertionError for a 500."""
         headers = {"cookie": self._cookie} if self._cookie else {}
@@ -75,13 +75,13 @@ class AsyncVisitor:
             headers["content-type"] = "application/json"
         encoded = b"" if body is None else json.dumps(body).encode()
         while True:
-            address = self._choose()
+            address = self._choose_server()
             try:
-                limit = patience or self._patience
-                # A server that takes its time over every byte would escape the patience with silence.
+                limit = reply_timeout or self._reply_timeout
+                # The read timeout alone would not end a reply that arrives byte by byte.
                 async with (
                     asyncio.timeout(2 * limit),
-                    exchange(address, method, path, headers, encoded, patience=limit) as response,
+                    exchange(address, method, path, headers, encoded, read_timeout=limit) as response,
                 ):
                     reply = Reply(response.status, response.headers, await response.body())
             except OSError:
@@ -89,10 +89,10 @@ class AsyncVisitor:
             assert reply is None or reply.status != 500, f"{method} {path} at {address}: {reply}"
             if reply is not None and reply.status not in _AGAIN:
                 return reply
-            self.counted.repeated += 1
+            self.retries.repeated += 1
             await self.pause()
 
-    async def listen(
+    async def read_events(
         self, session_id: str, cursor: str | None, take: Callable[[SentEvent], bool], *, until_end: bool = False
     ) -> int:
         """Read one connection's events until it is closed, or until `take` returns True and hangs up.
@@ -106,10 +106,12 @@ class AsyncVisitor:
         status = 0
         lines, parser = Lines(), Parser()
         try:
-            async with exchange(self._choose(), "GET", path, headers, patience=self._stall) as response:
+            async with exchange(
+                self._choose_server(), "GET", path, headers, read_timeout=self._silence_timeout
+            ) as response:
                 status = response.status
                 if status == 200 and cursor is not None:
-                    self.counted.resumed += 1
+                    self.retries.resumed += 1
                 while status == 200 and (chunk := await response.chunk()):
                     for line in lines.feed(chunk):
                         event = parser.feed(line)
@@ -118,7 +120,7 @@ class AsyncVisitor:
         except OSError:
             status = 0
         if status not in {200, 204}:
-            self.counted.refused += 1
+            self.retries.refused += 1
         return status
 
     async def pause(self) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import hiredis
 
-from tests.support.forwarding import READ_BYTES, Connection, Forwarder
+from tests.support.forwarder import READ_BYTES, Connection, Forwarder
 
 
-class Proxy(Forwarder["_Connection"]):
+class RedisProxy(Forwarder["_Connection"]):
     def __init__(self, port: int, *, loss: float = 0, seed: int = 0) -> None:
         """`loss` is the part of the published messages that never arrive."""
         super().__init__(port)
@@ -45,7 +45,7 @@ class Proxy(Forwarder["_Connection"]):
 
 
 class _Connection(Connection):
-    def __init__(self, proxy: Proxy, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+    def __init__(self, proxy: RedisProxy, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         super().__init__(client, server)
         self.frozen = self.subscribed = False
         self._proxy = proxy

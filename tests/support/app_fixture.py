@@ -24,7 +24,7 @@ STUCK_SECONDS = 0.2
 
 
 @dataclass
-class House:
+class AppFixture:
     """The application on a Redis in memory, one session that runs, and the worker's hand in its log."""
 
     app: Starlette
@@ -64,17 +64,17 @@ class House:
 
 
 @asynccontextmanager
-async def house(**settings: object) -> AsyncGenerator[House]:
+async def app_fixture(**settings: object) -> AsyncGenerator[AppFixture]:
     async with fake_redis() as url:
         chosen = Settings.model_validate(
             {"redis_url": url, "partitions": 1, "stuck_reader_seconds": STUCK_SECONDS, **settings}
         )
-        async with _house(chosen) as made:
+        async with _app_fixture(chosen) as made:
             yield made
 
 
 @asynccontextmanager
-async def _house(settings: Settings) -> AsyncGenerator[House]:
+async def _app_fixture(settings: Settings) -> AsyncGenerator[AppFixture]:
     store = Store(settings)
     app = create_app(settings, store)
     async with app.router.lifespan_context(app):
@@ -84,4 +84,4 @@ async def _house(settings: Settings) -> AsyncGenerator[House]:
             assert response.status_code == 202
             cookie = client.cookies["midsentence"]
         (claim,) = await Jobs(store).claim("worker", "a model", 1)
-        yield House(app, store, response.json()["session_id"], cookie, claim)
+        yield AppFixture(app, store, response.json()["session_id"], cookie, claim)
