@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from midsentence import announcements
+from midsentence.announcements import decode
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import StateChange, encode
 from midsentence.ids import EventId
@@ -161,7 +161,7 @@ class Feed:
         if not self.top:
             self._unloaded.append(payload)
             return
-        before, last, state_changed, wire = announcements.decode(payload)
+        before, last, state_changed, wire = decode(payload)
         if wire and before == self.top:
             if not self._burst:
                 self._burst_before = before
@@ -178,7 +178,9 @@ class Feed:
         if self._burst:
             wire = self._burst[0] if len(self._burst) == 1 else b"".join(self._burst)
             self._burst.clear()
-            burst = Burst(self._burst_before, self.top, wire, chunk(wire))
+            # A hot path: without the call of a NamedTuple's own constructor.
+            fields = (self._burst_before, self.top, wire, chunk(wire))
+            burst = tuple.__new__(Burst, fields)  # pyright: ignore[reportUnknownMemberType]
             times = self._times
             times.frames_at = times.output_at = self._loop.time()
             for follower in [*self.followers]:
