@@ -50,8 +50,8 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
 
 @pytest.fixture
 def visitor(stack: Stack) -> Generator[Visitor]:
-    with Visitor(stack.base_url) as somebody:
-        yield somebody
+    with Visitor(stack.base_url) as client:
+        yield client
 
 
 def running(stack: Stack) -> Generator[Stack]:

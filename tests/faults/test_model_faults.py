@@ -62,7 +62,7 @@ FAULTS = {
     ),
     "cut in mid-stream": Fault("model_truncated", True, [Answer(FIVE, cut_after=4)], "ab断😀"),
     "reset in mid-stream": Fault("model_truncated", True, [Answer(FIVE, cut_after=2, reset=True, delay=0.05)], "ab"),
-    "silent from the beginning": Fault("model_stalled", True, [Answer(never=True)]),
+    "silent from the beginning": Fault("model_stalled", True, [Answer(no_reply=True)]),
     "silent in mid-stream": Fault("model_stalled", True, [Answer(FIVE, stall_after=3)], "ab断"),
     "an error in mid-stream": Fault("model_failed", True, [Answer(FIVE, error_after=3)], "ab断"),
 }

@@ -125,7 +125,7 @@ async def ids(log: SessionLog, session_id: str) -> list[str]:
 
 
 async def wait_until_in_step(pair: Replicated) -> None:
-    await eventually(lambda: asyncio.to_thread(pair.is_in_step), description="the replica is in step")
+    await eventually(lambda: asyncio.to_thread(pair.is_synchronised), description="the replica is synchronised")
 
 
 async def claimed_soon(jobs: Jobs, worker: str) -> list[Write]:

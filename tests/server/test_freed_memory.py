@@ -132,16 +132,16 @@ async def another_request_waits_behind_the_stream(server: Server) -> None:
 
 
 async def session_is_unknown(server: Server) -> None:
-    (await server.answered(server.request(f"/sessions/00{'B' * 22}/events"), 404)).lose()
+    (await server.exchange(server.request(f"/sessions/00{'B' * 22}/events"), 404)).lose()
 
 
 async def session_id_is_malformed(server: Server) -> None:
-    (await server.answered(server.request("/sessions/nonsense/events"), 404)).lose()
+    (await server.exchange(server.request("/sessions/nonsense/events"), 404)).lose()
 
 
 async def session_belongs_to_another(server: Server) -> None:
     path = f"/sessions/{server.fixture.session_id}/events?share=guessed"
-    (await server.answered(server.request(path), 404)).lose()
+    (await server.exchange(server.request(path), 404)).lose()
 
 
 async def cursor_is_unknown(server: Server) -> None:
@@ -149,12 +149,12 @@ async def cursor_is_unknown(server: Server) -> None:
 
 
 async def request_is_refused(server: Server) -> None:
-    (await server.answered(server.request("/sessions", method="POST", body=b"{"), 400)).lose()
-    (await server.answered(server.request("/sessions", method="PUT", body=b"{}"), 405)).lose()
+    (await server.exchange(server.request("/sessions", method="POST", body=b"{"), 400)).lose()
+    (await server.exchange(server.request("/sessions", method="PUT", body=b"{}"), 405)).lose()
 
 
 async def connection_is_reused(server: Server) -> None:
-    socket = await server.answered(server.request("/healthz"), 200)
+    socket = await server.exchange(server.request("/healthz"), 200)
     socket.protocol.data_received(server.request("/sessions/nonsense"))
     await eventually(lambda: socket.written.count(b"HTTP/1.1 ") == 2, description="the second answer")
     await eventually(lambda: not server.state.tasks, description="the request is over")
@@ -163,12 +163,12 @@ async def connection_is_reused(server: Server) -> None:
 
 async def turn_is_stopped_and_does_not_end(server: Server) -> None:
     request = server.request(f"/sessions/{server.fixture.session_id}/stop", method="POST", body=b"{}")
-    (await server.answered(request, 202)).lose()
+    (await server.exchange(request, 202)).lose()
 
 
 async def log_cannot_be_read(server: Server) -> None:
     with failing(SessionLog, "read"):
-        (await server.answered(server.request(f"/sessions/{server.fixture.session_id}/events"), 503)).lose()
+        (await server.exchange(server.request(f"/sessions/{server.fixture.session_id}/events"), 503)).lose()
 
 
 async def log_cannot_be_read_by_many(server: Server) -> None:
@@ -190,7 +190,7 @@ async def log_fails_under_a_stream(server: Server) -> None:
 
 async def channel_cannot_be_subscribed(server: Server) -> None:
     with failing(Subscriptions, "subscribe"):
-        (await server.answered(server.request(f"/sessions/{server.fixture.session_id}/events"), 503)).lose()
+        (await server.exchange(server.request(f"/sessions/{server.fixture.session_id}/events"), 503)).lose()
 
 
 async def requests_are_cancelled(server: Server) -> None:
@@ -252,11 +252,11 @@ async def test_a_deleted_session_leaves_nothing() -> None:
     async with serving() as server:
 
         async def visit(server: Server) -> None:
-            socket = await server.answered(server.request("/sessions", method="POST", body=b'{"text": "Hi"}'), 202)
+            socket = await server.exchange(server.request("/sessions", method="POST", body=b'{"text": "Hi"}'), 202)
             session_id = json.loads(socket.written.partition(b"\r\n\r\n")[2])["session_id"]
             reader = server.send(server.request(f"/sessions/{session_id}/events"))
             await eventually(lambda: b"event: state" in reader.written, description="the stream began")
-            deleted = await server.answered(server.request(f"/sessions/{session_id}", method="DELETE"), 204)
+            deleted = await server.exchange(server.request(f"/sessions/{session_id}", method="DELETE"), 204)
             await eventually(lambda: reader.closed, description="the reader was closed")
             for each in (socket, reader, deleted):
                 each.lose()

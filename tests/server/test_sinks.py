@@ -73,7 +73,7 @@ async def test_a_stuck_socket_is_aborted_and_a_slow_one_is_not() -> None:
         assert asyncio.get_running_loop().time() - began >= STUCK_SECONDS
         assert not slow.aborted
         stuck.lose()
-        assert server.fixture.readers() == 1
+        assert server.fixture.reader_count() == 1
 
 
 async def test_a_closed_socket_that_is_stuck_is_aborted() -> None:
@@ -88,9 +88,9 @@ async def test_a_closed_socket_that_is_stuck_is_aborted() -> None:
 async def test_a_reader_that_leaves_is_removed() -> None:
     async with serving() as server:
         socket = await server.stream()
-        assert server.fixture.readers() == 1
+        assert server.fixture.reader_count() == 1
         socket.lose()
-        assert (server.fixture.readers(), server.state.connections) == (0, set())
+        assert (server.fixture.reader_count(), server.state.connections) == (0, set())
         count = len(socket.writes)
         await server.fixture.write("to nobody")
         await eventually(
@@ -104,7 +104,7 @@ async def test_a_closed_connection_is_not_taken_over() -> None:
         socket = server.connect()
         socket.closed = True
         await eventually(lambda: not server.state.tasks, description="the request is over")
-        assert (socket.writes, server.fixture.readers()) == ([], 0)
+        assert (socket.writes, server.fixture.reader_count()) == ([], 0)
 
 
 async def test_a_drained_stream_ends_with_a_retry_and_the_last_chunk() -> None:
@@ -114,7 +114,7 @@ async def test_a_drained_stream_ends_with_a_retry_and_the_last_chunk() -> None:
         assert socket.writes[-1].endswith(b"\r\n0\r\n\r\n")
         assert b"\r\nretry: " in socket.writes[-1]
         assert (socket.closed, socket.aborted) == (True, False)
-        assert server.fixture.readers() == 0
+        assert server.fixture.reader_count() == 0
 
 
 async def test_a_silent_stream_pings() -> None:

@@ -95,12 +95,12 @@ async def test_a_client_that_leaves_ends_the_stream_and_its_subscription() -> No
         client = Client()
         task = open_stream(fixture, client)
         await receives(client, b"event: state")
-        assert (fixture.followed(), await fixture.subscriptions()) == (1, 1)
+        assert (fixture.feed_count(), await fixture.subscriptions()) == (1, 1)
         client.leave()
         await asyncio.wait_for(task, 1)
-        assert fixture.readers() == 0
+        assert fixture.reader_count() == 0
         await eventually(lambda: none(fixture), description="Redis counts no subscription")
-        assert fixture.followed() == 0
+        assert fixture.feed_count() == 0
 
 
 async def none(fixture: AppFixture) -> bool:
@@ -116,9 +116,9 @@ async def test_a_cancelled_stream_is_removed() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert fixture.readers() == 0
+        assert fixture.reader_count() == 0
         await eventually(lambda: none(fixture), description="Redis counts no subscription")
-        assert fixture.followed() == 0
+        assert fixture.feed_count() == 0
 
 
 async def test_two_readers_share_one_subscription() -> None:
@@ -127,19 +127,19 @@ async def test_two_readers_share_one_subscription() -> None:
         tasks = [open_stream(fixture, one), open_stream(fixture, two)]
         await receives(one, b"event: state")
         await receives(two, b"event: state")
-        assert (fixture.followed(), await fixture.subscriptions()) == (1, 1)
+        assert (fixture.feed_count(), await fixture.subscriptions()) == (1, 1)
         await fixture.write("to both")
         await receives(one, b"to both")
         await receives(two, b"to both")
         one.leave()
         await asyncio.wait_for(tasks[0], 1)
-        assert (fixture.followed(), await fixture.subscriptions()) == (1, 1), "the other still listens"
+        assert (fixture.feed_count(), await fixture.subscriptions()) == (1, 1), "the other still listens"
         await fixture.write("to one")
         await receives(two, b"to one")
         assert b"to one" not in one.body
         two.leave()
         await asyncio.wait_for(tasks[1], 1)
-        assert fixture.readers() == 0
+        assert fixture.reader_count() == 0
 
 
 async def test_a_stuck_reader_is_cut_and_does_not_delay_others() -> None:
@@ -162,7 +162,7 @@ async def test_a_stuck_reader_is_cut_and_does_not_delay_others() -> None:
         await receives(other, b"after it")
         other.leave()
         await tasks[1]
-        assert fixture.readers() == 0
+        assert fixture.reader_count() == 0
 
 
 async def test_a_slow_reader_is_not_cut() -> None:

@@ -19,7 +19,7 @@ _PIECES = (
 def text_for(question: str) -> list[str]:
     """The tokens of an unscripted answer to this question.
 
-    `tokens=200 seed=7` makes 200 of them, the same on every machine; any other question is echoed.
+    `tokens=200 seed=7` gives 200 tokens, the same on every machine. Any other question is echoed.
     """
     wanted = _numbers(question)
     if "tokens" not in wanted:
@@ -60,28 +60,28 @@ class Answer:
     reasoning: Sequence[str] = ()
     reasoning_field: str = "reasoning_content"
     delay: float = 0  # seconds before each token
-    late: float = 0  # seconds until a connection to a background response hears of it
+    first_event_delay: float = 0  # seconds before the first event of each connection to a background response
     gate: bool = False  # each token waits for release()
     finish: str | None = "stop"
     done: bool = True  # whether `data: [DONE]` follows
-    usage: tuple[int, int] | None = (11, 7)  # input, output; sent where the request asked for it
-    usage_in_finish: bool = False  # some servers put it there, asked or not
+    usage: tuple[int, int] | None = (11, 7)  # input, output; sent if the request asks for it
+    usage_in_finish: bool = False  # some servers send it there, even unasked
     linger: bool = False  # keeps the connection open and silent after the last byte
-    status: int = 200  # any other answers with `body` instead of a stream
+    status: int = 200  # any other status is sent with `body` instead of a stream
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    never: bool = False  # the request is read and never answered
-    hang_up: bool = False  # the request is read and the connection closed
-    cut_after: int | None = None  # the connection ends there, in the middle of the response
-    cuts: int = 1  # how many connections to one background response end or stall so
+    no_reply: bool = False  # the request is read and never answered
+    hang_up: bool = False  # the request is read and the connection is closed
+    cut_after: int | None = None  # tokens before the connection ends, in the middle of the response
+    cuts: int = 1  # the number of connections to one background response that are cut or stall
     reset: bool = False  # the cut is a TCP reset
-    stall_after: int | None = None  # silence from there on
-    error_after: int | None = None  # an `{"error": …}` object in the stream; a background response fails there
+    stall_after: int | None = None  # tokens before the connection goes silent
+    error_after: int | None = None  # tokens before an `{"error": …}` object; a background response fails instead
     error_code: str = "server_error"  # of a background response that fails
-    error_event: bool = False  # told by an event `error`, while the background response goes on
+    error_event: bool = False  # sent as an event `error`, while the background response goes on
     numbered: bool = True  # whether the events of a background response have a sequence_number
-    split_utf8: bool = False  # every byte travels in an HTTP chunk of its own
-    raw: Sequence[bytes] = ()  # instead of all events: the body, one HTTP chunk each
+    split_utf8: bool = False  # every byte is an HTTP chunk
+    raw: Sequence[bytes] = ()  # the body instead of all events; each element is an HTTP chunk
     refuses_stream_options: bool = False
 
     _permits: int = field(default=0, repr=False)
@@ -98,7 +98,7 @@ class Answer:
         return self.status == 200 and self.body is None
 
     def release(self, count: int = 1) -> None:
-        """Let that many more tokens through the gate. May be called from any thread."""
+        """Let `count` more tokens through the gate. May be called from any thread."""
         with self._lock:
             self._permits += count
             wake = self._wake
@@ -112,15 +112,15 @@ class Answer:
         if wake is not None:
             wake()
 
-    async def due(self) -> None:
-        """Wait for the time of this token."""
+    async def wait_until_due(self) -> None:
+        """Wait until the next token is due."""
         if self.gate:
-            await self.admitted()
+            await self.wait_for_permit()
         if self.delay:
             await asyncio.sleep(self.delay)
 
-    async def admitted(self) -> None:
-        """Wait for this token's permit."""
+    async def wait_for_permit(self) -> None:
+        """Wait until the gate admits the next token."""
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             self._wake = lambda: loop.call_soon_threadsafe(woken.set)

@@ -1,4 +1,4 @@
-"""The application on a Redis in memory, with one session that runs."""
+"""The application on a Redis in memory, with one session whose turn runs."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ STUCK_SECONDS = 0.2
 
 @dataclass
 class AppFixture:
-    """The application on a Redis in memory, one session that runs, and the worker's hand in its log."""
+    """The application, a session whose turn runs, and the claim with which a test writes to its log."""
 
     app: Starlette
     store: Store
@@ -39,7 +39,7 @@ class AppFixture:
         return self.app.state.services
 
     async def write(self, text: str) -> None:
-        """Append one delta, as the turn's worker does."""
+        """Append one delta as the turn's worker."""
         delta = Delta(text)
         write = Write(self.claim.lease, self.written, [(delta.type, delta.encoded())])
         (outcome,) = await self.services.log.write([write])
@@ -47,7 +47,7 @@ class AppFixture:
         self.written += 1
 
     async def subscriptions(self) -> int:
-        """Redis' own count of subscriptions."""
+        """The number of subscriptions to the session's channel, from Redis."""
         live = keys.session(self.session_id).live
         ((_, count),) = await self.store.execute(command("PUBSUB SHARDNUMSUB", live))
         return count
@@ -56,10 +56,10 @@ class AppFixture:
     def feeds(self) -> list[Feed]:
         return list(self.services.hub._feeds.values())  # pyright: ignore[reportPrivateUsage]
 
-    def followed(self) -> int:
+    def feed_count(self) -> int:
         return len(self.feeds)
 
-    def readers(self) -> int:
+    def reader_count(self) -> int:
         return sum(len(feed.followers) for feed in self.feeds)
 
 
@@ -69,8 +69,8 @@ async def app_fixture(**settings: object) -> AsyncGenerator[AppFixture]:
         chosen = Settings.model_validate(
             {"redis_url": url, "partitions": 1, "stuck_reader_seconds": STUCK_SECONDS, **settings}
         )
-        async with _app_fixture(chosen) as made:
-            yield made
+        async with _app_fixture(chosen) as fixture:
+            yield fixture
 
 
 @asynccontextmanager

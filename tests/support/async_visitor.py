@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from tests.support.client import Lines, Parser, SentEvent
 from tests.support.http_client import Address, exchange
 
-# No answer, or one that a proxy or a server gives in the place of it: the request may have been done all the same.
-_AGAIN = frozenset({502, 503, 504})
+# Statuses that are retried like a missing reply: the request may have been executed all the same.
+_RETRIED = frozenset({502, 503, 504})
 
 
 class Reply(NamedTuple):
@@ -31,7 +31,7 @@ class RetryCounts:
 
     repeated: int = 0  # requests
     resumed: int = 0  # streams, with a cursor
-    refused: int = 0  # streams that were answered with anything but 200 and 204, or not at all
+    refused: int = 0  # streams without a reply, or with a status other than 200 and 204
 
 
 class AsyncVisitor:
@@ -55,7 +55,7 @@ class AsyncVisitor:
         self._cookie = ""
 
     async def get_cookie(self) -> None:
-        """Get a cookie before anything is asked: a POST that is repeated without one is another visitor's."""
+        """Get a cookie before the first POST: without one, a repeated POST would be another visitor's."""
         while not self._cookie:
             reply = await self.request("GET", "/")
             held = SimpleCookie(reply.headers.get("set-cookie", "")).get("midsentence")
@@ -67,7 +67,7 @@ class AsyncVisitor:
     async def request(
         self, method: str, path: str, body: object = None, *, key: str = "", reply_timeout: float | None = None
     ) -> Reply:
-        """Send a request, with its key until it is answered. Raises AssertionError for a 500."""
+        """Send a request, and repeat it with the same key until it is answered. Raises AssertionError for a 500."""
         headers = {"cookie": self._cookie} if self._cookie else {}
         if key:
             headers["idempotency-key"] = key
@@ -87,7 +87,7 @@ class AsyncVisitor:
             except OSError:
                 reply = None
             assert reply is None or reply.status != 500, f"{method} {path} at {address}: {reply}"
-            if reply is not None and reply.status not in _AGAIN:
+            if reply is not None and reply.status not in _RETRIED:
                 return reply
             self.retries.repeated += 1
             await self.pause()
@@ -95,9 +95,9 @@ class AsyncVisitor:
     async def read_events(
         self, session_id: str, cursor: str | None, take: Callable[[SentEvent], bool], *, until_end: bool = False
     ) -> int:
-        """Read one connection's events until it is closed, or until `take` returns True and hangs up.
+        """Read the events of one connection until it is closed, or until `take` returns True.
 
-        Returns the status; 0 where there was none, or the connection broke: both mean to come back.
+        Returns the status, or 0 if there was none or the connection broke. The caller reconnects after a 0.
         """
         headers = {"cookie": self._cookie, "accept": "text/event-stream"}
         if cursor is not None:

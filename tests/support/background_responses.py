@@ -19,14 +19,14 @@ class Response:
     answer: Answer = field(repr=False)
     status: Literal["queued", "in_progress", "completed", "failed", "cancelled", "incomplete"] = "queued"
     generated: int = 0  # tokens, reasoning included
-    streamed: int = 0  # connections that followed it, the creating one included
-    looked_up: int = 0  # plain GETs
-    cancelled: int = 0  # POSTs that asked for its end, whatever they were answered
+    streamed: int = 0  # connections that streamed it, including the one that created it
+    retrieved: int = 0  # GETs that were answered with the whole response
+    cancelled: int = 0  # requests to cancel it, whether accepted or not
 
-    # How GETs misbehave from now on.
-    refuses: int = 0  # so many are answered 503
-    unstreamed: Literal["expired", "document"] | None = None
-    replays: bool = False  # starting_after is ignored
+    # How the next GETs are answered.
+    refusals: int = 0  # the number of GETs that are answered 503
+    instead_of_stream: Literal["expired", "document"] | None = None  # an error, or the whole response
+    replays: bool = False  # from the first event: starting_after is ignored
     numbered: bool = True
 
     events: list[bytes] = field(default_factory=list[bytes], repr=False)
@@ -74,7 +74,7 @@ class Response:
         self.streamed += 1
         spoilt = self.streamed <= self.answer.cuts
         await response_writer.head()
-        await asyncio.sleep(self.answer.late)
+        await asyncio.sleep(self.answer.first_event_delay)
         at = 0 if self.replays else after + 1
         while at < len(self.events) or not self.is_over:
             if spoilt and request.sent == self.answer.stall_after:
@@ -95,14 +95,14 @@ class Response:
         """Generate one token. Returns False if the script ends the response instead."""
         if self.answer.error_after == self.generated and self._fail():
             return False
-        await self.answer.due()
+        await self.answer.wait_until_due()
         if self.is_over:
             return False
         self.generated += 1
-        place: dict[str, Any] = {"item_id": item_id, "output_index": 0, "content_index": 0}
+        position: dict[str, Any] = {"item_id": item_id, "output_index": 0, "content_index": 0}
         if item_id == "msg_1":
-            place["logprobs"] = []
-        self._event(kind, **place, delta=token)
+            position["logprobs"] = []
+        self._event(kind, **position, delta=token)
         return True
 
     def _fail(self) -> bool:
@@ -154,7 +154,7 @@ class Response:
 
     def _event(self, kind: str, **data: object) -> None:
         number = {"sequence_number": len(self.events)} if self.numbered else {}
-        # Escaped, so that a script can cut a character in two.
+        # Escaped, so that a script can split a character.
         self.events.append(f"event: {kind}\ndata: {json.dumps({'type': kind, **number, **data})}\n\n".encode())
         self._news.set()
         self._news = asyncio.Event()
@@ -166,13 +166,13 @@ def _part(text: str) -> dict[str, Any]:
 
 
 class Responses(list[Response]):
-    """All responses, oldest first. A test makes the provider forget one by removing it."""
+    """All responses, oldest first. A test removes a response to make the provider forget it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._writing: set[asyncio.Task[None]] = set()
         self._created = 0
-        self.cancels = True  # or is silent where a cancellation is asked for
+        self.cancels = True  # whether a request to cancel is answered
 
     async def create(self, response_writer: ResponseWriter, request: Request) -> bool:
         if (reusable := await response_writer.without_stream()) is not None:
@@ -187,8 +187,8 @@ class Responses(list[Response]):
         task.add_done_callback(self._writing.discard)
         return await response.follow(response_writer, request, -1)
 
-    async def ask(self, writer: asyncio.StreamWriter, request: Request) -> bool:
-        """Answer a request that names a response."""
+    async def respond(self, writer: asyncio.StreamWriter, request: Request) -> bool:
+        """Answer a request for an existing response."""
         response_id, _, action = request.path.removeprefix("/v1/responses/").partition("/")
         response = next((response for response in self if response.id == response_id), None)
         if action == "cancel" and not self.cancels:
@@ -197,15 +197,15 @@ class Responses(list[Response]):
             return await _document(writer, 404, f"Response with id '{response_id}' not found.")
         if action == "cancel":
             return await _cancelled(writer, response)
-        if response.refuses:
-            response.refuses -= 1
+        if response.refusals:
+            response.refusals -= 1
             return await _document(writer, 503, "scripted 503")
         streams = request.query.get("stream") == "true"
-        if streams and response.unstreamed == "expired":
+        if streams and response.instead_of_stream == "expired":
             said = "This response can no longer be streamed because it is more than 5 minutes old."
             return await _document(writer, 400, said)
-        if not streams or response.unstreamed == "document":
-            response.looked_up += 1
+        if not streams or response.instead_of_stream == "document":
+            response.retrieved += 1
             return await _document(writer, 200, response.document)
         return await response.follow(
             ResponseWriter(writer, response.answer), request, int(request.query["starting_after"])
@@ -218,8 +218,8 @@ class Responses(list[Response]):
 
     @property
     def summary(self) -> list[dict[str, Any]]:
-        """For a test in another process."""
-        shown = ("id", "status", "generated", "streamed", "looked_up", "cancelled")
+        """The responses and their costs as JSON, for a test in another process."""
+        shown = ("id", "status", "generated", "streamed", "retrieved", "cancelled")
         return [{name: getattr(response, name) for name in shown} for response in self]
 
 

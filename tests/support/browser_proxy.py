@@ -1,4 +1,4 @@
-"""The network between browsers and a server. A test can cut it, mend it, and lead it to another server."""
+"""A proxy between browsers and a server. A test can cut and restore it, and point it to another server."""
 
 import asyncio
 import re
@@ -19,20 +19,20 @@ class BrowserProxy(Forwarder["_Connection"]):
 
     @property
     def streams(self) -> int:
-        """How many connections carry an event stream now."""
+        """The number of connections that carry an event stream."""
         return sum(connection.is_stream for connection in list(self.connections))
 
     def connect(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> "_Connection":
         return _Connection(self, client, server)
 
     def reset(self) -> None:
-        """Reset every connection. New ones are let through."""
+        """Reset every connection. New connections are accepted."""
         done = threading.Event()
         self.loop.call_soon_threadsafe(self._reset, done)
         assert done.wait(10)
 
     def cut(self) -> None:
-        """Reset every connection, and each new one until `restore`."""
+        """Reset every connection, and each new connection until `restore`."""
         self.is_cut = True
         self.reset()
 
@@ -54,7 +54,7 @@ class _Connection(Connection):
     async def upward(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError):
             while data := await reader.read(READ_BYTES):
-                # A browser's request begins with a packet, and its next one waits for the answer.
+                # Each request starts a packet, since a browser waits for the answer to its previous request.
                 self.is_stream = _STREAM.match(data) is not None
                 self._proxy.streams_opened += self.is_stream
                 self.server.write(data)
@@ -64,6 +64,6 @@ class _Connection(Connection):
         with suppress(OSError):
             while data := await reader.read(READ_BYTES):
                 self.client.write(data)
-        # Not a reset: the last bytes are still to arrive.
+        # A reset would discard bytes that have not arrived yet.
         self.client.close()
         self.server.close()

@@ -1,4 +1,4 @@
-"""Count the calls of Python and C functions: a cost that does not depend on how busy the machine is."""
+"""Count the calls of Python and C functions: a cost that does not depend on the machine's load."""
 
 import sys
 from collections.abc import Generator

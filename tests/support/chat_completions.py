@@ -9,7 +9,7 @@ from tests.support.http_exchange import Request, ResponseWriter
 
 
 class Completion:
-    """One streamed answer, which ends with its connection."""
+    """One streamed answer. It is cancelled when its connection closes."""
 
     def __init__(self, response_writer: ResponseWriter, request: Request) -> None:
         self.response_writer = response_writer
@@ -45,7 +45,7 @@ class Completion:
                 await self.response_writer.cut()
                 return False
             if delta is not None:
-                await answer.due()
+                await answer.wait_until_due()
                 await self._event(self._delta(delta))
                 self.request.sent += 1
         await self._tail()
@@ -80,7 +80,7 @@ class Completion:
 
 
 def remaining(tokens: Sequence[str], partial: str) -> list[str]:
-    """Leave out what a partial answer holds; all that it could not have come from is left out of nothing."""
+    """The tokens after a partial answer, or all tokens if they do not begin with it."""
     if not "".join(tokens).startswith(partial):
         return list(tokens)
     left, rest = len(partial), list[str]()

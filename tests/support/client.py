@@ -1,4 +1,4 @@
-"""A client written from the protocol alone: a visitor, and a reader that checks what the protocol promises."""
+"""A client of the protocol: a visitor, and a transcript that checks the order of events."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class SentEvent(NamedTuple):
-    """One event as it came over the wire."""
+    """One event as it was received."""
 
     id: str | None
     type: str
@@ -29,7 +29,7 @@ class SentEvent(NamedTuple):
 
 
 class Lines:
-    """Lines that end in LF, CR or CRLF, and in nothing else: `str.splitlines` would break at U+2028."""
+    """Lines that end in LF, CR or CRLF only; `str.splitlines` would break at U+2028."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -37,13 +37,13 @@ class Lines:
     def feed(self, chunk: bytes) -> list[str]:
         """The lines that this chunk completes."""
         self._rest += chunk
-        # Our own servers send LF alone, and a reader under load should pay for no more.
+        # A fast path: midsentence sends only LF, and some tests have many readers.
         if b"\r" not in self._rest:
             *lines, self._rest = self._rest.split(b"\n")
             return [line.decode() for line in lines]
         lines: list[bytes] = []
         while (end := _LINE_END.search(self._rest)) is not None:
-            # A CR at the very end may be half of a CRLF.
+            # A CR at the end of a chunk may be half of a CRLF.
             if end[0] == b"\r" and end.end() == len(self._rest):
                 break
             lines.append(self._rest[: end.start()])
@@ -52,7 +52,7 @@ class Lines:
 
 
 class Parser:
-    """An event stream (HTML standard, 9.2.6); an id stays with its own event, so that tests see who has one."""
+    """A parser of event streams (HTML standard, 9.2.6). Ids are not carried over: a test sees which events have one."""
 
     def __init__(self) -> None:
         self._id: str | None = None
@@ -62,7 +62,7 @@ class Parser:
     def feed(self, line: str) -> SentEvent | None:
         """The event that this line completes."""
         if not line:
-            return self._dispatched()
+            return self._dispatch()
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match name:
@@ -76,7 +76,7 @@ class Parser:
                 pass  # a comment or retry
         return None
 
-    def _dispatched(self) -> SentEvent | None:
+    def _dispatch(self) -> SentEvent | None:
         event = None
         if self._data:
             event = SentEvent(self._id, self._type or "message", "\n".join(self._data))
@@ -101,28 +101,28 @@ def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:
 
 
 class HoleError(AssertionError):
-    """An event is missing between two that came one after the other."""
+    """An event is missing between two successive events."""
 
 
 class DuplicateError(AssertionError):
-    """An event came that the reader had already."""
+    """An event was received twice."""
 
 
 @dataclass
 class Transcript:
-    """What one reader has, over any number of connections. Checks protocol 1.2 and folds by 8.15 on the way."""
+    """What one reader has received over all its connections. Checks protocol 1.2 and folds as 8.15 says."""
 
     session_id: str
     events: list[SentEvent] = field(default_factory=list[SentEvent])
     cursor: str | None = None
     state: Any = None
     snapshots: int = 0
-    keeps: bool = True  # whether `events` grows; what it folds to is kept anyway
+    keeps_events: bool = True  # whether `events` grows; the fold is kept in any case
     _fold: Fold = field(default_factory=Fold)
     _last: EventId | None = None
 
     def take(self, event: SentEvent) -> None:
-        if self.keeps:
+        if self.keeps_events:
             self.events.append(event)
         if event.type == "state":
             self.state = event.json
@@ -155,7 +155,7 @@ class Transcript:
 
 
 class Visitor:
-    """Somebody with a cookie of their own."""
+    """A client with a cookie of its own."""
 
     def __init__(self, base_url: str) -> None:
         self.http = httpx.Client(base_url=base_url, timeout=httpx.Timeout(20))
@@ -167,7 +167,7 @@ class Visitor:
         self.http.close()
 
     def start(self, text: str, **headers: str) -> str:
-        """Start a session; returns its id."""
+        """Start a session and return its id."""
         response = self.http.post("/sessions", json={"text": text}, headers=headers)
         assert response.status_code == 202, response.text
         return response.json()["session_id"]
@@ -203,17 +203,17 @@ class Visitor:
         base_url: str | None = None,
         share: str | None = None,
     ) -> Transcript:
-        """Read from where the transcript stands, to the end or for `limit` events that have an id."""
+        """Read from the transcript's cursor to the end, or `limit` events that have an id."""
         transcript = into or Transcript(session_id)
         with self.events(session_id, transcript.cursor, base_url=base_url, share=share) as events:
-            for count, event in enumerate((event for event in events if self._noted(transcript, event)), start=1):
+            for count, event in enumerate((event for event in events if self._has_id(transcript, event)), start=1):
                 transcript.take(event)
                 if count == limit:
                     break
         return transcript
 
     @staticmethod
-    def _noted(transcript: Transcript, event: SentEvent) -> bool:
+    def _has_id(transcript: Transcript, event: SentEvent) -> bool:
         if event.id is None:
             transcript.take(event)
         return event.id is not None

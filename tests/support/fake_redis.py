@@ -1,4 +1,4 @@
-"""fakeredis behind a TCP port: the code under test reaches it by its URL, like any Redis."""
+"""fakeredis behind a TCP port, so that the code under test connects to it by URL."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 class _Client(asyncio.Protocol):
     def __init__(self, server: fakeredis.FakeServer, clients: set["_Client"]) -> None:
-        # Any, since fakeredis leaves half of its types unknown.
+        # Any, since fakeredis is partly untyped.
         self._fake: Any = fakeredis.FakeRedisConnection(server=server, protocol=2)
         self._clients = clients
 
@@ -61,7 +61,7 @@ def _encode(reply: Any) -> bytes:
 
 @asynccontextmanager
 async def fake_redis() -> AsyncGenerator[str]:
-    """The URL of a Redis in memory, which runs in this event loop."""
+    """Run a Redis in memory in this event loop, and yield its URL."""
     clients: set[_Client] = set()
     fake = fakeredis.FakeServer(server_type="valkey")
     server = await asyncio.get_running_loop().create_server(lambda: _Client(fake, clients), "127.0.0.1", 0)

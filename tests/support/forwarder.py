@@ -1,4 +1,4 @@
-"""A TCP forwarder on a port of its own, in a thread with its own event loop. A subclass decides what passes."""
+"""A TCP forwarder in a thread with its own event loop. A subclass decides which data is forwarded."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ READ_BYTES = 1 << 16
 
 
 class Connection(ABC):
-    """A client's connection, and the one that was opened to the target for it."""
+    """A client's connection and the connection to the target that was opened for it."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client = client
@@ -34,7 +34,7 @@ C = TypeVar("C", bound=Connection)
 
 class Forwarder(ABC, Generic[C]):
     def __init__(self, target: int) -> None:
-        """`target` is the port to which new connections lead. It may be changed at any time."""
+        """`target` is the port that new connections are forwarded to. It may be changed at any time."""
         self.target = target
         self.port = 0
         self.is_cut = False
@@ -95,7 +95,7 @@ class Forwarder(ABC, Generic[C]):
 
 
 async def _abort(writer: asyncio.StreamWriter) -> None:
-    """Close the socket before the loop ends, which would leave an open one to the garbage collector and its warning."""
+    """Close the socket before the loop ends. Otherwise the garbage collector warns about an open socket."""
     writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()

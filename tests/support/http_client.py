@@ -1,4 +1,4 @@
-"""HTTP as a crowd of readers needs it: a connection a request, little work a chunk, and cut wherever one likes."""
+"""An HTTP client for many readers in one process: one connection per request, and little work per chunk."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -19,7 +19,7 @@ class Address(NamedTuple):
 
 
 class Response(asyncio.Protocol):
-    """A response as it comes. Both waits raise ConnectionError where it was cut, TimeoutError where it went silent."""
+    """A streamed response. Its waits raise ConnectionError if it is cut, and TimeoutError if it goes silent."""
 
     def __init__(self, read_timeout: float) -> None:
         self.status = 0
@@ -36,16 +36,16 @@ class Response(asyncio.Protocol):
         await self._until(lambda: self.status)
 
     async def chunk(self) -> bytes:
-        """What came meanwhile of the body; empty at its end."""
+        """The part of the body that has arrived since the last call; empty at the end."""
         await self._until(lambda: self._chunks or self._complete)
-        came = b"".join(self._chunks)
+        arrived = b"".join(self._chunks)
         self._chunks.clear()
-        return came
+        return arrived
 
     async def body(self) -> bytes:
         parts: list[bytes] = []
-        while came := await self.chunk():
-            parts.append(came)
+        while part := await self.chunk():
+            parts.append(part)
         return b"".join(parts)
 
     async def _until(self, condition: Any) -> None:
@@ -56,7 +56,7 @@ class Response(asyncio.Protocol):
             async with asyncio.timeout(self._read_timeout):
                 await self._news.wait()
 
-    # asyncio's side
+    # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -73,7 +73,7 @@ class Response(asyncio.Protocol):
             self._lost = exc if isinstance(exc, OSError) else ConnectionResetError("cut before its end")
         self._news.set()
 
-    # httptools' side
+    # callbacks of httptools
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode().lower()] = value.decode("latin-1")
@@ -92,7 +92,7 @@ class Response(asyncio.Protocol):
 async def exchange(
     address: Address, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, read_timeout: float
 ) -> AsyncGenerator[Response]:
-    """Send one request on a connection of its own and yield its response when the head is there.
+    """Send one request on its own connection and yield the response once its headers have arrived.
 
     `read_timeout` is how many seconds it may be silent. Leaving the block cuts the connection. Raises OSError, of which
     TimeoutError and every way of being cut are kinds.

@@ -24,7 +24,7 @@ class Request:
     body: Any
     started: float = field(default_factory=time.monotonic)
     finished: float | None = None  # the whole response was written
-    disconnected: float | None = None  # the client left before that
+    disconnected: float | None = None  # the client disconnected before that
     sent: int = 0  # tokens
 
     @property
@@ -88,7 +88,7 @@ class ResponseWriter:
 
     async def cut(self) -> None:
         if self.answer.reset:
-            # Without a linger time of zero, close() says FIN where nothing is left unread.
+            # Without a linger time of zero, close() sends a FIN if no data is unread.
             no_linger = struct.pack("ii", 1, 0)
             self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
         self.writer.close()
@@ -96,8 +96,8 @@ class ResponseWriter:
             await self.writer.wait_closed()
 
     async def without_stream(self) -> bool | None:
-        """Play an answer that is no stream; None where it is one. Whether the connection can take another request."""
-        if self.answer.never:
+        """Send an answer that is no stream. Returns whether the connection can be reused, or None for a stream."""
+        if self.answer.no_reply:
             await asyncio.Event().wait()
         if self.answer.hang_up:
             await self.cut()

@@ -1,4 +1,4 @@
-"""A socket whose other end is the test: what `midsentence.store` gets in place of one that redis-py opened."""
+"""A socket in memory whose peer is the test. `midsentence.store` gets it instead of a socket of redis-py."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 class MemorySocket(asyncio.Transport):
     def __init__(self, reply: Callable[[bytes], bytes] = lambda _: b"") -> None:
-        """`reply` gives the bytes that answer a write, in the loop's next turn; empty: no answer."""
+        """`reply` returns the reply to a write, which is delivered in the loop's next iteration, or nothing."""
         super().__init__()
         self.transport = self
         self.written: list[bytes] = []
@@ -19,7 +19,7 @@ class MemorySocket(asyncio.Transport):
         return bool(self.written) and bool(self.written[-1])
 
     def deliver(self, data: bytes) -> None:
-        """Data comes from the other end."""
+        """Deliver data from the peer."""
         self._protocol.data_received(data)
 
     def lose(self, error: Exception) -> None:
@@ -38,7 +38,7 @@ class MemorySocket(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         if self.closed:
-            # As uvloop does.
+            # uvloop raises the same.
             raise RuntimeError("the handler is closed")
         self.written.append(data)
         if answer := self._reply(data):

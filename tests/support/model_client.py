@@ -1,8 +1,6 @@
-"""Ask a model in a test."""
+"""Call a model in a test."""
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
@@ -20,7 +18,7 @@ QUESTION = (Message("user", "Is anybody there?"),)
 async def model_at(
     address: str, *, key: str | None = None, timeout_seconds: float = 10, api: str = "chat"
 ) -> AsyncGenerator[Model, None]:
-    # Given outright, so that the environment of whoever runs the test has no say.
+    # Every setting is given, so that the environment of the tests has no effect.
     model = make_model(
         Settings.model_validate(
             {
@@ -46,7 +44,7 @@ async def collect(model: Model, messages: Sequence[Message] = QUESTION, mark: st
 async def collect_failure(
     model: Model, messages: Sequence[Message] = QUESTION, mark: str = ""
 ) -> tuple[str, ModelError]:
-    """Ask for an answer that fails; return its text until then, and the failure."""
+    """Call a model whose answer fails. Returns the text before the failure, and the failure."""
     text = ""
     try:
         async with aclosing(model.stream(messages, mark)) as pieces:
@@ -54,16 +52,8 @@ async def collect_failure(
                 text += piece.text if isinstance(piece, Delta) else ""
     except ModelError as failure:
         return text, failure
-    pytest.fail(f"an answer that was to fail ended well: {text!r}")
+    pytest.fail(f"the answer did not fail: {text!r}")
 
 
 def text_of(pieces: Sequence[Piece]) -> str:
     return "".join(piece.text for piece in pieces if isinstance(piece, Delta))
-
-
-async def eventually(predicate: Callable[[], object], *, description: str, seconds: float = 1) -> None:
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds} s: {description}")
-        await asyncio.sleep(0.005)

@@ -14,28 +14,28 @@ NGINX = "/usr/sbin/nginx"
 TEMPLATE = Path(__file__).parents[2] / "deploy" / "nginx" / "nginx.conf.template"
 VARIABLE = re.compile(r"\$\{(MIDSENTENCE_\w+)\}")
 # RFC 5737 reserves this address for documentation, so no client of a test has it.
-NOBODY = "192.0.2.1"
+NO_PROXY = "192.0.2.1"
 START_SECONDS = 10
 STOP_SECONDS = 10
 
 
 @contextmanager
 def nginx(
-    upstreams: Sequence[tuple[str, int]], directory: Path, *, trusted_proxy: str = NOBODY, max_body_bytes: int = 2**20
+    upstreams: Sequence[tuple[str, int]], directory: Path, *, trusted_proxy: str = NO_PROXY, max_body_bytes: int = 2**20
 ) -> Generator[str, None, None]:
     """Run nginx in `directory` and yield its base URL, `http://127.0.0.1:port`.
 
-    All that nginx logs stands in `directory/nginx.log`. Raises AssertionError with that log where nginx does not start.
+    nginx logs to `directory/nginx.log`. Raises AssertionError with that log if nginx does not start.
     """
-    # nginx takes a socket over that was opened for it, as at the upgrade of its binary, so that no other process
-    # can take the port between its choice and its use.
+    # nginx inherits an open socket, as at an upgrade of its binary, so that no other process can take the port before
+    # nginx starts.
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
         host, port = listener.getsockname()
         configure(directory, f"{host}:{port}", upstreams, trusted_proxy=trusted_proxy, max_body_bytes=max_body_bytes)
         process = _start(directory, listener)
-    # Our copy of the socket is closed by now: if nginx died, connecting fails instead of waiting in nobody's backlog.
+    # The socket is closed in this process: if nginx has died, connecting fails instead of waiting in the backlog.
     try:
-        _wait_until_it_answers(port, directory)
+        _wait_until_ready(port, directory)
         yield f"http://{host}:{port}"
     finally:
         _stop(process)
@@ -46,10 +46,10 @@ def configure(
     listen: str,
     upstreams: Sequence[tuple[str, int]],
     *,
-    trusted_proxy: str = NOBODY,
+    trusted_proxy: str = NO_PROXY,
     max_body_bytes: int = 2**20,
 ) -> None:
-    """Write `directory/nginx.conf`, from the template and nothing else."""
+    """Write `directory/nginx.conf` from the template alone."""
     variables = {
         "MIDSENTENCE_MAX_BODY_BYTES": str(max_body_bytes),
         "MIDSENTENCE_NGINX_LISTEN": listen,
@@ -63,7 +63,7 @@ def command(directory: Path) -> list[str]:
     """The command that starts a configured nginx."""
     argv = [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
     if os.geteuid() == 0:
-        # The workers of a root's nginx run as nobody otherwise, who may not enter the temporary directory of a test.
+        # Workers of an nginx that root starts run as the user nobody, who cannot read a test's temporary directory.
         argv += ["-g", "user root root;"]
     return argv
 
@@ -73,7 +73,7 @@ def servers(upstreams: Sequence[tuple[str, int]]) -> str:
 
 
 def render(variables: Mapping[str, str]) -> str:
-    """Do what envsubst does in nginx's image, but raise KeyError for a variable that `variables` lacks."""
+    """Replace variables as envsubst does in nginx's image. Raises KeyError for a variable that is missing."""
     return VARIABLE.sub(lambda match: variables[match[1]], TEMPLATE.read_text())
 
 
@@ -89,15 +89,15 @@ def _start(directory: Path, listener: socket.socket) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_until_it_answers(port: int, directory: Path) -> None:
+def _wait_until_ready(port: int, directory: Path) -> None:
     with closing(HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)) as connection:
         try:
-            # nginx refuses TRACE by itself, so this reaches none of the servers behind it.
+            # nginx refuses TRACE itself, so this request reaches no server.
             connection.request("TRACE", "/")
             status = connection.getresponse().status
         except OSError as error:
             raise AssertionError(f"nginx did not start:\n{(directory / 'nginx.log').read_text()}") from error
-    assert status == 405, f"nginx was to refuse TRACE with 405 and answered {status}"
+    assert status == 405, f"nginx answered TRACE with {status} instead of 405"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

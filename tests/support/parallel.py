@@ -17,7 +17,7 @@ GROUPS = {
     "log on a cluster": re.compile(r"tests/log/.*\[cluster\b"),
     "log": re.compile(r"tests/log/"),
 }
-# What takes longest begins first, so that no process is left to work alone at the end.
+# The longest groups start first, so that no process works alone at the end.
 LONGEST_FIRST = (
     "under load",
     "resuming",
@@ -39,7 +39,7 @@ LONGEST_FIRST = (
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run a selection in this process: it would be over before others had collected it."""
+    """Run a selection in this process: it ends before other processes would have collected their tests."""
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     is_selected = config.option.keyword or config.option.markexpr
     return PROCESSES if is_whole and not is_selected else 0
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def group(nodeid: str) -> str:
-    """Tell which tests share a process: those of a module, if `GROUPS` names no other group."""
+    """The group of a test: the tests of its module, unless `GROUPS` lists another group."""
     named = (name for name, pattern in GROUPS.items() if pattern.match(nodeid))
     return next(named, nodeid.partition("::")[0])
 

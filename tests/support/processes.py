@@ -20,11 +20,11 @@ from tests.support.waiting import wait_until
 # Settings in the environment of the person who runs the tests must not change them.
 _FOREIGN = ("MIDSENTENCE_", "OPENAI_")
 _STOP_SECONDS = 10
-# A start is a second of imports, or many on a busy machine.
+# A start takes a second for imports, and many seconds on a busy machine.
 _START_SECONDS = 45
-# Linux hands out 32768 and above, other systems 49152 and above (RFC 6335, 6).
+# Ephemeral ports begin at 32768 on Linux and at 49152 on other systems (RFC 6335, 6).
 _PORTS = range(10_240, 32_768)
-# Each process of pytest-xdist, and what it starts, has ports of its own.
+# Each process of pytest-xdist uses other ports.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _given: set[int] = set()
@@ -33,8 +33,8 @@ _given: set[int] = set()
 def free_port() -> int:
     """Find a port that stays free until its process takes it.
 
-    It lies below the ports that a system gives to connections by itself: any of those may have become a neighbour's
-    connection before the process that was told to listen on it has started.
+    It is below the ephemeral ports: the system may give any of those to a connection before the process that is to
+    listen on it has started.
     """
     while True:
         port = secrets.choice(_PORTS[_WORKER::_WORKERS])
@@ -121,7 +121,7 @@ class Child:
 
 
 class RedisChild(Child):
-    """A Redis with an append-only file, a port and a directory of its own; the bundled Valkey if no other is given."""
+    """A Redis with its own append-only file, port and directory. `binary` defaults to the bundled Valkey."""
 
     def __init__(self, directory: Path, binary: str | None = None, *options: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ class Reader(threading.Thread):
         try:
             while not self.transcript.end(self._turns) and not self.not_found:
                 self._listen()
-        except BaseException as error:  # noqa: BLE001 - told to whoever asks for the outcome
+        except BaseException as error:  # noqa: BLE001 - raised by `wait_for_end`
             self._error = error
 
     def wait_for_end(self, seconds: float = 30) -> Transcript:
@@ -84,7 +84,7 @@ def assert_ids_name_one_content(transcripts: Iterable[Transcript]) -> None:
     contents: dict[str, tuple[str, str]] = {}
     for transcript in transcripts:
         for event in transcript.events:
-            # A snapshot's id names where it stands, and its content grows with what is folded into it.
+            # A snapshot's id is its position, and its content grows as more events are folded into it.
             if event.id is not None and event.type != "snapshot":
                 known = contents.setdefault(event.id, (event.type, event.data))
                 assert known == (event.type, event.data), f"{event.id} names two contents"

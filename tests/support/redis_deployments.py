@@ -14,13 +14,13 @@ from tests.support.processes import Child, RedisChild, free_port
 from tests.support.waiting import wait_until
 
 SLOTS = 16384
-# Each third of the slots has some of them.
+# Every node of a cluster owns some of these.
 _KEYS = [f"key {number}" for number in range(100)]
 SERVICE = "mymaster"
 
 
 def execute(child: RedisChild, *command: object) -> Any:
-    """Send one command to one server, over a connection of its own."""
+    """Send one command to one server, over a new connection."""
     with Redis(port=child.port, socket_timeout=5) as redis:
         send: Any = redis.execute_command  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return send(*command)
@@ -42,7 +42,7 @@ class Replicated:
     """A primary and its synchronised replica."""
 
     def __init__(self, directory: Path, *options: str) -> None:
-        # Full copies over the socket, at once: the delays are there to gather replicas of one that has many.
+        # No delay before a full synchronisation: the default delay waits for more replicas to join.
         quick = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *options)
         self.primary = RedisChild(directory / "primary", None, *quick)
         self.replica = RedisChild(directory / "replica", None, "--replicaof", f"127.0.0.1 {self.primary.port}", *quick)
@@ -60,9 +60,9 @@ class Replicated:
         self.replica.spawn()
         self.primary.wait()
         self.replica.wait()
-        wait_until(self.is_in_step, description="the replica has all that the primary has")
+        wait_until(self.is_synchronised, description="the replica is synchronised")
 
-    def is_in_step(self) -> bool:
+    def is_synchronised(self) -> bool:
         here, there = execute(self.primary, "INFO", "replication"), execute(self.replica, "INFO", "replication")
         return there["master_link_status"] == "up" and there["slave_repl_offset"] == here["master_repl_offset"]
 
@@ -75,25 +75,25 @@ class Sentinels:
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.replicated = Replicated(directory, *options)
-        self.watchers = [Sentinel(directory / f"sentinel-{number}") for number in range(3)]
-        places = ",".join(f"127.0.0.1:{watcher.port}" for watcher in self.watchers)
-        self.url = f"redis+sentinel://{places}/{SERVICE}"
+        self.sentinels = [Sentinel(directory / f"sentinel-{number}") for number in range(3)]
+        addresses = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        self.url = f"redis+sentinel://{addresses}/{SERVICE}"
 
     @property
     def children(self) -> list[Child]:
-        return [*self.watchers, *self.replicated.children]
+        return [*self.sentinels, *self.replicated.children]
 
     def start(self) -> None:
         self.replicated.start()
-        for watcher in self.watchers:
-            watcher.watch(self.replicated.primary.port)
-        for watcher in self.watchers:
-            watcher.wait()
+        for sentinel in self.sentinels:
+            sentinel.watch(self.replicated.primary.port)
+        for sentinel in self.sentinels:
+            sentinel.wait()
         wait_until(self._know_each_other, description="the sentinels know each other and the replica")
 
     def _know_each_other(self) -> bool:
         try:
-            states = [execute(watcher, "SENTINEL MASTER", SERVICE) for watcher in self.watchers]
+            states = [execute(sentinel, "SENTINEL MASTER", SERVICE) for sentinel in self.sentinels]
         except RedisError:
             return False
         return all(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1 for state in states)
@@ -103,7 +103,7 @@ class Sentinels:
 
 
 class Sentinel(RedisChild):
-    """Valkey's binary as a sentinel. It keeps what it learns in its configuration file."""
+    """Valkey's binary as a sentinel. It saves its state in its configuration file."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True)
@@ -128,7 +128,7 @@ class Sentinel(RedisChild):
 
 
 class Member(RedisChild):
-    """A node of a cluster. Its second port is free too, which one 10,000 above the first need not be."""
+    """A node of a cluster. Its bus port is a free one; the default, 10,000 above the first port, may be taken."""
 
     def __init__(self, directory: Path, options: Iterable[str]) -> None:
         self.bus_port = free_port()
@@ -136,7 +136,7 @@ class Member(RedisChild):
 
 
 class RedisCluster:
-    """Three masters, each with `replicas` of its own, made by the commands that valkey-cli would send."""
+    """Three masters with `replicas` replicas each, joined by the commands that valkey-cli sends."""
 
     def __init__(self, directory: Path, *options: str, replicas: int = 0) -> None:
         own = (
@@ -152,23 +152,23 @@ class RedisCluster:
         return [*self.masters, *self.replicas]
 
     def start(self) -> None:
-        everyone = self.children
-        for child in everyone:
+        nodes = self.children
+        for child in nodes:
             child.spawn()
-        for child in everyone:
+        for child in nodes:
             child.wait()
         for number, child in enumerate(self.masters):
             first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
             execute(child, "CLUSTER ADDSLOTSRANGE", first, last)
-            # Two nodes of the same epoch settle which of them is the newer only after a while.
+            # Nodes with the same epoch take a while to resolve the conflict.
             execute(child, "CLUSTER SET-CONFIG-EPOCH", number + 1)
-        for child in everyone[1:]:
+        for child in nodes[1:]:
             execute(self.masters[0], "CLUSTER MEET", "127.0.0.1", child.port, child.bus_port)
-        wait_until(lambda: all(self._knows(child, len(everyone)) for child in everyone), description="all nodes met")
+        wait_until(lambda: all(self._knows(child, len(nodes)) for child in nodes), description="all nodes met")
         for number, child in enumerate(self.replicas):
             execute(child, "CLUSTER REPLICATE", self.id_of(self.masters[number % 3]))
-        wait_until(lambda: all(map(self._is_whole, everyone)), description="the cluster serves all slots")
-        wait_until(lambda: all(map(is_synced, self.replicas)), description="the replicas have their copies")
+        wait_until(lambda: all(map(self._serves_all_slots, nodes)), description="the cluster serves all slots")
+        wait_until(lambda: all(map(is_synced, self.replicas)), description="the replicas are synchronised")
 
     def id_of(self, child: RedisChild) -> str:
         return execute(child, "CLUSTER MYID").decode()
@@ -183,7 +183,7 @@ class RedisCluster:
         nodes = execute(child, "CLUSTER NODES")
         return len(nodes) == count and not any("handshake" in node["flags"] for node in nodes.values())
 
-    def _is_whole(self, child: RedisChild) -> bool:
+    def _serves_all_slots(self, child: RedisChild) -> bool:
         return execute(child, "CLUSTER INFO")["cluster_state"] == "ok"
 
     def stop(self) -> None:

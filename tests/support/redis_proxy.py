@@ -1,4 +1,4 @@
-"""The network between midsentence and Redis. A test can make it lose announcements, or freeze connections."""
+"""A proxy between midsentence and Redis. It can drop a fraction of the announcements, and freeze connections."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from tests.support.forwarder import READ_BYTES, Connection, Forwarder
 
 class RedisProxy(Forwarder["_Connection"]):
     def __init__(self, port: int, *, loss: float = 0, seed: int = 0) -> None:
-        """`loss` is the part of the published messages that never arrive."""
+        """`loss` is the fraction of published messages that are dropped."""
         super().__init__(port)
         self.lost = self.delivered = 0
         self._loss = loss
@@ -26,7 +26,7 @@ class RedisProxy(Forwarder["_Connection"]):
         return _Connection(self, client, server)
 
     def freeze_subscriptions(self) -> int:
-        """Drop all packets of the connections that are subscribed now, in both directions. Returns how many."""
+        """Drop all data of the connections that are subscribed now, in both directions. Returns their number."""
         frozen = [connection for connection in list(self.connections) if connection.subscribed]
         for connection in frozen:
             connection.frozen = True
@@ -34,7 +34,7 @@ class RedisProxy(Forwarder["_Connection"]):
 
     @property
     def subscribed(self) -> int:
-        """How many connections that are not frozen are subscribed."""
+        """The number of subscribed connections that are not frozen."""
         return sum(connection.subscribed and not connection.frozen for connection in list(self.connections))
 
     def is_lost(self) -> bool:
@@ -57,7 +57,7 @@ class _Connection(Connection):
                 self.subscribed = self.subscribed or b"SSUBSCRIBE" in data
                 if not self.frozen:
                     self.server.write(data)
-        # A frozen connection's end does not arrive either.
+        # The end of a frozen connection is not forwarded either.
         if not self.frozen:
             self.close()
 
@@ -65,7 +65,7 @@ class _Connection(Connection):
         with suppress(OSError):
             while data := await reader.read(READ_BYTES):
                 if not self.frozen:
-                    self.client.write(self._thinned(data) if self.subscribed else data)
+                    self.client.write(self._without_lost(data) if self.subscribed else data)
         if not self.frozen:
             self.close()
 
@@ -73,7 +73,7 @@ class _Connection(Connection):
         self.client.close()
         self.server.close()
 
-    def _thinned(self, data: bytes) -> bytes:
+    def _without_lost(self, data: bytes) -> bytes:
         """The data without the lost announcements. A subscribed connection gets only lists of strings and numbers."""
         self._replies.feed(data)
         left = b""

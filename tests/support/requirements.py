@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In a process of pytest-xdist, send what was left out or is missing to the process that reports it."""
+    """In a process of pytest-xdist, send the counts and the missing programs to the process that reports them."""
     output = cast("dict[str, Any] | None", getattr(session.config, "workeroutput", None))
     if output is not None:
         output["left_out"] = dict(session.config.stash[LEFT_OUT])
@@ -56,7 +56,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what such a process sent. Each of them collects all tests, so that their counts are the same."""
+    """Take the counts of such a process. Each process collects all tests, so their counts are the same."""
     output = getattr(node, "workeroutput", None)
     if output is None:  # it crashed
         return

@@ -1,9 +1,9 @@
-"""A scripted OpenAI-compatible server over real HTTP, with every byte under the test's control.
+"""A scripted OpenAI-compatible server over real HTTP, which sends exactly the bytes that a test scripts.
 
 In a test: `with Upstream() as upstream:` (a thread with its own loop), then `upstream.answers.append(Answer(...))` and
-`upstream.url` as OPENAI_BASE_URL. As a process: `python -m tests.support.upstream --port 0` prints its address; there
-the question chooses the answer (`answer_for`), `GET /v1/requests` tells what was asked, and `GET /v1/responses` what
-the background responses have cost.
+`upstream.url` as OPENAI_BASE_URL. As a process: `python -m tests.support.upstream --port 0` prints its address;
+there the question chooses the answer (`answer_for`), `GET /v1/requests` lists the requests, and `GET /v1/responses`
+lists the background responses with their costs.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tests.support.http_exchange import Request, ResponseWriter
 __all__ = ["MODEL", "Answer", "Request", "Upstream", "answer_for", "text_for"]
 
 
-_ASKING = {("POST", "/v1/chat/completions"), ("POST", "/v1/responses")}
+_MODEL_CALLS = {("POST", "/v1/chat/completions"), ("POST", "/v1/responses")}
 
 
 class Upstream:
@@ -37,8 +37,8 @@ class Upstream:
         self.answers: deque[Answer] = deque()
         self.log: list[Request] = []
         self.responses = Responses()
-        self.refuses_partial = False  # a last message of the assistant is answered 400, as OpenAI does
-        self.connections = 0  # ever accepted
+        self.refuses_partial = False  # whether a request that ends with a partial answer gets 400, as from OpenAI
+        self.connections = 0  # accepted since the start
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
@@ -53,7 +53,7 @@ class Upstream:
     @property
     def requests(self) -> list[Request]:
         """The requests for completions and responses, oldest first."""
-        return [request for request in self.log if (request.method, request.path) in _ASKING]
+        return [request for request in self.log if (request.method, request.path) in _MODEL_CALLS]
 
     def __enter__(self) -> Self:
         self.start()
@@ -63,7 +63,7 @@ class Upstream:
         self.stop()
 
     def start(self) -> None:
-        """Serve from a thread. The port stays the same when it is stopped and started again."""
+        """Serve from a thread. The port stays the same after a restart."""
         self._ready.clear()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()), name="upstream", daemon=True)
@@ -96,7 +96,7 @@ class Upstream:
             try:
                 await _Connection(self, reader, writer).serve()
             except (asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
-                pass  # a task that ends as cancelled would be reported by asyncio's streams
+                pass  # asyncio's streams would report a cancelled task as an error
             finally:
                 connections.discard(task)
                 writer.transport.abort()
@@ -124,7 +124,7 @@ class Upstream:
     async def play(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         """Answer a request. Returns whether the connection can take another."""
         if request.path.startswith("/v1/responses/") and self._admits(request):
-            return await self.responses.ask(writer, request)
+            return await self.responses.respond(writer, request)
         response_writer = ResponseWriter(writer, self.choose(request))
         if (request.method, request.path) == ("POST", "/v1/responses"):
             return await self.responses.create(response_writer, request)
@@ -132,15 +132,15 @@ class Upstream:
 
     def choose(self, request: Request) -> Answer:
         if not self._admits(request):
-            # OpenAI repeats the key (masked); a careless server repeats it whole.
+            # OpenAI quotes the key with a mask; some servers quote the whole key.
             return Answer(status=401, body={"error": {"message": f"Incorrect API key provided: {_key(request)}."}})
-        if (request.method, request.path) in _ASKING:
+        if (request.method, request.path) in _MODEL_CALLS:
             return self._scripted(request)
         match request.method, request.path:
             case "GET", "/v1/models":
                 return Answer(body={"object": "list", "data": [{"id": MODEL, "object": "model"}]})
             case "GET", "/v1/requests":
-                return Answer(body=[asdict(asked) for asked in self.requests])
+                return Answer(body=[asdict(request) for request in self.requests])
             case "GET", "/v1/responses":
                 return Answer(body=self.responses.summary)
             case _:
@@ -169,7 +169,7 @@ class _Connection:
     async def serve(self) -> None:
         while (request := await self._request()) is not None:
             self.upstream.log.append(request)
-            watch = asyncio.create_task(self._left())
+            watch = asyncio.create_task(self._disconnected())
             play = asyncio.create_task(self.upstream.play(request, self.writer))
             try:
                 await asyncio.wait((watch, play), return_when=asyncio.FIRST_COMPLETED)
@@ -197,8 +197,8 @@ class _Connection:
         path, _, query = target.partition("?")
         return Request(method, path, dict(parse_qsl(query)), headers, json.loads(body) if body else None)
 
-    async def _left(self) -> None:
-        """Return when the client goes away; the first byte of its next request is kept for that."""
+    async def _disconnected(self) -> None:
+        """Wait until the client disconnects. The first byte of its next request is kept in `early`."""
         with suppress(ConnectionError):
             self.early = await self.reader.read(1)
         if self.early:
@@ -206,7 +206,7 @@ class _Connection:
 
 
 def recall(request: Request) -> Answer | None:
-    """Say how many messages were sent, as the demo model does."""
+    """Answer with the number of messages that were sent, as the demo model does."""
     if not request.question.startswith("How many messages"):
         return None
     seen = sum(message["role"] != "system" for message in request.messages)

@@ -1,4 +1,4 @@
-"""The application behind uvicorn's connection, on sockets that are full, read and lost exactly when a test says so."""
+"""The application behind uvicorn's protocol, on fake sockets whose buffers and ends a test controls."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 
 
 class Socket(asyncio.Transport):
-    """What uvicorn writes to; it is full when the test says so."""
+    """A socket that uvicorn writes to. A test fills and empties its buffer, and closes it."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
@@ -37,7 +37,7 @@ class Socket(asyncio.Transport):
 
     def lose(self) -> None:
         self.closed = True
-        # An event loop's transport lets go of its protocol too.
+        # An event loop's transport drops its protocol too.
         protocol, self.protocol = self.protocol, None
         protocol.connection_lost(None)
 
@@ -69,7 +69,7 @@ class Socket(asyncio.Transport):
 
 
 class Server:
-    """As much of uvicorn as stands between a socket and the application."""
+    """The part of uvicorn between a socket and the application."""
 
     def __init__(self, fixture: AppFixture, protocol: type[asyncio.Protocol]) -> None:
         self.fixture = fixture
@@ -95,7 +95,7 @@ class Server:
             headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         return f"{method} {path} HTTP/1.1\r\nHost: x\r\n{cookie}{headers}\r\n".encode() + body
 
-    async def answered(self, request: bytes, status: int) -> Socket:
+    async def exchange(self, request: bytes, status: int) -> Socket:
         socket = self.send(request)
         await eventually(lambda: not self.state.tasks, description="the request is over")
         assert socket.written.startswith(b"HTTP/1.1 %d " % status), socket.written
@@ -107,7 +107,7 @@ class Server:
     async def stream(self, headers: str = "", rest: bytes = b"") -> Socket:
         socket = self.connect(headers, rest)
         await eventually(lambda: b"event: state" in socket.written, description="the stream began")
-        # The request's task is over: no task writes the rest.
+        # The request's task has ended: no task writes the rest of the stream.
         await eventually(lambda: not self.state.tasks, description="no task is left")
         return socket
 

@@ -168,7 +168,7 @@ async def test_unreachable_address_is_named() -> None:
 
 
 async def test_silent_model_is_not_asked_again(upstream: Upstream) -> None:
-    upstream.answers.append(Answer(never=True))
+    upstream.answers.append(Answer(no_reply=True))
     async with model_at(upstream.url, timeout_seconds=0.2) as model, asyncio.timeout(5):
         _, failure = await collect_failure(model)
     assert (failure.code, len(upstream.requests)) == ("model_stalled", 1)

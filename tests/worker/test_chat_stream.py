@@ -9,8 +9,9 @@ import pytest
 from midsentence.events import Delta, Reasoning, Usage
 from midsentence_worker.models import chat_completions
 from midsentence_worker.models.base import Finish, Message
-from tests.support.model_client import QUESTION, collect, eventually, model_at, text_of
+from tests.support.model_client import QUESTION, collect, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +51,7 @@ async def test_token_is_yielded_before_the_next_is_sent(upstream: Upstream) -> N
         answer.release()
         assert await anext(pieces) == Delta("one")
         # The upstream counts a token after it was sent, in a thread of its own.
-        await eventually(lambda: upstream.requests[0].sent, description="the upstream counted its token", seconds=10)
+        await eventually(lambda: upstream.requests[0].sent, description="the upstream counted its token")
         assert upstream.requests[0].sent == 1
         answer.release_all()
         assert await anext(pieces) == Delta("two")
@@ -167,22 +168,20 @@ async def test_closing_the_stream_closes_the_upstream_call(upstream: Upstream) -
         pieces = model.stream(QUESTION)
         await anext(pieces)
         await pieces.aclose()
-        await eventually(
-            lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave", seconds=10
-        )
+        await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
     assert upstream.requests[0].sent == 1
 
 
-@pytest.mark.parametrize("answer", [Answer(gate=True), Answer(never=True)], ids=["in mid-answer", "before the answer"])
+@pytest.mark.parametrize(
+    "answer", [Answer(gate=True), Answer(no_reply=True)], ids=["in mid-answer", "before the answer"]
+)
 async def test_cancelling_the_reader_closes_the_upstream_call(upstream: Upstream, answer: Answer) -> None:
     upstream.answers.append(answer)
     async with model_at(upstream.url) as model:
         reader = asyncio.create_task(collect(model))
-        await eventually(lambda: upstream.requests, description="the upstream was asked", seconds=10)
+        await eventually(lambda: upstream.requests, description="the upstream was asked")
         reader.cancel()
-        await eventually(
-            lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave", seconds=10
-        )
+        await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
         await asyncio.wait([reader])
     assert reader.cancelled()
 

@@ -32,7 +32,7 @@ async def streamed(sdk: openai.AsyncOpenAI) -> list[Any]:
 
 async def test_a_silent_server_is_a_connection_error_caused_by_a_read_timeout(upstream: Upstream) -> None:
     """`retry.pause` does not ask such a server again, and `ErrorMessages.of_request` reports a stalled model."""
-    upstream.answers.append(Answer(never=True))
+    upstream.answers.append(Answer(no_reply=True))
     with pytest.raises(openai.APIConnectionError) as failure:
         await streamed(client(upstream.url, silence=0.2))
     assert isinstance(failure.value.__cause__, httpx2.ReadTimeout)

@@ -9,8 +9,9 @@ import pytest
 from midsentence.events import Usage
 from midsentence_worker.models import background_response, retry
 from midsentence_worker.models.base import CannotResumeError, Finish, Mark
-from tests.support.model_client import QUESTION, collect, collect_failure, eventually, model_at, text_of
+from tests.support.model_client import QUESTION, collect, collect_failure, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -70,12 +71,12 @@ async def test_provider_is_retried_while_it_is_away(upstream: Upstream) -> None:
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
         reader = asyncio.create_task(collect(model))
-        await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
+        await eventually(lambda: upstream.responses, description="the response was created")
         # The cut itself counts as one connection without anything new.
-        upstream.responses[0].refuses = background_response.MAX_SILENT_CONNECTIONS - 2
+        upstream.responses[0].refusals = background_response.MAX_SILENT_CONNECTIONS - 2
         answer.release_all()
         assert text_of(await reader) == TEXT
-    assert (upstream.responses[0].refuses, upstream.responses[0].streamed) == (0, 2)
+    assert (upstream.responses[0].refusals, upstream.responses[0].streamed) == (0, 2)
 
 
 async def test_unreachable_response_fails_and_is_cancelled(upstream: Upstream) -> None:
@@ -83,8 +84,8 @@ async def test_unreachable_response_fails_and_is_cancelled(upstream: Upstream) -
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
         reader = asyncio.create_task(collect_failure(model))
-        await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
-        upstream.responses[0].refuses = 99
+        await eventually(lambda: upstream.responses, description="the response was created")
+        upstream.responses[0].refusals = 99
         answer.release(3)
         text, failure = await reader
     assert (text, failure.code) == ("".join(TOKENS[:3]), "model_failed")
@@ -116,9 +117,7 @@ async def test_closed_stream_leaves_the_response_resumable_by_its_mark(upstream:
             said += text_of([piece])
             mark = piece.value if isinstance(piece, Mark) else mark
         await stream.aclose()
-        await eventually(
-            lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave", seconds=10
-        )
+        await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
     answer.release_all()
     async with model_at(upstream.url, api="responses") as another:
         rest = await collect(another, mark=mark)
@@ -146,17 +145,17 @@ async def test_response_that_is_no_longer_streamed_is_polled_for(
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
         reader = asyncio.create_task(collect(model))
-        await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
+        await eventually(lambda: upstream.responses, description="the response was created")
         (response,) = upstream.responses
-        response.unstreamed = instead
+        response.instead_of_stream = instead
         answer.release(3)
-        await eventually(lambda: response.looked_up > 1, description="the model asked for the whole", seconds=10)
+        await eventually(lambda: response.retrieved > 1, description="the model asked for the whole")
         answer.release_all()
         pieces = await reader
         assert text_of(pieces) == TEXT
         assert pieces[-1] == Finish("stop", Usage(11, 7, "reported"))
         # A worker that takes over before the end must not read the text again, even if the stream is back.
-        response.unstreamed = None
+        response.instead_of_stream = None
         mark = pieces[-2]
         assert isinstance(mark, Mark)
         assert text_of(await collect(model, mark=mark.value)) == ""

@@ -8,8 +8,9 @@ import pytest
 from midsentence_worker.models import responses, retry
 from midsentence_worker.models.base import Mark
 from midsentence_worker.models.errors import ModelError
-from tests.support.model_client import QUESTION, collect, collect_failure, eventually, model_at
+from tests.support.model_client import QUESTION, collect, collect_failure, model_at
 from tests.support.upstream import Answer, Upstream
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -104,7 +105,7 @@ async def test_response_cancelled_by_another_client_is_a_failure(upstream: Upstr
     upstream.answers.append(answer)
     async with model_at(upstream.url, api="responses") as model:
         reader = asyncio.create_task(collect_failure(model))
-        await eventually(lambda: upstream.responses, description="the response was created", seconds=10)
+        await eventually(lambda: upstream.responses, description="the response was created")
         await model.cancel("resp_1:0:0")
         _, failure = await reader
     assert (failure.code, failure.retryable) == ("model_failed", True)
@@ -113,10 +114,10 @@ async def test_response_cancelled_by_another_client_is_a_failure(upstream: Upstr
 
 async def test_response_abandoned_before_its_first_mark_is_cancelled(upstream: Upstream) -> None:
     """Without a mark no worker could find the response again."""
-    upstream.answers.append(Answer(gate=True, late=0.2))
+    upstream.answers.append(Answer(gate=True, first_event_delay=0.2))
     async with model_at(upstream.url, api="responses") as model:
         reader = asyncio.create_task(collect(model))
-        await eventually(lambda: upstream.requests, description="the upstream was asked", seconds=10)
+        await eventually(lambda: upstream.requests, description="the upstream was asked")
         reader.cancel()
         await asyncio.wait([reader])
         assert reader.cancelled()

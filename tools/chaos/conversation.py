@@ -49,7 +49,7 @@ class Tab:
 
     @staticmethod
     def _new_transcript(session_id: str) -> Transcript:
-        return Transcript(session_id, keeps=False)
+        return Transcript(session_id, keeps_events=False)
 
     async def read(self) -> None:
         while True:
