@@ -33,6 +33,9 @@ class Pipeline:
 
         Raises a RedisError where the connection is lost; any of the requests may then have been executed.
         """
+        if not count:
+            # No reply would ever complete it, and it would block the exchanges behind it.
+            return []
         if not self._connection.is_open:
             raise RedisConnectionError("the connection was lost")
         done: asyncio.Future[list[Any]] = self._loop.create_future()

@@ -57,6 +57,14 @@ def test_only_the_callers_sessions_are_listed(visitor: Visitor, stranger: Visito
     assert "set-cookie" not in response.headers
 
 
+def test_an_owner_without_sessions_gets_an_empty_list(visitor: Visitor) -> None:
+    """Section 9: also again and again, as a page does that was opened for a first question."""
+    visitor.http.delete(f"/sessions/{visitor.start(SHORT)}")
+    assert [listed(visitor) for _ in range(3)] == [[], [], []]
+    session_id = visitor.start(SHORT)
+    assert listed(visitor) == [session_id]
+
+
 def test_a_deleted_session_is_gone_everywhere(visitor: Visitor, deployment: Deployment) -> None:
     """Section 9: 204, then 404 on every server, and no longer listed. A second DELETE gets 404."""
     kept, doomed = visitor.start(SHORT), visitor.start(SHORT)

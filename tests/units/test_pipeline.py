@@ -47,6 +47,13 @@ async def sent(pipeline: Pipeline, *counts: int) -> list[asyncio.Task[list[Any]]
     return tasks
 
 
+async def test_no_requests_get_no_replies_and_block_no_caller(pipeline: Pipeline, socket: MemorySocket) -> None:
+    assert await asyncio.wait_for(pipeline.exchange(b"", 0), 1) == []
+    (next_one,) = await sent(pipeline, 1)
+    socket.deliver(b":1\r\n")
+    assert await asyncio.wait_for(next_one, 1) == [1]
+
+
 async def test_each_caller_gets_its_replies_however_they_are_split(pipeline: Pipeline, socket: MemorySocket) -> None:
     first, second = await sent(pipeline, 2, 1)
     for byte in b":1\r\n-ERR no\r\n*2\r\n$2\r\nok\r\n:7\r\n":
