@@ -23,13 +23,13 @@ Service = dict[str, Any]
 
 def services(**environment: str) -> dict[str, Service]:
     """The services that docker-compose would start, in an environment without any other setting of midsentence."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "OPENAI_"))}
-    # Instead of a local .env; docker-compose 1 refuses /dev/null.
-    with NamedTemporaryFile() as nothing:
-        command = ["docker-compose", "--env-file", nothing.name, "-f", str(ROOT / "docker-compose.yml"), "config"]
-        asked = subprocess.run(command, env=mine | environment, capture_output=True, text=True, check=False)
-    assert asked.returncode == 0, asked.stderr
-    return cast("dict[str, Service]", yaml.safe_load(asked.stdout)["services"])
+    environ = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "OPENAI_"))}
+    # An empty file replaces a local .env; docker-compose 1 refuses /dev/null.
+    with NamedTemporaryFile() as empty:
+        command = ["docker-compose", "--env-file", empty.name, "-f", str(ROOT / "docker-compose.yml"), "config"]
+        done = subprocess.run(command, env=environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return cast("dict[str, Service]", yaml.safe_load(done.stdout)["services"])
 
 
 @pytest.fixture(scope="module", name="all_services")
@@ -53,7 +53,7 @@ def body_limit(service: Service) -> int | None:
     return None if limit is None else int(limit)
 
 
-def test_two_servers_and_two_workers_stand_behind_nginx_on_one_valkey(all_services: dict[str, Service]) -> None:
+def test_services_are_nginx_two_servers_two_workers_and_valkey(all_services: dict[str, Service]) -> None:
     assert {"nginx", "server1", "server2", "valkey", "worker1", "worker2"} == set(all_services)
 
 
@@ -72,7 +72,7 @@ def test_no_service_runs_as_root_or_can_gain_privileges(all_services: dict[str, 
         assert "build" in service or re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), name
 
 
-def test_only_nginx_is_reachable_from_outside(all_services: dict[str, Service]) -> None:
+def test_only_nginx_publishes_a_port(all_services: dict[str, Service]) -> None:
     published = {name: service["ports"] for name, service in all_services.items() if "ports" in service}
     assert published == {"nginx": [{"published": 8000, "target": 8080}]}
     assert services(MIDSENTENCE_PORT="9123")["nginx"]["ports"] == [{"published": 9123, "target": 8080}]
@@ -86,21 +86,23 @@ def test_nginx_passes_requests_to_every_server(all_services: dict[str, Service],
     assert sorted(name for name in ours if name.startswith("server")) == sorted(listed)
 
 
-def test_nginx_is_given_every_variable_of_its_template(all_services: dict[str, Service]) -> None:
+def test_nginx_gets_every_variable_of_its_template(all_services: dict[str, Service]) -> None:
     """A missing variable would stay in the configuration unreplaced, and nginx would refuse to start."""
     nginx = all_services["nginx"]
-    given = {name for name in nginx["environment"] if name.startswith(nginx["environment"]["NGINX_ENVSUBST_FILTER"])}
-    assert set(VARIABLE.findall(TEMPLATE.read_text())) == given
+    passed = {name for name in nginx["environment"] if name.startswith(nginx["environment"]["NGINX_ENVSUBST_FILTER"])}
+    assert set(VARIABLE.findall(TEMPLATE.read_text())) == passed
     assert any(volume.startswith(f"{TEMPLATE}:") for volume in nginx["volumes"])
 
 
-def test_nginx_and_the_servers_have_one_limit_for_a_body() -> None:
-    for told, expected in (
+def test_nginx_and_the_servers_have_the_same_body_limit() -> None:
+    for environment, expected in (
         ({}, Settings.model_fields["max_body_bytes"].default),
         ({"MIDSENTENCE_MAX_BODY_BYTES": "5"}, 5),
     ):
         limits = {
-            name: limit for name, service in services(**told).items() if (limit := body_limit(service)) is not None
+            name: limit
+            for name, service in services(**environment).items()
+            if (limit := body_limit(service)) is not None
         }
         assert limits == dict.fromkeys(["nginx", "server1", "server2"], expected)
 
@@ -110,13 +112,13 @@ def test_the_stop_grace_period_exceeds_the_drain(ours: dict[str, Service]) -> No
         assert seconds(service["stop_grace_period"]) > float(service["environment"]["MIDSENTENCE_DRAIN_SECONDS"]), name
 
 
-def test_every_variable_that_a_process_is_given_is_a_setting(ours: dict[str, Service]) -> None:
+def test_every_variable_of_a_process_is_a_setting(ours: dict[str, Service]) -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields} | OPENAI
-    given = {name for service in ours.values() for name in service["environment"]}
-    assert {"FORWARDED_ALLOW_IPS"} == given - settings
+    passed = {name for service in ours.values() for name in service["environment"]}
+    assert {"FORWARDED_ALLOW_IPS"} == passed - settings
 
 
-def test_workers_accept_every_setting_of_the_worker() -> None:
+def test_workers_get_every_setting_of_the_worker() -> None:
     names = ["OPENAI_API_KEY", "OPENAI_BASE_URL"] + [
         f"{PREFIX}{name}"
         for name in (
@@ -124,16 +126,16 @@ def test_workers_accept_every_setting_of_the_worker() -> None:
             *("LEASE_SECONDS", "API", "TAKEOVER", "MAX_ATTEMPTS"),
         )
     ]
-    told = services(**{name: f"value of {name}" for name in names})
+    configured = services(**{name: f"value of {name}" for name in names})
     for worker in ("worker1", "worker2"):
-        assert {name: told[worker]["environment"].get(name) for name in names} == {
+        assert {name: configured[worker]["environment"].get(name) for name in names} == {
             name: f"value of {name}" for name in names
         }
 
 
-def test_the_models_key_goes_to_the_workers_alone() -> None:
-    told = services(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="http://model/v1", MIDSENTENCE_SECRET="s" * 16)
-    for name, service in told.items():
+def test_only_workers_get_the_models_key() -> None:
+    configured = services(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="http://model/v1", MIDSENTENCE_SECRET="s" * 16)
+    for name, service in configured.items():
         environment = service.get("environment", {})
         has_key = {environment.get("OPENAI_API_KEY"), environment.get("OPENAI_BASE_URL")} == {"sk-1", "http://model/v1"}
         assert has_key == name.startswith("worker"), name

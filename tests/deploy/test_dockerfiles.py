@@ -1,3 +1,5 @@
+"""The Dockerfiles of the server and the worker."""
+
 import re
 import subprocess
 import sysconfig
@@ -27,18 +29,18 @@ def test_the_image_runs_as_a_numeric_user_other_than_root(dockerfile: Path) -> N
 @each_dockerfile
 def test_every_copied_path_exists_and_is_in_the_build_context(dockerfile: Path) -> None:
     """.dockerignore excludes every path that it does not list, so a COPY of another path would fail."""
-    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    included = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = [
         source.rstrip("/")
         for line in re.findall(r"^COPY (?!--)(.*) \S+$", dockerfile.read_text(), re.MULTILINE)
         for source in line.split()
     ]
-    assert let_in == set(copied)
+    assert included == set(copied)
     assert [source for source in copied if not (ROOT / source).exists()] == []
 
 
 def test_local_packages_and_builds_of_the_page_are_not_in_the_build_context() -> None:
-    """The last line that matches decides."""
+    """The last line of .dockerignore that matches a path decides."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert lines.index("**/node_modules") > lines.index("!frontend")
     assert lines.index("server/midsentence_server/page") > lines.index("!server/midsentence_server")
@@ -46,7 +48,7 @@ def test_local_packages_and_builds_of_the_page_are_not_in_the_build_context() ->
 
 @each_dockerfile
 def test_the_pages_build_tools_are_not_in_the_image(dockerfile: Path) -> None:
-    """Node is larger than all the rest, and the image has all that the virtual environment of its first stage has."""
+    """Node is the largest package, and the image copies the whole virtual environment of its first stage."""
     build, _, image = dockerfile.read_text().rpartition("\nFROM ")
     required = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     (removed,) = re.findall(r"pip uninstall --yes (.*)", build)

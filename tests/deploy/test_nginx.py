@@ -1,4 +1,4 @@
-"""What nginx does between readers and servers, shown with the production configuration and servers of a few lines."""
+"""nginx between readers and servers: the production configuration in front of fake servers."""
 
 import asyncio
 import socket
@@ -52,8 +52,8 @@ async def die(request: Request, reader: asyncio.StreamReader, writer: asyncio.St
 
 
 @dataclass
-class StandIn:
-    """A server that keeps what it was asked and does with it what its test says."""
+class FakeServer:
+    """A server that records its requests and answers them with `answer`."""
 
     answer: Answer = ok
     requests: list[Request] = field(default_factory=list[Request])
@@ -82,14 +82,14 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
 
 
 class Stream:
-    """An event stream that says one event, and the next only when its test releases it."""
+    """A stream that sends one event, and the next after the test has released it."""
 
     def __init__(self) -> None:
         self.released = asyncio.Event()
         self.left = asyncio.Event()
 
     async def __call__(self, _: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Without chunks, since a proxy that buffers may still hand on a chunk at once.
+        # Without chunks, since a buffering proxy may still forward a chunk at once.
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Accel-Buffering: no\r\n")
         writer.write(b"Connection: close\r\n\r\ndata: one\n\n")
         reading = asyncio.create_task(reader.read())
@@ -101,28 +101,28 @@ class Stream:
 
 
 @asynccontextmanager
-async def listening(*stand_ins: StandIn) -> AsyncGenerator[list[tuple[str, int]], None]:
-    servers = [await asyncio.start_server(stand_in.serve, "127.0.0.1", 0) for stand_in in stand_ins]
+async def listening(*servers: FakeServer) -> AsyncGenerator[list[tuple[str, int]], None]:
+    listeners = [await asyncio.start_server(server.serve, "127.0.0.1", 0) for server in servers]
     try:
-        yield [server.sockets[0].getsockname() for server in servers]
+        yield [listener.sockets[0].getsockname() for listener in listeners]
     finally:
-        for server in servers:
-            server.close()
+        for listener in listeners:
+            listener.close()
 
 
 @contextmanager
-def refusing() -> Generator[tuple[str, int], None, None]:
-    """Yield an address that nobody listens on and that nobody else can take meanwhile."""
+def refusing_address() -> Generator[tuple[str, int], None, None]:
+    """Yield an address at which connections are refused: its port is bound, so no other process can take it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()
 
 
 @asynccontextmanager
-async def behind(
-    directory: Path, *stand_ins: StandIn, trusted_proxy: str = "192.0.2.1"
+async def client_of(
+    directory: Path, *servers: FakeServer, trusted_proxy: str = "192.0.2.1"
 ) -> AsyncGenerator[httpx.AsyncClient, None]:
-    async with listening(*stand_ins) as addresses:
+    async with listening(*servers) as addresses:
         with nginx(addresses, directory, trusted_proxy=trusted_proxy) as url:
             async with httpx.AsyncClient(base_url=url, timeout=10) as client:
                 yield client
@@ -135,10 +135,10 @@ def anyio_backend() -> str:
 
 @pytest.mark.parametrize(("method", "route"), STREAMS)
 async def test_an_event_arrives_while_the_response_is_open(method: str, route: str, tmp_path: Path) -> None:
-    """No buffer and no gzip stands between the server's write and the reader, whatever the reader would take."""
+    """Nginx neither buffers nor compresses a stream, even if the reader accepts gzip."""
     stream = Stream()
     async with (
-        behind(tmp_path, StandIn(stream)) as client,
+        client_of(tmp_path, FakeServer(stream)) as client,
         client.stream(method, route, headers={"Accept-Encoding": "gzip"}) as answer,
     ):
         assert "content-encoding" not in answer.headers
@@ -151,7 +151,7 @@ async def test_an_event_arrives_while_the_response_is_open(method: str, route: s
 
 async def test_a_server_notices_that_its_reader_left(tmp_path: Path) -> None:
     stream = Stream()
-    async with behind(tmp_path, StandIn(stream)) as client:
+    async with client_of(tmp_path, FakeServer(stream)) as client:
         async with client.stream("GET", "/sessions/00abc/events") as answer:
             await anext(answer.aiter_raw())
         with anyio.fail_after(5):
@@ -159,30 +159,30 @@ async def test_a_server_notices_that_its_reader_left(tmp_path: Path) -> None:
 
 
 async def test_requests_go_to_every_server(tmp_path: Path) -> None:
-    pair = [StandIn(), StandIn()]
-    async with behind(tmp_path, *pair) as client:
+    pair = [FakeServer(), FakeServer()]
+    async with client_of(tmp_path, *pair) as client:
         for _ in range(6):
             await client.get("/sessions/00abc")
     assert [len(server.requests) for server in pair] == [3, 3]
 
 
 async def test_a_request_goes_to_the_server_with_fewer_open_streams(tmp_path: Path) -> None:
-    """Turn by turn, a server that was restarted would stay emptier than its twin for hours."""
+    """With round robin, a restarted server would have fewer streams than the other for hours."""
     stream = Stream()
 
-    async def some_of_both(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def stream_or_ok(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await (stream if request.target.endswith("/events") else ok)(request, reader, writer)
 
-    pair = [StandIn(some_of_both), StandIn(some_of_both)]
-    async with behind(tmp_path, *pair) as client, client.stream("GET", "/sessions/00abc/events"):
+    pair = [FakeServer(stream_or_ok), FakeServer(stream_or_ok)]
+    async with client_of(tmp_path, *pair) as client, client.stream("GET", "/sessions/00abc/events"):
         for _ in range(4):
             await client.get("/sessions/00abc")
         assert sorted(len(server.requests) for server in pair) == [1, 4]
 
 
 async def test_connections_to_a_server_are_reused(tmp_path: Path) -> None:
-    server = StandIn()
-    async with behind(tmp_path, server) as client:
+    server = FakeServer()
+    async with client_of(tmp_path, server) as client:
         for _ in range(5):
             await client.get("/sessions/00abc")
     assert (1, {"HTTP/1.1"}) == (server.connections, {request.version for request in server.requests})
@@ -192,10 +192,10 @@ async def test_connections_to_a_server_are_reused(tmp_path: Path) -> None:
     ("method", "route"), [("GET", "/"), ("POST", "/sessions"), ("DELETE", "/sessions/00abc"), *STREAMS]
 )
 async def test_a_server_that_refuses_connections_is_skipped(method: str, route: str, tmp_path: Path) -> None:
-    """Nothing was sent to it, so this holds for what must not be sent twice, too."""
-    living = StandIn()
+    """Nginx has sent nothing to that server, so it can also skip it for requests that must not be repeated."""
+    living = FakeServer()
     async with listening(living) as addresses:
-        with refusing() as dead, nginx([dead, *addresses], tmp_path) as url:
+        with refusing_address() as dead, nginx([dead, *addresses], tmp_path) as url:
             async with httpx.AsyncClient(base_url=url) as client:
                 answers = [await client.request(method, route) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200] * 4
@@ -203,28 +203,28 @@ async def test_a_server_that_refuses_connections_is_skipped(method: str, route: 
 
 
 async def test_a_restarted_server_is_used_at_once(tmp_path: Path) -> None:
-    """In a rolling restart the second server goes as soon as the first is back; one of them must always answer."""
-    first = await asyncio.start_server(StandIn(ok_and_close).serve, "127.0.0.1", 0)
+    """In a rolling restart, the second server stops as soon as the first is back, and one must always answer."""
+    first = await asyncio.start_server(FakeServer(ok_and_close).serve, "127.0.0.1", 0)
     with socket.socket() as away:
         away.bind(("127.0.0.1", 0))
         with nginx([first.sockets[0].getsockname(), away.getsockname()], tmp_path) as url:
             async with httpx.AsyncClient(base_url=url) as client:
                 before = [(await client.get("/sessions")).status_code for _ in range(4)]
                 first.close()
-                back = await asyncio.start_server(StandIn().serve, sock=away)
+                back = await asyncio.start_server(FakeServer().serve, sock=away)
                 after = (await client.get("/sessions")).status_code
                 back.close()
     assert (before, after) == ([200] * 4, 200)
 
 
-async def test_a_get_is_retried_elsewhere_when_its_server_dies(tmp_path: Path) -> None:
+async def test_a_get_is_retried_on_another_server_when_its_server_dies(tmp_path: Path) -> None:
     answers = [die, ok]
 
-    async def the_first_dies(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def first_dies(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await answers.pop(0)(request, reader, writer)
 
-    pair = [StandIn(the_first_dies), StandIn(the_first_dies)]
-    async with behind(tmp_path, *pair) as client:
+    pair = [FakeServer(first_dies), FakeServer(first_dies)]
+    async with client_of(tmp_path, *pair) as client:
         answer = await client.get("/sessions/00abc")
     assert answer.status_code == 200
     assert [len(server.requests) for server in pair] == [1, 1]
@@ -234,26 +234,26 @@ async def test_a_get_is_retried_elsewhere_when_its_server_dies(tmp_path: Path) -
     ("method", "route"), [("POST", "/sessions"), ("POST", "/v1/responses"), ("GET", "/push?param=hello")]
 )
 async def test_a_request_that_calls_the_model_is_never_retried(method: str, route: str, tmp_path: Path) -> None:
-    """The server that died may have asked already; only the client can know whether asking again is harmless."""
-    pair = [StandIn(die), StandIn(die)]
-    async with behind(tmp_path, *pair) as client:
+    """The dead server may have called the model already. Only the client knows whether a retry is harmless."""
+    pair = [FakeServer(die), FakeServer(die)]
+    async with client_of(tmp_path, *pair) as client:
         answer = await client.request(method, route, headers={"Idempotency-Key": "k"})
     assert answer.status_code == 502
     assert sum(len(server.requests) for server in pair) == 1
 
 
-async def test_a_body_of_the_allowed_size_reaches_the_server_whole(tmp_path: Path) -> None:
-    server = StandIn()
+async def test_a_body_of_the_allowed_size_reaches_the_server(tmp_path: Path) -> None:
+    server = FakeServer()
     body = b"x" * 2**20
-    async with behind(tmp_path, server) as client:
+    async with client_of(tmp_path, server) as client:
         await client.post("/sessions", content=body)
     assert [request.body for request in server.requests] == [body]
 
 
 async def test_a_larger_body_is_refused_with_the_protocols_error(tmp_path: Path) -> None:
-    """Rule 2.1 holds for nginx, too."""
-    server = StandIn()
-    async with behind(tmp_path, server) as client:
+    """Protocol 2.1 holds for nginx too."""
+    server = FakeServer()
+    async with client_of(tmp_path, server) as client:
         answer = await client.post("/sessions", content=b"x" * (2**20 + 1))
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/json")
     assert answer.json()["error"] == {
@@ -264,31 +264,31 @@ async def test_a_larger_body_is_refused_with_the_protocols_error(tmp_path: Path)
 
 
 async def test_the_server_gets_the_host_with_its_port_and_the_clients_address(tmp_path: Path) -> None:
-    server = StandIn()
-    async with behind(tmp_path, server) as client:
+    server = FakeServer()
+    async with client_of(tmp_path, server) as client:
         await client.get("/")
         host = client.base_url.netloc.decode()
     [request] = server.requests
-    told = {name: request.headers[name] for name in ("host", "x-forwarded-for", "x-forwarded-proto")}
-    assert {"host": host, "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http"} == told
+    forwarded = {name: request.headers[name] for name in ("host", "x-forwarded-for", "x-forwarded-proto")}
+    assert {"host": host, "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http"} == forwarded
 
 
 @pytest.mark.parametrize(
-    ("trusted_proxy", "told"), [("192.0.2.1", ("127.0.0.1", "http")), ("127.0.0.0/8", ("198.51.100.7", "https"))]
+    ("trusted_proxy", "expected"), [("192.0.2.1", ("127.0.0.1", "http")), ("127.0.0.0/8", ("198.51.100.7", "https"))]
 )
-async def test_only_a_trusted_proxy_can_name_the_clients_address(
-    trusted_proxy: str, told: tuple[str, str], tmp_path: Path
+async def test_only_a_trusted_proxy_sets_the_clients_address(
+    trusted_proxy: str, expected: tuple[str, str], tmp_path: Path
 ) -> None:
-    server = StandIn()
+    server = FakeServer()
     headers = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Proto": "https"}
-    async with behind(tmp_path, server, trusted_proxy=trusted_proxy) as client:
+    async with client_of(tmp_path, server, trusted_proxy=trusted_proxy) as client:
         await client.get("/", headers=headers)
     [request] = server.requests
-    assert told == (request.headers["x-forwarded-for"], request.headers["x-forwarded-proto"])
+    assert expected == (request.headers["x-forwarded-for"], request.headers["x-forwarded-proto"])
 
 
-async def test_no_log_holds_a_visitors_question(tmp_path: Path) -> None:
-    async with behind(tmp_path, StandIn()) as client:
+async def test_logs_hold_no_question(tmp_path: Path) -> None:
+    async with client_of(tmp_path, FakeServer()) as client:
         answer = await client.get("/push", params={"param": "confidential"})
     log = (tmp_path / "nginx.log").read_text()
     assert '"path":"/push","status":200' in log

@@ -25,7 +25,7 @@ def topology(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Stack,
                 yield started, base_url
 
 
-def test_an_answer_is_read_in_pieces_from_any_server(topology: tuple[Stack, str]) -> None:
+def test_an_answer_is_read_over_several_connections(topology: tuple[Stack, str]) -> None:
     with Visitor(topology[1]) as visitor:
         session_id = visitor.start(QUESTION)
         transcript = Transcript(session_id)
@@ -35,7 +35,7 @@ def test_an_answer_is_read_in_pieces_from_any_server(topology: tuple[Stack, str]
     assert transcript.snapshots == 1
 
 
-def test_a_rolling_restart_of_both_servers_loses_and_repeats_nothing(topology: tuple[Stack, str]) -> None:
+def test_a_rolling_restart_loses_and_repeats_nothing(topology: tuple[Stack, str]) -> None:
     stack, base_url = topology
     question = "tokens=300 rate=60 seed=6"
     with Visitor(base_url) as visitor:
@@ -51,7 +51,7 @@ def test_a_rolling_restart_of_both_servers_loses_and_repeats_nothing(topology: t
     assert transcript.snapshots == 1
 
 
-def test_only_a_page_of_this_origin_may_post(topology: tuple[Stack, str]) -> None:
+def test_a_post_of_another_origin_is_refused(topology: tuple[Stack, str]) -> None:
     with Visitor(topology[1]) as visitor:
         visitor.start("hello", Origin=topology[1])
         refused = visitor.http.post("/sessions", json={"text": "hello"}, headers={"Origin": "http://elsewhere.test"})

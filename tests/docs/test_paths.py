@@ -8,14 +8,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 PACKAGES = ("midsentence", "server/midsentence_server", "worker/midsentence_worker")
-# A path from the repository's root, in backquotes. What an installation creates is not in every checkout.
+# A path from the repository's root, in backquotes.
 PATH = re.compile(r"`((?:bench|deploy|docs|frontend|midsentence|scripts|server|tests|tools|worker)/[\w./-]+)`")
+# Created by an installation, so it is not in every checkout.
 CREATED = "frontend/node_modules"
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[\w-]+)?\)")
 
 
 def paths_of_the_map() -> list[str]:
-    """Read the map, a path a line: an entry is relative to the entry above it that is indented by four spaces less."""
+    """Read the map, one path per line. Each is relative to the entry above that is indented by four spaces less."""
     _, _, section = (ROOT / "README.md").read_text().partition("## Where things live")
     lines = section.split("```")[1].strip("\n").splitlines()
     paths: list[str] = []
@@ -58,6 +59,6 @@ def test_document_names_only_paths_that_exist(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_link_of_document_leads_to_a_file(document: Path) -> None:
+def test_links_of_document_lead_to_files(document: Path) -> None:
     targets = LINK.findall(document.read_text())
     assert [target for target in targets if not (document.parent / target).exists()] == []

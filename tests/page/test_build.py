@@ -1,4 +1,4 @@
-"""Installing the project builds its page (frontend/build.py)."""
+"""The build of the page, which an installation of the project runs (frontend/build.py)."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ import pytest
 from frontend.build import STAMP, Page, PageError
 from tests.up.running import ROOT
 
-# In Vite's place. It counts its runs and makes a page of what it reads, or says what it does not like.
+# A substitute for Vite. It counts its runs, and copies its source to the page or reports an error in it.
 VITE = """
 import { appendFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 
@@ -33,8 +33,8 @@ writeFileSync(`${output}/index.html`, source);
 cpSync('public', output, { recursive: true });
 writeFileSync(`${output}/assets/main.js`, 'let x;\\n'.repeat(1000));
 """
-# A dependency that lies in the folder itself is installed without a registry.
-STAND_IN = {"vite": {"version": "1.0.0"}, "node_modules/vite": {"resolved": "vite", "link": True}}
+# npm installs a dependency from the folder itself without a registry.
+LOCAL_VITE = {"vite": {"version": "1.0.0"}, "node_modules/vite": {"resolved": "vite", "link": True}}
 
 
 class Checkout:
@@ -59,25 +59,25 @@ class Checkout:
         (self.frontend / path).write_text(text)
 
     def depend(self, dependencies: dict[str, str]) -> None:
-        """Lock the stand-in and these, of which no registry has heard."""
+        """Lock the substitute for Vite, and these dependencies, which are in no registry."""
         package = {"name": "page", "devDependencies": {"vite": "file:vite"}, "dependencies": dependencies}
         far = {f"node_modules/{name}": {"version": version} for name, version in dependencies.items()}
         self.write("package.json", json.dumps(package))
-        lock = {"name": "page", "lockfileVersion": 3, "packages": {"": package, **STAND_IN, **far}}
+        lock = {"name": "page", "lockfileVersion": 3, "packages": {"": package, **LOCAL_VITE, **far}}
         self.write("package-lock.json", json.dumps(lock))
 
     @property
     def builds(self) -> int:
         return (self.root / "runs").read_text().count("build")
 
-    def refusal(self) -> list[str]:
-        """What a build says that fails, its last line apart from the rest."""
+    def failed_build(self) -> list[str]:
+        """Run a build that fails. Returns its output and its last line."""
         with pytest.raises(PageError) as refused:
             self.page.build()
         assert not self.page.is_current
-        said, sentence = str(refused.value).rsplit("\n\n", 1)
+        output, sentence = str(refused.value).rsplit("\n\n", 1)
         assert "\n" not in sentence
-        return [said, sentence]
+        return [output, sentence]
 
 
 @pytest.fixture
@@ -94,12 +94,12 @@ def built_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def built(built_once: Path, tmp_path: Path) -> Checkout:
-    """A copy of a checkout whose page has been built."""
+    """A copy of a checkout with a page that is built."""
     shutil.copytree(built_once, tmp_path, symlinks=True, dirs_exist_ok=True)
     return Checkout(tmp_path)
 
 
-def test_a_page_that_is_current_is_not_built_again(checkout: Checkout) -> None:
+def test_a_current_page_is_not_built_again(checkout: Checkout) -> None:
     assert not checkout.page.is_current
     for _ in range(2):
         checkout.page.build()
@@ -127,7 +127,7 @@ def test_a_stale_page_is_built_again(built: Checkout) -> None:
 
 
 @pytest.mark.parametrize("path", ["tests/new.test.ts", "node_modules/.vite/cache", "__pycache__/build.pyc", "src/.swp"])
-def test_a_file_that_is_no_source_leaves_the_page_current(built: Checkout, path: str) -> None:
+def test_a_file_other_than_a_source_leaves_the_page_current(built: Checkout, path: str) -> None:
     built.write(path, "new")
     assert built.page.is_current
 
@@ -139,7 +139,7 @@ def test_a_page_without_its_stamp_is_built_again(built: Checkout) -> None:
     assert built.builds == 2
 
 
-def test_packages_are_installed_again_only_when_the_lock_changes(built: Checkout) -> None:
+def test_packages_are_reinstalled_only_when_the_lock_changes(built: Checkout) -> None:
     left = built.frontend / "node_modules" / "left"  # npm ci begins with an empty folder
     left.touch()
     built.write("src/main.ts", "another page")
@@ -158,10 +158,10 @@ def test_a_production_environment_still_builds(checkout: Checkout, monkeypatch: 
     assert checkout.page.is_current
 
 
-def test_an_error_of_vite_is_quoted_with_advice_in_one_sentence(built: Checkout) -> None:
+def test_an_error_of_vite_is_quoted_with_advice(built: Checkout) -> None:
     built.write("src/main.ts", "broken")
-    said, sentence = built.refusal()
-    assert said == "src/main.ts is broken"
+    output, sentence = built.failed_build()
+    assert output == "src/main.ts is broken"
     assert sentence.startswith("Vite could not build the page")
     assert "Correct the errors in frontend/" in sentence
 
@@ -175,39 +175,37 @@ def test_a_page_built_elsewhere_is_not_current(checkout: Checkout) -> None:
     assert not checkout.page.is_current
 
 
-def test_unreachable_packages_are_reported_in_one_sentence_and_retried(
-    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_packages_are_reported_and_retried(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
     monkeypatch.setenv("npm_config_fetch_retries", "0")
     monkeypatch.setenv("npm_config_cache", str(checkout.root / "cache"))
     checkout.depend({"far": "1.0.0"})
     for _ in range(2):
-        said, sentence = checkout.refusal()
-        assert "ECONNREFUSED" in said
+        output, sentence = checkout.failed_build()
+        assert "ECONNREFUSED" in output
         assert "where the npm registry can be reached" in sentence
 
 
-def test_packages_of_a_failed_installation_are_installed_again(built: Checkout) -> None:
+def test_packages_of_a_failed_installation_are_reinstalled(built: Checkout) -> None:
     left = built.frontend / "node_modules" / "left"
     left.touch()
     lock = built.frontend / "package-lock.json"
     good = lock.read_text()
     lock.write_text("{")
-    built.refusal()
+    built.failed_build()
     lock.write_text(good)
     (built.page.output / STAMP).unlink()
     built.page.build()
     assert not left.exists()
 
 
-def test_files_that_shrink_are_stored_compressed_too(built: Checkout) -> None:
+def test_compressible_files_are_stored_compressed_too(built: Checkout) -> None:
     output = built.page.output
     compressed = list(output.rglob("*.gz"))
     assert compressed == [output / "assets" / "main.js.gz"]
     content = compressed[0].read_bytes()
     assert gzip.decompress(content) == (output / "assets" / "main.js").read_bytes()
-    # RFC 1952: here stands a time, which would make another file of the same sources.
+    # RFC 1952 allows a time here, which would make the build irreproducible.
     assert content[4:8] == bytes(4)
 
 
@@ -228,7 +226,7 @@ def test_a_wheel_holds_the_page_and_its_licences(tmp_path: Path) -> None:
     assert not [name for name in names if "node_modules" in name]
 
 
-def test_a_source_archive_holds_what_builds_the_page_and_not_the_page(tmp_path: Path) -> None:
+def test_a_source_archive_holds_the_pages_sources_and_not_the_page(tmp_path: Path) -> None:
     with tarfile.open(pack("sdist", tmp_path)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"build.py", "package.json", "package-lock.json", ".npmrc", "vite.config.ts", "index.html", "src/main.tsx"}

@@ -1,4 +1,4 @@
-"""The page's own tests, under the Node that builds it."""
+"""The page's own tests, run by the Node that builds it."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from tests.up.running import ROOT
 FRONTEND = ROOT / "frontend"
 
 
-# Vitest bounds each test by itself, and says which one hangs.
+# Vitest has a time-out for each test, and names the test that hangs.
 @pytest.mark.timeout(300)
-def test_every_test_of_the_page_passes_and_none_is_left_out(tmp_path: Path) -> None:
+def test_every_test_of_the_page_passes_and_none_is_skipped(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command = [str(FRONTEND / "node_modules" / "vitest" / "vitest.mjs"), "run", "--allowOnly=false"]
     reporters = ["--reporter=default", "--reporter=json", f"--outputFile.json={report}"]
@@ -24,7 +24,7 @@ def test_every_test_of_the_page_passes_and_none_is_left_out(tmp_path: Path) -> N
         [*command, *reporters],
         return_completed_process=True,
         cwd=FRONTEND,
-        # It is read in a report of pytest's; and a page that is tested is not the one that is served.
+        # Without colours, since pytest shows the output; in the test mode, since the environment may name another.
         env=os.environ | {"NO_COLOR": "1", "NODE_ENV": "test"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -34,5 +34,5 @@ def test_every_test_of_the_page_passes_and_none_is_left_out(tmp_path: Path) -> N
     if done.returncode:
         pytest.fail(f"Vitest failed:\n{done.stdout}", pytrace=False)
     counts = json.loads(report.read_text())
-    # One that is skipped keeps no promise, and nobody would notice.
+    # A skipped test would go unnoticed.
     assert counts["numPassedTests"] == counts["numTotalTests"] > 0, done.stdout

@@ -66,7 +66,7 @@ def topology(directory: Path, *arguments: str) -> Generator[Running]:
         process = subprocess.Popen(argv, env=environment(), stdout=out, stderr=out)
     running = Running(process, output, port)
     try:
-        wait_until(lambda: _is_up(running), description="the topology says where it is", timeout=START_SECONDS)
+        wait_until(lambda: _is_up(running), description="the topology is ready", timeout=START_SECONDS)
         yield running
     finally:
         if process.poll() is None:

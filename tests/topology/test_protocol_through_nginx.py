@@ -1,4 +1,4 @@
-"""The black-box suite passes through nginx and whichever server it picks, as it does against one server alone."""
+"""The protocol tests pass through nginx and two servers as they do against one server."""
 
 import subprocess
 import sys
@@ -15,11 +15,11 @@ FILES = ("asking", "cursors", "idempotency", "queueing", "stopping")
 
 
 @pytest.mark.timeout(150)
-def test_the_protocol_holds_behind_nginx(tmp_path: Path) -> None:
-    """Sections 4, 5 and 8; the rest is of what nginx has no part in, or takes the 15 s of a ping to be seen."""
+def test_protocol_tests_pass_behind_nginx(tmp_path: Path) -> None:
+    """Sections 4, 5 and 8. nginx has no part in the others, or they wait 15 s for a ping."""
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     suite += [f"tests/protocol/test_{name}.py" for name in FILES]
     with topology(tmp_path, "--upstream", "scripted") as running:
         suite += ["--base-url", running.base_url]
-        ran = subprocess.run(suite, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+        done = subprocess.run(suite, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

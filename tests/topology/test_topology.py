@@ -25,14 +25,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
 
 
 @pytest.mark.needs_nginx
-def test_it_prints_the_address_and_each_process(running: Running) -> None:
+def test_topology_prints_its_address_and_processes(running: Running) -> None:
     assert running.output.startswith(f"{running.base_url}\nscripted answers.\n")
     names = {"valkey", "server1", "server2", "worker1", "upstream", "nginx"}
     assert {name for name, row in running.table.items() if is_alive(row.pid)} == names
 
 
 @pytest.mark.needs_nginx
-def test_an_answer_comes_through_nginx_from_the_scripted_model(running: Running) -> None:
+def test_the_scripted_model_answers_through_nginx(running: Running) -> None:
     with Visitor(running.base_url) as visitor:
         transcript = visitor.read(visitor.start(QUESTION))
     assert transcript.answer() == "".join(text_for(QUESTION))
@@ -40,9 +40,12 @@ def test_an_answer_comes_through_nginx_from_the_scripted_model(running: Running)
 
 @pytest.mark.needs_nginx
 def test_a_killed_process_is_restarted(running: Running) -> None:
-    """A user kills processes by the ids that it printed."""
+    """Its printed process ids are what a user kills to try a fault."""
     os.kill(running.table["worker1"].pid, signal.SIGKILL)
-    wait_until(lambda: "worker1 stopped (SIGKILL); it is started again" in running.output, description="it is noticed")
+    wait_until(
+        lambda: "worker1 stopped (SIGKILL); it is started again" in running.output,
+        description="the restart is reported",
+    )
     with Visitor(running.base_url) as visitor:
         transcript = visitor.read(visitor.start(QUESTION))
     assert transcript.answer() == "".join(text_for(QUESTION))
@@ -61,8 +64,8 @@ def test_a_signal_stops_every_process(tmp_path: Path, number: signal.Signals) ->
 def test_a_taken_port_is_reported_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refused("--port", str(port))
-    assert said == (
+        error = refused("--port", str(port))
+    assert error == (
         f"topology: Port {port} is taken by another program: stop it, or choose another port with --port.\n"
     )
 
@@ -83,13 +86,13 @@ def test_an_invalid_option_is_reported_in_one_sentence(arguments: tuple[str, ...
 def test_a_missing_nginx_is_reported_with_its_package(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def nowhere(*_names: str) -> None: ...
+    def not_found(*_names: str) -> None: ...
 
-    monkeypatch.setattr(program, "program", nowhere)
+    monkeypatch.setattr(program, "program", not_found)
     monkeypatch.setattr("sys.argv", ["scripts/topology"])
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exited:
         program.main()
-    assert left.value.code == 2
+    assert exited.value.code == 2
     assert capfd.readouterr().err == (
         "topology: nginx is missing: install it (on Debian and Ubuntu: apt install nginx-light).\n"
     )

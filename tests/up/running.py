@@ -1,4 +1,4 @@
-"""Programs under test: the supervisor as a process of its own, watched from outside."""
+"""The supervisor as a process, observed from outside."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs. A zombie does not: in a container without an init it may never be reaped."""
+    """Whether the process runs. A zombie does not count: a container without an init may never reap it."""
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
         stat = Path(f"/proc/{pid}/stat")
@@ -30,7 +30,7 @@ def children_of(pid: int) -> list[int]:
 
 
 class Running:
-    """A program whose output goes to files: with a pipe that is not read, it would block."""
+    """A program whose output goes to files, since a pipe that is not read would block it."""
 
     def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
         self.process = process
@@ -73,8 +73,8 @@ def running(command: Sequence[str], directory: Path, env: Mapping[str, str] | No
         process.wait()
 
 
-class StandIns:
-    """Shell scripts in place of Valkey, server and worker. Each appends its process id at every start."""
+class ShellChildren:
+    """Shell scripts instead of Valkey, server and worker. Each appends its process id to a file at every start."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -92,4 +92,4 @@ class StandIns:
         return [pid for _, scripts in self._stages for name, _ in scripts for pid in self.starts(name)]
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "tests.up.stand_in", str(self.directory), json.dumps(self._stages)]
+        return [sys.executable, "-m", "tests.up.shell_children", str(self.directory), json.dumps(self._stages)]

@@ -1,4 +1,4 @@
-"""`midsentence` as a person runs it: real Valkey, real server, real worker, the demo model, HTTP."""
+"""`midsentence` as a user runs it: Valkey, a server and a worker with the demo model, over HTTP."""
 
 import os
 import signal
@@ -44,11 +44,11 @@ def midsentence(tmp_path: Path) -> Midsentence:
 
 
 def ask(visitor: httpx.Client, text: str) -> tuple[str, str]:
-    """Ask in a new session, and give its id and the answer."""
-    asked = visitor.post("/sessions", json={"text": text})
-    assert asked.status_code == 202
+    """Send a question in a new session. Returns the session's id and the answer."""
+    response = visitor.post("/sessions", json={"text": text})
+    assert response.status_code == 202
     answer = ""
-    with visitor.stream("GET", asked.json()["events_url"], params={"until": "end"}) as stream:
+    with visitor.stream("GET", response.json()["events_url"], params={"until": "end"}) as stream:
         for event in parse(lines_of(stream.iter_raw())):
             match event.type:
                 case "snapshot":
@@ -60,10 +60,10 @@ def ask(visitor: httpx.Client, text: str) -> tuple[str, str]:
                     assert event.json["reason"] == "stop"
                 case _:
                     pass
-    return asked.json()["session_id"], answer
+    return response.json()["session_id"], answer
 
 
-def test_an_answer_is_still_there_after_the_next_start(midsentence: Midsentence) -> None:
+def test_an_answer_survives_a_restart(midsentence: Midsentence) -> None:
     with midsentence.visitor() as visitor:
         with midsentence.run() as program:
             assert "demo" in program.out
@@ -77,10 +77,10 @@ def test_an_answer_is_still_there_after_the_next_start(midsentence: Midsentence)
             assert not any(is_alive(pid) for pid in pids)
         with midsentence.run():
             messages = visitor.get(f"/sessions/{session}").json()["messages"]
-            assert [said["text"] for said in messages] == ["你好", answer]
+            assert [message["text"] for message in messages] == ["你好", answer]
 
 
-def test_each_killed_child_is_started_again_and_the_server_on_its_port(midsentence: Midsentence) -> None:
+def test_each_killed_child_is_restarted_and_the_server_keeps_its_port(midsentence: Midsentence) -> None:
     with midsentence.run() as program, midsentence.visitor() as visitor:
         session, _ = ask(visitor, "one")
         for pid in children_of(program.process.pid):
@@ -108,7 +108,7 @@ def answers(visitor: httpx.Client) -> bool:
 
 if sys.platform == "linux":  # elsewhere a process cannot be tied to the one that started it
 
-    def test_after_a_kill_nothing_is_left_and_the_next_start_succeeds(midsentence: Midsentence) -> None:
+    def test_a_start_after_a_kill_succeeds_and_no_process_is_left(midsentence: Midsentence) -> None:
         with midsentence.run() as program:
             pids = children_of(program.process.pid)
             program.send(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""An invalid start is refused with exit code 2 and one sentence that says what to do, before anything starts."""
+"""An invalid start is refused before any process starts, with exit code 2 and one sentence of advice."""
 
 import fcntl
 import os
@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refusal(data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refusal:
-    """Run `midsentence` with these arguments, and give the sentence that it refuses them with."""
+    """Run `midsentence` with invalid arguments and return the sentence with which it refuses."""
     for name in (*up.DEFAULTS, "MIDSENTENCE_REDIS_URL"):
         monkeypatch.setenv(name, up.DEFAULTS.get(name, ""))
 
@@ -88,7 +88,7 @@ def test_a_data_directory_that_is_a_file_is_refused(refusal: Refusal, data: Path
     assert data.read_text() == "not a directory"
 
 
-# Not a directory whose mode forbids writing: root, as whom CI may run, writes there all the same.
+# Not a directory whose mode forbids writing: CI may run as root, which writes there anyway.
 @pytest.mark.parametrize("directory", ["/dev/null/below", "/dev/fd", "/" + "x" * 300])
 def test_a_data_directory_that_is_not_writable_is_refused(refusal: Refusal, directory: str) -> None:
     assert f"The data directory {directory} cannot be written to" in refusal("--data-dir", directory)
@@ -103,11 +103,11 @@ def test_a_data_directory_in_use_is_refused(refusal: Refusal, data: Path, monkey
 
 
 def test_a_user_without_a_home_directory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
+    def no_home() -> Path:
         raise RuntimeError
 
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(CannotStartError, match="--data-dir"):
         valkey.default_data_directory()
 

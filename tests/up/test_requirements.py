@@ -23,7 +23,7 @@ def test_three(): pass
 """
 
 
-# Hides the programs that this machine has, in each process.
+# Hides this machine's programs in each process.
 HIDING = """
 from tests.support import requirements
 requirements.program = lambda *names: None
@@ -50,7 +50,7 @@ each_way = pytest.mark.parametrize("way", [(), IN_PROCESSES], ids=["one process"
 
 
 @each_way
-def test_a_missing_program_is_named_before_the_closing_line(suite: Path, way: tuple[str, ...]) -> None:
+def test_a_missing_program_is_named_before_the_last_line(suite: Path, way: tuple[str, ...]) -> None:
     code, output = outcome(suite, *way)
     assert code == 0
     named, closing = output.splitlines()[-2:]
@@ -59,7 +59,7 @@ def test_a_missing_program_is_named_before_the_closing_line(suite: Path, way: tu
     assert way or "3 deselected" in closing
 
 
-def test_a_test_that_was_not_selected_is_not_counted(suite: Path) -> None:
+def test_a_deselected_test_is_not_counted(suite: Path) -> None:
     code, output = outcome(suite, "-k", "three", MIDSENTENCE_TEST_REQUIRE_ALL="1")
     assert code == 0
     assert "left out" not in output

@@ -9,7 +9,7 @@ import pytest
 from frontend.build import STAMP
 from tests.up.running import ROOT
 
-# The programs that the scripts use beside Python; a PATH of these alone shows that they need no other.
+# The programs that the scripts use beside Python. A PATH with only these proves that they need no other.
 TOOLS = ("sh", "cat", "cksum", "dirname", "find", "mkdir", "rm", "sort")
 
 
@@ -38,7 +38,7 @@ class Checkout:
         path.chmod(0o755)
 
     def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # Beyond the loopback there is nothing to reach for pip: no index, and no configuration that names one.
+        # pip has no index, and no configuration that names one.
         env = {"PATH": str(self.path), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
         command = [str(self.root / "scripts" / script), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
@@ -88,7 +88,7 @@ def test_a_second_start_installs_nothing_and_passes_its_arguments(checkout: Chec
 
 
 @pytest.mark.parametrize("path", ["node_modules/new/index.js", "tests/new.test.ts", "__pycache__/build.pyc"])
-def test_a_file_that_is_no_source_of_the_page_causes_no_install(checkout: Checkout, path: str) -> None:
+def test_a_file_other_than_a_source_causes_no_install(checkout: Checkout, path: str) -> None:
     checkout.set_up()
     new = checkout.root / "frontend" / path
     new.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def test_a_file_that_is_no_source_of_the_page_causes_no_install(checkout: Checko
         "the page, built by hand",
     ],
 )
-def test_a_changed_source_is_installed_and_a_failure_is_one_sentence(checkout: Checkout, changed: str) -> None:
+def test_a_changed_source_is_installed_and_a_failure_is_reported(checkout: Checkout, changed: str) -> None:
     checkout.set_up()
     checkout.program(checkout.venv / "bin" / "python", f'[ "$1" = -m ] && exit 1; exec "{sys.executable}" "$@"')
     if changed.startswith("the page"):
@@ -133,7 +133,7 @@ def test_a_moved_checkout_is_set_up_again(checkout: Checkout) -> None:
     assert done.stderr.startswith("Making .venv")
 
 
-def test_a_first_start_without_a_network_is_one_sentence_and_leaves_no_stamp(checkout: Checkout) -> None:
+def test_a_first_start_without_a_network_is_reported_and_leaves_no_stamp(checkout: Checkout) -> None:
     checkout.program(checkout.path / "python3", f'exec "{sys.executable}" "$@"')
     done = checkout.run("up")
     assert (done.returncode, done.stdout) == (2, "")
@@ -147,7 +147,7 @@ def test_a_first_start_without_a_network_is_one_sentence_and_leaves_no_stamp(che
 
 
 def test_the_locks_hold_no_address_and_agree() -> None:
-    # The other addresses in it are where its authors take gifts.
+    # The lock's other addresses are donation pages.
     assert '"resolved"' not in (ROOT / "frontend" / "package-lock.json").read_text()
     runtime, development = (
         {line for line in (ROOT / name).read_text().splitlines() if line[:1].isalnum()}

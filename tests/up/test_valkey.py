@@ -37,7 +37,7 @@ async def valkey_in(directory: Path) -> AsyncGenerator[Redis]:
             await process.stop(within=10)
 
 
-async def test_valkey_listens_on_a_socket_of_this_user_and_on_no_port(tmp_path: Path) -> None:
+async def test_valkey_listens_only_on_a_socket_of_this_user(tmp_path: Path) -> None:
     async with valkey_in(tmp_path) as redis:
         # redis-py leaves its replies untyped.
         config = cast("Any", await redis.execute_command("CONFIG", "GET", "port"))  # pyright: ignore[reportUnknownMemberType]
@@ -45,7 +45,7 @@ async def test_valkey_listens_on_a_socket_of_this_user_and_on_no_port(tmp_path: 
         assert stat.S_IMODE((tmp_path / "valkey.sock").stat().st_mode) == 0o600
 
 
-async def test_the_next_start_finds_what_was_written(tmp_path: Path) -> None:
+async def test_writes_survive_a_restart(tmp_path: Path) -> None:
     async with valkey_in(tmp_path) as redis:
         await redis.set("word", "你好")
     async with valkey_in(tmp_path) as redis:
@@ -89,7 +89,7 @@ def test_the_default_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> N
         assert valkey.default_data_directory() == directory
 
 
-def test_a_valkey_on_the_path_is_used_where_none_is_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_valkey_on_the_path_is_used_if_none_is_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packaged = valkey.binary()
     monkeypatch.setattr("sys.platform", "plan9")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -55,10 +55,10 @@ def texts(*writes: Write) -> list[tuple[int, list[bytes]]]:
     return [(write.lease.turn, [data for _, data in write.events]) for write in writes]
 
 
-async def test_first_pieces_go_at_once_and_the_next_ones_of_all_turns_together(
+async def test_first_pieces_are_flushed_at_once_and_later_pieces_of_all_turns_together(
     log: Log, batcher: AppendBatcher
 ) -> None:
-    # The tick is a whole interval away: none may fall between the two.
+    # The next tick is a whole interval away, so that none separates the two turns.
     batcher._offset = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
     one, two = writer(batcher, 1), writer(batcher, 2)
     one.add(Delta("a"))

@@ -47,7 +47,7 @@ async def test_other_errors_are_not_taken_for_a_refusal(upstream: Upstream, stat
 
 
 async def test_takeover_is_restart_by_default(upstream: Upstream) -> None:
-    """A server that ignores the partial answer would begin another one behind it, and no reply tells this."""
+    """A server that ignores the partial answer would start a second one after it, and no reply reveals that."""
     async with model_at(upstream.url) as model:
         assert model.takeover == "restart"
         await model.cancel("")

@@ -1,4 +1,4 @@
-"""How an answer fails: the table of `error.code` in docs/protocol.md, each row is provoked over real HTTP."""
+"""Failures of an answer: each row of the table of `error.code` in docs/protocol.md, over real HTTP."""
 
 import asyncio
 import re

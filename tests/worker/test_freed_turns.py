@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 TURNS = 10
-# Far more than all else that a turn allocates.
+# Far more than the rest of what a turn allocates.
 TEXT = "x" * 100_000
 OURS = (asyncio.Task, CoroutineType, AsyncGenerator, FrameType, TracebackType, BaseException)
 
@@ -65,7 +65,7 @@ class Log:
     async def write(self, writes: Sequence[Write]) -> list[Written | Exception]:
         await asyncio.sleep(0)
         if isinstance(self._reply, StoreUnavailableError):
-            # So that the turn ends while this write is on its way.
+            # The turn ends during this write.
             await asyncio.sleep(0.05)
             raise StoreUnavailableError("away") from ConnectionError("refused")
         self.ended += sum(write.folded is not None for write in writes)
@@ -134,10 +134,10 @@ class Worker:
             task.exception()
 
     @contextmanager
-    def tasks_noted(self) -> Generator[None]:
+    def recording_tasks(self) -> Generator[None]:
         def task(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> "asyncio.Task[Any]":
             made = asyncio.Task(coroutine, loop=loop, **more)
-            # Not those of anyio and of asyncio, which closes generators in tasks.
+            # Without tasks of anyio, and of asyncio, which closes generators in tasks.
             if isinstance(coroutine, CoroutineType) and "midsentence_worker" in coroutine.cr_code.co_filename:
                 self.objects.add(made)
             return made
@@ -236,7 +236,7 @@ ENDS: dict[str, tuple[Log, list[Any], Deed]] = {
 async def test_turn_is_freed_when_it_ends(end: str) -> None:
     log, pieces, deed = ENDS[end]
     async with worker_with(log, ScriptedModel(*pieces, fails_late="fails" in end)) as worker:
-        with worker.tasks_noted():
+        with worker.recording_tasks():
             await worker.run(0, deed)
             tracemalloc.start()
             try:
@@ -273,7 +273,7 @@ async def test_turn_of_a_provider_is_freed_when_it_ends(upstream: Upstream, end:
         model_at(upstream.url, api=api, timeout_seconds=timeout_seconds) as model,
         worker_with(Log(), model) as worker,
     ):
-        with worker.tasks_noted():
+        with worker.recording_tasks():
             for number in range(TURNS):
                 await worker.run(number, deed)
             # Cancellations of responses go on in the background for a moment.

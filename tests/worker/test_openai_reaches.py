@@ -56,7 +56,7 @@ async def test_a_break_within_a_stream_is_the_sdks_connection_error(upstream: Up
 async def test_a_refused_connection_is_a_connection_error_caused_by_a_connect_error() -> None:
     """`retry.pause` tries again, and `ErrorMessages.of_request` names the address."""
     with socket.socket() as bound:
-        # Bound and not listening, so that nobody else can answer at this port.
+        # Bound and not listening, so that no other process can listen on this port.
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(openai.APIConnectionError) as failure:
             await streamed(client(f"http://127.0.0.1:{bound.getsockname()[1]}/v1"))

@@ -72,7 +72,7 @@ async def test_provider_is_retried_while_it_is_away(upstream: Upstream) -> None:
     async with model_at(upstream.url, api="responses") as model:
         reader = asyncio.create_task(collect(model))
         await eventually(lambda: upstream.responses, description="the response was created")
-        # The cut itself counts as one connection without anything new.
+        # The cut counts as one connection without new events.
         upstream.responses[0].refusals = background_response.MAX_SILENT_CONNECTIONS - 2
         answer.release_all()
         assert text_of(await reader) == TEXT
@@ -137,7 +137,7 @@ async def test_events_that_are_sent_again_are_ignored(upstream: Upstream) -> Non
 
 
 @pytest.mark.parametrize("instead", ["expired", "document"])
-async def test_response_that_is_no_longer_streamed_is_polled_for(
+async def test_response_that_is_no_longer_streamed_is_polled(
     upstream: Upstream, instead: Literal["expired", "document"]
 ) -> None:
     """OpenAI streams a response for five minutes."""

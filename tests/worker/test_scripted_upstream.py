@@ -32,9 +32,9 @@ async def test_process_sends_what_text_for_predicts_and_lists_its_requests(proce
     assert answers == ["".join(text_for(question)) for question in questions]
     assert (text, failure.code) == ("".join(text_for("tokens=9 seed=1")[:4]), "model_truncated")
     async with httpx.AsyncClient() as client:
-        told = (await client.get(f"{process}/requests")).json()
-    assert [request["sent"] for request in told] == [200, 3, len(text_for(questions[2])), 4]
-    assert [request["finished"] is None for request in told] == [False, False, False, True]
+        requests = (await client.get(f"{process}/requests")).json()
+    assert [request["sent"] for request in requests] == [200, 3, len(text_for(questions[2])), 4]
+    assert [request["finished"] is None for request in requests] == [False, False, False, True]
 
 
 def test_same_seed_gives_the_same_text() -> None:
@@ -61,8 +61,8 @@ async def test_process_reports_the_cost_of_a_background_response(process: str) -
             text_for("tokens=9 seed=1")
         )
     async with httpx.AsyncClient() as client:
-        (told,) = (await client.get(f"{process}/responses")).json()
-    assert (told["generated"], told["streamed"], told["status"]) == (9, 2, "completed")
+        (response,) = (await client.get(f"{process}/responses")).json()
+    assert (response["generated"], response["streamed"], response["status"]) == (9, 2, "completed")
 
 
 def test_partial_answer_is_continued_at_its_last_character() -> None:

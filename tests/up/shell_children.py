@@ -1,4 +1,4 @@
-"""The supervisor over shell scripts: `python -m tests.up.stand_in DIRECTORY STAGES`, see `running.StandIns`."""
+"""The supervisor over shell scripts: `python -m tests.up.shell_children DIRECTORY STAGES`."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def main() -> None:
     async def announce() -> None:
         write_line(1, "ready")
 
-    # Under nohup the tests would inherit a SIGHUP that is ignored.
+    # Under nohup, the tests inherit an ignored SIGHUP.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         sys.exit(0 if asyncio.run(supervise(stages, ready, announce)) else 130)
