@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Route, expect
@@ -12,12 +12,12 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, R
 from tests.support.processes import Stack
 from tests.support.waiting import wait_until
 
-EVENTS: Final = "**/sessions/*/events*"
-ASKS: Final = "**/sessions"
-MESSAGES: Final = "**/sessions/*/messages"
+EVENTS = "**/sessions/*/events*"
+ASKS = "**/sessions"
+MESSAGES = "**/sessions/*/messages"
 
 # With or without a lost connection before.
-DONE: Final = re.compile(r"^Live( · Resumed at [\d:]+\s[AP]M, nothing lost)? · Done$")
+DONE = re.compile(r"^Live( · Resumed at [\d:]+\s[AP]M, nothing lost)? · Done$")
 
 _WATCH = """
 addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sample }) => {

@@ -1,13 +1,13 @@
 """A scripted conversation with every kind of element, for tests that need no model."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
 from tests.browser.chat import EVENTS, stream_of
 
-_ANSWER: Final = (
+_ANSWER = (
     """\
 ## A heading
 
@@ -39,7 +39,7 @@ $$\\int_0^1 x^2 \\, dx = \\frac{1}{3}$$
 A_word_that_is_too_long_for_any_line_"""
     + "x" * 200
 )
-_MESSAGES: Final[list[dict[str, Any]]] = [
+_MESSAGES: list[dict[str, Any]] = [
     {"turn": 1, "parent": 0, "role": "user", "text": "One of everything?", "end": None},
     {
         "turn": 1,
@@ -64,8 +64,8 @@ _MESSAGES: Final[list[dict[str, Any]]] = [
     {"turn": 4, "parent": 1, "role": "user", "text": "And then?", "end": None},
     {"turn": 4, "parent": 1, "role": "assistant", "text": "It goes on", "end": None},
 ]
-SESSION: Final = "0aScriptedScriptedScript00"
-_STREAM: Final = stream_of(
+SESSION = "0aScriptedScriptedScript00"
+_STREAM = stream_of(
     ("snapshot", "4.1-5", {"session_id": SESSION, "state": "streaming", "messages": _MESSAGES}),
     (
         "state",
@@ -79,7 +79,7 @@ _STREAM: Final = stream_of(
         },
     ),
 )
-_LISTED: Final[list[Mapping[str, Any]]] = [
+_LISTED: list[Mapping[str, Any]] = [
     {"session_id": SESSION, "title": "One of everything?", "state": "streaming", "turn": 4, "updated": 4},
     {
         "session_id": "1b",

@@ -1,7 +1,6 @@
 """A message is asked exactly once, even if its request, its tab or the network fails."""
 
 from collections.abc import Callable
-from typing import Final
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -13,19 +12,19 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.needs_chromium
 
-UNREACHABLE: Final = "Not sent. The server cannot be reached."
-NOT_KEPT: Final = "This browser does not keep it: it is lost when the tab closes."
+UNREACHABLE = "Not sent. The server cannot be reached."
+NOT_KEPT = "This browser does not keep it: it is lost when the tab closes."
 
 # Storage without a free byte, as other pages of the same origin may leave it.
-FULL: Final = """
+FULL = """
 for (let size = 1 << 23; size >= 1; size >>= 1) {
   try {
     for (let number = 0; ; number += 1) localStorage.setItem(`filler${size}.${number}`, 'x'.repeat(size));
   } catch {}
 }
 """
-WRITES_FAIL: Final = "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };"
-FORBIDDEN: Final = """
+WRITES_FAIL = "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };"
+FORBIDDEN = """
 for (const name of ['localStorage', 'sessionStorage']) {
   Object.defineProperty(window, name, { get() { throw new DOMException('forbidden', 'SecurityError'); } });
 }

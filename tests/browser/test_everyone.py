@@ -1,7 +1,7 @@
 """Accessibility: contrast, screen readers, the keyboard alone, reduced motion."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -13,15 +13,15 @@ from tests.support.upstream import Answer
 
 pytestmark = pytest.mark.needs_chromium
 
-AXE: Final = Path(__file__).parent.parent.parent / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-FIND_FAULTS: Final = """async () => {
+AXE = Path(__file__).parent.parent.parent / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+FIND_FAULTS = """async () => {
   const { violations } = await axe.run(document, { resultTypes: ['violations'] });
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
 }"""  # noqa: E501
-DESKTOP: Final[dict[str, Any]] = {"viewport": {"width": 1280, "height": 800}}
-PHONE: Final[dict[str, Any]] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 # Focusable elements in document order.
-FOCUSABLE: Final = """() => {
+FOCUSABLE = """() => {
   const all = 'a[href], button:enabled, input:enabled, select, textarea, summary, [tabindex="0"]';
   return [...document.querySelectorAll(all)].map((element, at) => {
     element.dataset.at = String(at);
@@ -29,7 +29,7 @@ FOCUSABLE: Final = """() => {
   });
 }"""
 # The focused element, and whether its focus is visible. Two boxes leave their outline to the frame around them.
-FOCUSED: Final = """() => {
+FOCUSED = """() => {
   const { activeElement: element } = document;
   if (element === null || element === document.body) return null;
   const frame = element.closest('.composer, .search');
@@ -46,7 +46,7 @@ FOCUSED: Final = """() => {
     return color;
   }
 }"""  # noqa: E501
-LISTEN: Final = """() => {
+LISTEN = """() => {
   window.told = [];
   const { announcer } = window;
   const hear = () => announcer.textContent !== '' && told.push(announcer.textContent);

@@ -1,6 +1,6 @@
 """Keys, touch and the wheel: sending, stopping, shortcuts, and scrolling that never moves the text being read."""
 
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -13,23 +13,23 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.needs_chromium
 
-PHONE: Final[dict[str, Any]] = {"has_touch": True, "is_mobile": True, "viewport": {"width": 390, "height": 844}}
+PHONE: dict[str, Any] = {"has_touch": True, "is_mobile": True, "viewport": {"width": 390, "height": 844}}
 
 # An Enter of an input method that has one of its two marks (W3C UI Events, 5.1): `isComposing`, or the key code.
-PRESS_ENTER: Final = """(box, signs) => {
+PRESS_ENTER = """(box, signs) => {
   const enter = { key: 'Enter', code: 'Enter', bubbles: true, cancelable: true, ...signs };
   return box.dispatchEvent(new KeyboardEvent('keydown', enter));
 }"""
 
 # Selects the beginning of the first text node of the answer.
-SELECT: Final = """(answer, length) => {
+SELECT = """(answer, length) => {
   const text = document.createTreeWalker(answer, NodeFilter.SHOW_TEXT).nextNode();
   getSelection().setBaseAndExtent(text, 0, text, length);
 }"""
 
 # The paragraph in the middle of what is seen, and where it stands. How far that is from the top may change with what a
 # browser finds out of the height of what is out of sight.
-READ: Final = """(scroller) => {
+READ = """(scroller) => {
   const { left, top, width, height } = scroller.getBoundingClientRect();
   for (let down = 0; ; down += 5) {
     const found = document.elementFromPoint(left + width / 2, top + height / 2 + down).closest('p');
@@ -37,7 +37,7 @@ READ: Final = """(scroller) => {
   }
 }"""
 # Turns the wheel in the frame in which the page has scrolled by itself: of that scroll it is told in the next one.
-TURN_BETWEEN: Final = """(scroller) => new Promise((resolve) => {
+TURN_BETWEEN = """(scroller) => new Promise((resolve) => {
   const observer = new MutationObserver(() => {
     if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight > 1) return;
     observer.disconnect();
@@ -48,7 +48,7 @@ TURN_BETWEEN: Final = """(scroller) => new Promise((resolve) => {
 })"""
 
 # Lets go, and is pushed.
-HIGHER_ABOVE: Final = """(scroller) => new Promise((resolve) => {
+HIGHER_ABOVE = """(scroller) => new Promise((resolve) => {
   scroller.dispatchEvent(new WheelEvent('wheel', { deltaY: -1, bubbles: true }));
   scroller.addEventListener('scroll', () => resolve(), { once: true });
   scroller.querySelector('.question').style.paddingTop = '30px';

@@ -1,7 +1,6 @@
 """English and 简体中文."""
 
 import re
-from typing import Final
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,7 +11,7 @@ from tests.support.upstream import Answer
 
 pytestmark = pytest.mark.needs_chromium
 
-LOOK: Final = """() => {
+LOOK = """() => {
   const words = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
@@ -27,9 +26,9 @@ LOOK: Final = """() => {
   return words.map((text) => text.trim()).filter((text) => text !== '');
 }"""  # noqa: E501
 # Names and keyboard keys stay untranslated.
-SAME_EVERYWHERE: Final = re.compile(r"\b(midsentence|mid|sentence|Markdown|Enter|Shift|Esc|Ctrl|K|O)\b|TITLE")
-LATIN: Final = re.compile(r"[A-Za-z]")
-HAN: Final = re.compile(r"[\u4e00-\u9fff]")
+SAME_EVERYWHERE = re.compile(r"\b(midsentence|mid|sentence|Markdown|Enter|Shift|Esc|Ctrl|K|O)\b|TITLE")
+LATIN = re.compile(r"[A-Za-z]")
+HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
 @pytest.mark.parametrize(

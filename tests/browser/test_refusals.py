@@ -1,7 +1,7 @@
 """The page shows the exact reason of a refusal or failure, and stays usable."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
@@ -13,7 +13,7 @@ from tests.support.upstream import Answer
 pytestmark = pytest.mark.needs_chromium
 
 # From a proxy (any body), from the server (docs/protocol.md), or None: the connection breaks.
-REFUSALS: Final[dict[str, tuple[int | None, Any, str]]] = {
+REFUSALS: dict[str, tuple[int | None, Any, str]] = {
     "a login page": (401, "<h1>Sign in</h1>", "The server answered 401."),
     "a proxy's limit": (413, "<h1>Too large</h1>", "The server answered 413."),
     "a proxy's patience": (429, "slow down", "The server answered 429."),
@@ -26,7 +26,7 @@ REFUSALS: Final[dict[str, tuple[int | None, Any, str]]] = {
     "another code": (418, {"error": {"code": "new", "message": "Do that instead."}}, "Do that instead."),
     "nobody": (None, None, "The server cannot be reached."),
 }
-GONE: Final = (404, {"error": {"code": "not_found", "message": "m"}}, "This conversation is not here any more.")
+GONE = (404, {"error": {"code": "not_found", "message": "m"}}, "This conversation is not here any more.")
 
 
 @dataclass

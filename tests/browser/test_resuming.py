@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -29,25 +29,25 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.needs_chromium
 
-SESSION: Final = "0aScriptedScriptedScript00"
-ADDRESS: Final = f"/#{SESSION}"
-WORDS: Final = ["one ", "two ", "two ", "three ", "four ", "断线 ", "👩‍👩‍👧‍👦 ", "eight"]
-RESUMED: Final = re.compile(r"^Live · Resumed at \d{1,2}:\d\d:\d\d\s[AP]M, nothing lost · (Answering…|Done)$")
+SESSION = "0aScriptedScriptedScript00"
+ADDRESS = f"/#{SESSION}"
+WORDS = ["one ", "two ", "two ", "three ", "four ", "断线 ", "👩‍👩‍👧‍👦 ", "eight"]
+RESUMED = re.compile(r"^Live · Resumed at \d{1,2}:\d\d:\d\d\s[AP]M, nothing lost · (Answering…|Done)$")
 
 # The wait before the next attempt is random up to a ceiling that doubles. Here it is always the ceiling.
-LONGEST_WAITS: Final = "Math.random = () => 1;"
+LONGEST_WAITS = "Math.random = () => 1;"
 # Longer than any test lasts.
-ENDLESS_WAITS: Final = "Math.random = () => 1000;"
+ENDLESS_WAITS = "Math.random = () => 1000;"
 # A clock that can be set forward, and is read twice as often.
-IMPATIENT: Final = """
+IMPATIENT = """
 globalThis.later = 0;
 const { now } = Date;
 Date.now = () => now() + later;
 const { setInterval: every } = globalThis;
 globalThis.setInterval = (call, milliseconds) => every(call, milliseconds / 2);
 """
-BACK_ONLINE: Final = "addEventListener('online', () => { globalThis.backAt = performance.now(); });"
-HIDE: Final = """(state) => {
+BACK_ONLINE = "addEventListener('online', () => { globalThis.backAt = performance.now(); });"
+HIDE = """(state) => {
   Object.defineProperty(document, 'visibilityState', { get: () => state, configurable: true });
   Object.defineProperty(document, 'hidden', { get: () => state === 'hidden', configurable: true });
   document.dispatchEvent(new Event('visibilitychange'));

@@ -1,7 +1,7 @@
 """Narrow and wide screens: wide content scrolls within itself, never the page."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,23 +12,23 @@ from tests.browser.scene import SESSION, look_at_scene, open_scene, set_scene
 pytestmark = pytest.mark.needs_chromium
 
 # A phone; a small one, which is also a wide screen at 400 % (WCAG 2.2, 1.4.10); a window too wide for one line.
-PHONES: Final[dict[str, dict[str, Any]]] = {
+PHONES: dict[str, dict[str, Any]] = {
     "390": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
     "320": {"viewport": {"width": 320, "height": 568}, "has_touch": True, "is_mobile": True},
 }
-SCREENS: Final[dict[str, dict[str, Any]]] = PHONES | {
+SCREENS: dict[str, dict[str, Any]] = PHONES | {
     "400%": {"viewport": {"width": 320, "height": 256}},
     "2560": {"viewport": {"width": 2560, "height": 1440}},
 }
-TOO_WIDE: Final = """() => [...document.querySelectorAll('html, body, header, main, footer, nav, #sessions, dialog')]
+TOO_WIDE = """() => [...document.querySelectorAll('html, body, header, main, footer, nav, #sessions, dialog')]
   .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth).map(({ localName }) => localName)"""
 # Links in running text may be as small as the text (WCAG 2.2, 2.5.8); a disabled box is no target.
-SMALL: Final = """() => [...document.querySelectorAll('button, a, input:enabled, select, textarea, summary')]
+SMALL = """() => [...document.querySelectorAll('button, a, input:enabled, select, textarea, summary')]
   .filter((element) => element.checkVisibility({ opacityProperty: true }))
   .filter((element) => element.closest('p, li')?.closest('.text') == null)
   .filter((element) => { const { width, height } = element.getBoundingClientRect(); return width < 24 || height < 24; })
   .map((element) => element.outerHTML)"""
-SMALL_PRINT: Final = """() => [...document.querySelectorAll('input:not([type=checkbox]), select, textarea')]
+SMALL_PRINT = """() => [...document.querySelectorAll('input:not([type=checkbox]), select, textarea')]
   .filter((element) => parseFloat(getComputedStyle(element).fontSize) < 16).map((element) => element.outerHTML)"""
 
 

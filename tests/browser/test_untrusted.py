@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from typing import Final
 
 import pytest
 from playwright.sync_api import Dialog, Page, expect
@@ -13,9 +12,9 @@ from tests.support.upstream import Answer
 
 pytestmark = pytest.mark.needs_chromium
 
-RUN: Final = "document.title='owned';window.owned=1;alert(1)"
+RUN = "document.title='owned';window.owned=1;alert(1)"
 # Each as a list of tokens: an attack need not come in one piece.
-MARKUP: Final[dict[str, list[str]]] = {
+MARKUP: dict[str, list[str]] = {
     "a script": ["<scr", f"ipt>{RUN}</scr", "ipt>"],
     "a handler": ["<img src=x one", f'rror="{RUN}">', "<svg onload=", f'"{RUN}"><svg/onload={RUN}>'],
     "a frame": ["<ifr", f'ame srcdoc="<script>parent.{RUN}</script>"></iframe>', '<object data="data:text/html,x">'],
@@ -40,20 +39,20 @@ MARKUP: Final[dict[str, list[str]]] = {
     "a formula without end": ["$\\htmlStyle{position:fixed}{x}$ ", "$\\def\\a{\\a\\a}\\a$"],
     "a letter that is none": ["a\x00b", "\ufffe\u2028c\x1b[2J\u200b"],
 }
-LINKS: Final = (
+LINKS = (
     f"[a](javascript:{RUN}) [b](JaVaScRiPt:{RUN}) [c](java\tscript:alert(1)) [d](<java\nscript:alert(1)>) "
     f"[e](data:text/html,<script>{RUN}</script>) [f](vbscript:x) [g](blob:x) [h](file:///etc/passwd) "
     f"[i](//foreign.invalid) [j](/sessions) [k](#other) [l](?x) <javascript:{RUN}> "
     f"[m](&#106;avascript:alert(1)) [n](%6aavascript:alert(1)) [o](\x01javascript:alert(1)) [p][q]\n\n"
     f"[q]: javascript:{RUN}"
 )
-PICTURES: Final = (
+PICTURES = (
     "![a](http://foreign.invalid/a.png) ![b](//foreign.invalid/b.png) ![c](/page/icon.svg) ![d](data:image/png,x)"
     " [![e](http://foreign.invalid/e.png)](http://foreign.invalid/f) ![g][h]\n\n[h]: http://foreign.invalid/h.png"
 )
-BIDI: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # The elements of an answer that are not allowed, and the attributes that would run or fetch something.
-STRANGE: Final = """() => {
+STRANGE = """() => {
   const letters = 'div p span strong em del code pre a button ul ol li blockquote table thead tbody tr th td hr br'.split(' ');
   const drawn = 'svg path math semantics annotation mrow mi mo mn msup mfrac mtext mstyle mspace mover munder'.split(' ');
   const all = new Set([...letters, ...drawn, 'h1', 'h2', 'h3', 'h4', 'h5', 'h6']);
