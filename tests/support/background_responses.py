@@ -202,8 +202,8 @@ class Responses(list[Response]):
             return await _document(writer, 503, "scripted 503")
         streams = request.query.get("stream") == "true"
         if streams and response.instead_of_stream == "expired":
-            said = "This response can no longer be streamed because it is more than 5 minutes old."
-            return await _document(writer, 400, said)
+            message = "This response can no longer be streamed because it is more than 5 minutes old."
+            return await _document(writer, 400, message)
         if not streams or response.instead_of_stream == "document":
             response.retrieved += 1
             return await _document(writer, 200, response.document)
@@ -232,6 +232,6 @@ async def _cancelled(writer: asyncio.StreamWriter, response: Response) -> bool:
 
 
 async def _document(writer: asyncio.StreamWriter, status: int, body: object) -> bool:
-    said = {"error": {"message": body}} if isinstance(body, str) else body
-    await ResponseWriter(writer, Answer(status=status, body=said)).document()
+    document = {"error": {"message": body}} if isinstance(body, str) else body
+    await ResponseWriter(writer, Answer(status=status, body=document)).document()
     return True

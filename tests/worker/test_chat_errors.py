@@ -44,7 +44,7 @@ def test_codes_are_those_of_the_protocol() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "asked"),
+    ("status", "code", "requests"),
     [
         (400, "model_refused_request", 2),  # the second time without stream_options
         (401, "model_refused_key", 1),
@@ -56,11 +56,11 @@ def test_codes_are_those_of_the_protocol() -> None:
         (503, "model_failed", 3),
     ],
 )
-async def test_status_becomes_its_code(upstream: Upstream, status: int, code: str, asked: int) -> None:
-    upstream.answers += [Answer(status=status)] * asked
+async def test_status_becomes_its_code(upstream: Upstream, status: int, code: str, requests: int) -> None:
+    upstream.answers += [Answer(status=status)] * requests
     async with model_at(upstream.url) as model:
         _, failure = await collect_failure(model)
-    assert (failure.code, failure.retryable, len(upstream.requests)) == (code, RETRYABLE[failure.code], asked)
+    assert (failure.code, failure.retryable, len(upstream.requests)) == (code, RETRYABLE[failure.code], requests)
     assert str(failure) == failure.message
 
 

@@ -82,7 +82,7 @@ async def test_reasoning_is_separated_from_text(upstream: Upstream, field: str) 
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("finish", "reason"),
     [
         ("stop", "stop"),
         ("length", "length"),
@@ -92,12 +92,12 @@ async def test_reasoning_is_separated_from_text(upstream: Upstream, field: str) 
         ("eos", "stop"),
     ],
 )
-async def test_every_finish_reason_becomes_one_of_three(upstream: Upstream, said: str, reason: str) -> None:
-    upstream.answers.append(Answer(finish=said, usage=None))
+async def test_every_finish_reason_becomes_one_of_three(upstream: Upstream, finish: str, reason: str) -> None:
+    upstream.answers.append(Answer(finish=finish, usage=None))
     async with model_at(upstream.url) as model:
-        finish = (await collect(model))[-1]
-    assert isinstance(finish, Finish)
-    assert finish.reason == reason
+        end = (await collect(model))[-1]
+    assert isinstance(end, Finish)
+    assert end.reason == reason
 
 
 async def test_usage_beside_the_finish_reason_is_used(upstream: Upstream) -> None:
@@ -179,7 +179,7 @@ async def test_cancelling_the_reader_closes_the_upstream_call(upstream: Upstream
     upstream.answers.append(answer)
     async with model_at(upstream.url) as model:
         reader = asyncio.create_task(collect(model))
-        await eventually(lambda: upstream.requests, description="the upstream was asked")
+        await eventually(lambda: upstream.requests, description="the upstream got the request")
         reader.cancel()
         await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
         await asyncio.wait([reader])

@@ -7,7 +7,7 @@ from tests.support.client import Visitor
 from tests.support.processes import Stack
 
 
-def asked(stack: Stack) -> list[str]:
+def sent_texts(stack: Stack) -> list[str]:
     """The texts of the newest request; the user's are in capitals."""
     return [
         message["content"].upper() if message["role"] == "user" else message["content"]
@@ -23,19 +23,19 @@ def send(visitor: Visitor, session_id: str, text: str, **more: Any) -> None:
 
 
 def test_model_is_sent_the_path_from_the_root_and_no_other_branch(stack: Stack, visitor: Visitor) -> None:
-    """Turn by turn: 1 ← 2 ← 3, 1 ← 4 (2 edited), 4 ← 5, 0 ← 6 (1 asked again)."""
+    """Turn by turn: 1 ← 2 ← 3, 1 ← 4 (2 edited), 4 ← 5, 0 ← 6 (1 sent again)."""
     stack.upstream.answers.extend(Answer(tokens=[f"{text}."]) for text in "abcdef")
     session_id = visitor.start("a")
     visitor.read(session_id)
     send(visitor, session_id, "b")
     send(visitor, session_id, "c", parent=2)
-    assert asked(stack) == ["A", "a.", "B", "b.", "C"]
+    assert sent_texts(stack) == ["A", "a.", "B", "b.", "C"]
     send(visitor, session_id, "d", parent=1)
-    assert asked(stack) == ["A", "a.", "D"]
+    assert sent_texts(stack) == ["A", "a.", "D"]
     send(visitor, session_id, "e")
-    assert asked(stack) == ["A", "a.", "D", "d.", "E"]
+    assert sent_texts(stack) == ["A", "a.", "D", "d.", "E"]
     send(visitor, session_id, "a", parent=0)
-    assert asked(stack) == ["A"]
+    assert sent_texts(stack) == ["A"]
 
 
 def test_reasoning_is_not_sent_back_to_the_model(stack: Stack, visitor: Visitor) -> None:
@@ -49,7 +49,7 @@ def test_reasoning_is_not_sent_back_to_the_model(stack: Stack, visitor: Visitor)
     visitor.read(session_id)
     send(visitor, session_id, "b")
     send(visitor, session_id, "c")
-    assert asked(stack) == ["A", "a.", "B", "C"]
+    assert sent_texts(stack) == ["A", "a.", "B", "C"]
 
 
 def test_queued_message_is_sent_with_the_path_of_its_parent(stack: Stack, visitor: Visitor) -> None:

@@ -55,9 +55,14 @@ def test_chinese_question_gets_a_chinese_answer() -> None:
 
 
 def test_answer_names_the_question_and_the_number_of_messages() -> None:
-    said = [Message("system", "Be brief."), *ENGLISH, Message("assistant", "This."), Message("user", "Why\n  so?")]
-    assert demo_answer(said).startswith("You asked “Why so?”.")
-    assert "3 messages" in demo_answer(said)
+    conversation = [
+        Message("system", "Be brief."),
+        *ENGLISH,
+        Message("assistant", "This."),
+        Message("user", "Why\n  so?"),
+    ]
+    assert demo_answer(conversation).startswith("You asked “Why so?”.")
+    assert "3 messages" in demo_answer(conversation)
     assert "1 message " in demo_answer(ENGLISH)
 
 
@@ -122,7 +127,7 @@ async def test_demo_reasons_first_when_asked_to(conversation: list[Message], beg
     pace = Pace()
     *pieces, last = await collect(DemoModel(pace), conversation)
     thoughts = [piece.text for piece in pieces if isinstance(piece, Reasoning)]
-    assert pieces[: len(thoughts)] == [Reasoning(text) for text in thoughts], "before anything is said"
+    assert pieces[: len(thoughts)] == [Reasoning(text) for text in thoughts], "before the text"
     assert "".join(thoughts) == demo_reasoning(conversation)
     assert demo_reasoning(conversation).startswith(begins)
     assert text_of(pieces) == demo_answer(conversation)

@@ -243,7 +243,7 @@ async def test_turn_is_freed_when_it_ends(end: str) -> None:
                 before, _ = tracemalloc.get_traced_memory()
                 for number in range(1, TURNS + 1):
                     await worker.run(number, deed)
-                # A write that is on its way holds its writer until it fails.
+                # A write in progress holds its writer until it fails.
                 await eventually(lambda: not worker.alive(), description=f"all is freed: {worker.alive()}")
                 grown = tracemalloc.get_traced_memory()[0] - before
             finally:

@@ -8,8 +8,8 @@ from midsentence_worker.models.tokens import message_tokens
 from midsentence_worker.prompt import prompt
 
 texts = st.text(alphabet="ab 你好\n😀", max_size=40)
-messages = st.builds(Message, st.sampled_from(["user", "assistant"]), texts)
-conversations = st.lists(messages, max_size=12)
+any_message = st.builds(Message, st.sampled_from(["user", "assistant"]), texts)
+conversations = st.lists(any_message, max_size=12)
 budgets = st.integers(0, 150)
 
 
@@ -26,8 +26,8 @@ def assistant(text: str) -> Message:
 
 
 def test_conversation_that_fits_is_sent_whole() -> None:
-    said = [user("Hi"), assistant("Hello"), user("And?")]
-    assert [Message("system", "Be brief."), *said] == prompt(said, system_prompt="Be brief.", budget=1000)
+    messages = [user("Hi"), assistant("Hello"), user("And?")]
+    assert [Message("system", "Be brief."), *messages] == prompt(messages, system_prompt="Be brief.", budget=1000)
 
 
 def test_no_system_prompt_means_no_system_message() -> None:
@@ -35,49 +35,53 @@ def test_no_system_prompt_means_no_system_message() -> None:
 
 
 def test_oldest_turns_are_dropped_first_and_whole() -> None:
-    said = [user("a" * 40), assistant("b" * 40), user("c" * 40), assistant("d" * 40), user("e")]
-    assert said == prompt(said, system_prompt="", budget=cost(said))
-    assert said[2:] == prompt(said, system_prompt="", budget=cost(said) - 1)
+    messages = [user("a" * 40), assistant("b" * 40), user("c" * 40), assistant("d" * 40), user("e")]
+    assert messages == prompt(messages, system_prompt="", budget=cost(messages))
+    assert messages[2:] == prompt(messages, system_prompt="", budget=cost(messages) - 1)
 
 
 def test_empty_answer_is_left_out_and_its_question_is_sent() -> None:
-    said = [user("Hi"), assistant(""), user("Still there?")]
-    assert [user("Hi"), user("Still there?")] == prompt(said, system_prompt="", budget=1000)
+    messages = [user("Hi"), assistant(""), user("Still there?")]
+    assert [user("Hi"), user("Still there?")] == prompt(messages, system_prompt="", budget=1000)
 
 
 def test_newest_question_is_sent_even_if_it_exceeds_the_budget() -> None:
-    said = [user("Hi"), assistant("Hello"), user("x" * 1000)]
-    assert [Message("system", "Be brief."), said[2]] == prompt(said, system_prompt="Be brief.", budget=10)
+    messages = [user("Hi"), assistant("Hello"), user("x" * 1000)]
+    assert [Message("system", "Be brief."), messages[2]] == prompt(messages, system_prompt="Be brief.", budget=10)
 
 
 @given(conversations, texts, budgets)
-def test_prompt_is_the_end_of_the_conversation(said: list[Message], system: str, budget: int) -> None:
-    sent = prompt(said, system_prompt=system, budget=budget)
+def test_prompt_is_the_end_of_the_conversation(messages: list[Message], system: str, budget: int) -> None:
+    sent = prompt(messages, system_prompt=system, budget=budget)
     head = [Message("system", system)] if system else []
     tail = sent[len(head) :]
     assert sent[: len(head)] == head
-    said_something = [message for message in said if message.role == "user" or message.text]
-    assert tail == said_something[len(said_something) - len(tail) :]
+    with_text = [message for message in messages if message.role == "user" or message.text]
+    assert tail == with_text[len(with_text) - len(tail) :]
 
 
 @given(conversations, texts, budgets)
-def test_prompt_begins_with_a_user_and_holds_the_newest_question(said: list[Message], system: str, budget: int) -> None:
-    sent = [message for message in prompt(said, system_prompt=system, budget=budget) if message.role != "system"]
-    asked = [message for message in said if message.role == "user"]
-    assert [message.role for message in sent[:1]] == ["user"] * bool(asked)
-    assert [message for message in sent if message.role == "user"][-1:] == asked[-1:]
+def test_prompt_begins_with_a_user_and_holds_the_newest_question(
+    messages: list[Message], system: str, budget: int
+) -> None:
+    sent = [message for message in prompt(messages, system_prompt=system, budget=budget) if message.role != "system"]
+    questions = [message for message in messages if message.role == "user"]
+    assert [message.role for message in sent[:1]] == ["user"] * bool(questions)
+    assert [message for message in sent if message.role == "user"][-1:] == questions[-1:]
 
 
 @given(conversations, texts, budgets)
-def test_prompt_is_within_the_budget_unless_one_turn_exceeds_it(said: list[Message], system: str, budget: int) -> None:
-    sent = prompt(said, system_prompt=system, budget=budget)
+def test_prompt_is_within_the_budget_unless_one_turn_exceeds_it(
+    messages: list[Message], system: str, budget: int
+) -> None:
+    sent = prompt(messages, system_prompt=system, budget=budget)
     assert cost(sent) <= budget or sum(message.role == "user" for message in sent) <= 1
 
 
 @given(conversations, texts, budgets)
-def test_prompt_leaves_out_no_turn_that_fits(said: list[Message], system: str, budget: int) -> None:
-    sent = prompt(said, system_prompt=system, budget=budget)
-    whole = prompt(said, system_prompt=system, budget=10**6)
+def test_prompt_leaves_out_no_turn_that_fits(messages: list[Message], system: str, budget: int) -> None:
+    sent = prompt(messages, system_prompt=system, budget=budget)
+    whole = prompt(messages, system_prompt=system, budget=10**6)
     left_out = whole[bool(system) : len(whole) - len(sent) + bool(system)]
     newest_left_out = max((at for at, message in enumerate(left_out) if message.role == "user"), default=0)
     assert not left_out or cost(sent) + cost(left_out[newest_left_out:]) > budget

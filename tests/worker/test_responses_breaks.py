@@ -109,19 +109,19 @@ async def test_closed_stream_leaves_the_response_resumable_by_its_mark(upstream:
     answer = Answer(tokens=TOKENS, gate=True)
     upstream.answers.append(answer)
     answer.release(3)
-    said, mark = "", ""
+    text, mark = "", ""
     async with model_at(upstream.url, api="responses") as model:
         stream = model.stream(QUESTION)
-        while said != "".join(TOKENS[:3]) or not mark.endswith(f":{len(said)}"):
+        while text != "".join(TOKENS[:3]) or not mark.endswith(f":{len(text)}"):
             piece = await anext(stream)
-            said += text_of([piece])
+            text += text_of([piece])
             mark = piece.value if isinstance(piece, Mark) else mark
         await stream.aclose()
         await eventually(lambda: upstream.requests[0].disconnected, description="the upstream saw its client leave")
     answer.release_all()
     async with model_at(upstream.url, api="responses") as another:
         rest = await collect(another, mark=mark)
-    assert said + text_of(rest) == TEXT
+    assert text + text_of(rest) == TEXT
     (response,) = upstream.responses
     assert (response.generated, response.streamed, response.cancelled) == (len(TOKENS), 2, 0)
 

@@ -22,10 +22,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("event", [False, True], ids=["failed", "error"])
 @pytest.mark.parametrize(
-    ("said", "code"), [("server_error", "model_failed"), ("rate_limit_exceeded", "model_rate_limited")]
+    ("error_code", "code"), [("server_error", "model_failed"), ("rate_limit_exceeded", "model_rate_limited")]
 )
-async def test_failure_quotes_the_provider(upstream: Upstream, said: str, code: str, *, event: bool) -> None:
-    upstream.answers.append(Answer(error_after=2, error_code=said, error_event=event))
+async def test_failure_quotes_the_provider(upstream: Upstream, error_code: str, code: str, *, event: bool) -> None:
+    upstream.answers.append(Answer(error_after=2, error_code=error_code, error_event=event))
     async with model_at(upstream.url, api="responses") as model:
         text, failure = await collect_failure(model)
     assert (text, failure.code) == ("Hello, ", code)
@@ -33,7 +33,7 @@ async def test_failure_quotes_the_provider(upstream: Upstream, said: str, code: 
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "asked"),
+    ("status", "code", "requests"),
     [
         (400, "model_refused_request", 1),
         (401, "model_refused_key", 1),
@@ -42,11 +42,11 @@ async def test_failure_quotes_the_provider(upstream: Upstream, said: str, code: 
         (503, "model_failed", 3),
     ],
 )
-async def test_status_becomes_its_code(upstream: Upstream, status: int, code: str, asked: int) -> None:
-    upstream.answers += [Answer(status=status)] * asked
+async def test_status_becomes_its_code(upstream: Upstream, status: int, code: str, requests: int) -> None:
+    upstream.answers += [Answer(status=status)] * requests
     async with model_at(upstream.url, api="responses") as model:
         _, failure = await collect_failure(model)
-    assert (failure.code, len(upstream.requests)) == (code, asked)
+    assert (failure.code, len(upstream.requests)) == (code, requests)
 
 
 async def test_missing_api_names_the_settings(upstream: Upstream) -> None:
@@ -117,7 +117,7 @@ async def test_response_abandoned_before_its_first_mark_is_cancelled(upstream: U
     upstream.answers.append(Answer(gate=True, first_event_delay=0.2))
     async with model_at(upstream.url, api="responses") as model:
         reader = asyncio.create_task(collect(model))
-        await eventually(lambda: upstream.requests, description="the upstream was asked")
+        await eventually(lambda: upstream.requests, description="the upstream got the request")
         reader.cancel()
         await asyncio.wait([reader])
         assert reader.cancelled()
