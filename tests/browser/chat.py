@@ -1,4 +1,4 @@
-"""Page objects: a reader's browser, and one tab of the chat."""
+"""Page objects: a user's browser and one tab of the chat; and faults for the page's requests."""
 
 import json
 import re
@@ -13,20 +13,20 @@ from tests.support.processes import Stack
 from tests.support.waiting import wait_until
 
 EVENTS = "**/sessions/*/events*"
-ASKS = "**/sessions"
+SESSIONS = "**/sessions"
 MESSAGES = "**/sessions/*/messages"
 
 # With or without a lost connection before.
 DONE = re.compile(r"^Live( · Resumed at [\d:]+\s[AP]M, nothing lost)? · Done$")
 
-_WATCH = """
+_REPORT_VIOLATIONS = """
 addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI, sample }) => {
-  complain(`${violatedDirective}: ${blockedURI} ${sample}`);
+  reportViolation(`${violatedDirective}: ${blockedURI} ${sample}`);
 });
 """
 
-# Each text that was shown as an answer or as the status, at every change of it.
-_WITNESS = """
+# Records every text of the status and of each answer.
+_RECORD_TEXTS = """
 globalThis.shown = {};
 globalThis.statuses = [];
 new MutationObserver(() => {
@@ -42,52 +42,54 @@ new MutationObserver(() => {
 
 
 class Reader:
+    """A user: a browser context, whose tabs share its cookies and its storage."""
+
     def __init__(self, context: BrowserContext) -> None:
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         self._context = context
-        context.expose_function("complain", self._complain)  # pyright: ignore[reportUnknownMemberType]
-        context.add_init_script(_WATCH)
-        context.on("console", self._said)
-        context.on("weberror", lambda error: self._complain(str(error.error)))
+        context.expose_function("reportViolation", self._record_error)  # pyright: ignore[reportUnknownMemberType]
+        context.add_init_script(_REPORT_VIOLATIONS)
+        context.on("console", self._console_message)
+        context.on("weberror", lambda error: self._record_error(str(error.error)))
 
     def open(self, path: str = "/") -> "Chat":
         chat = Chat(self._context.new_page())
         chat.page.goto(path)
         return chat
 
-    def blank(self) -> Page:
-        """Open an empty tab, so that a test can intercept its first request too."""
+    def new_tab(self) -> Page:
+        """Open an empty tab, so that a test can intercept all requests of the page."""
         return self._context.new_page()
 
-    def watch(self) -> None:
-        """Record what the tabs that are opened from now on show, see `Chat.shown`."""
-        self._context.add_init_script(_WITNESS)
+    def record_texts(self) -> None:
+        """Record the status and the answers in every tab opened from now on."""
+        self._context.add_init_script(_RECORD_TEXTS)
 
-    def before_the_page(self, script: str) -> None:
-        """Run a script in every tab that is opened from now on, before the page's scripts."""
+    def add_init_script(self, script: str) -> None:
+        """Run a script in every tab opened from now on, before the scripts of the page."""
         self._context.add_init_script(script)
 
     def set_offline(self, is_offline: bool) -> None:
-        """Make the browser report that it is offline. An open event stream stays open."""
+        """Set what the browser reports as the network's state. An open event stream stays open."""
         self._context.set_offline(is_offline)
 
     @property
     def cookies(self) -> list[Any]:
-        """The owner's cookies, for another browser of the same person."""
+        """The cookies, for another device of the same user."""
         return self._context.cookies()
 
-    def _complain(self, what: str) -> None:
-        self.complaints.append(what)
+    def _record_error(self, error: str) -> None:
+        self.errors.append(error)
 
-    def _said(self, message: ConsoleMessage) -> None:
-        # The browser reports each request that fails; some tests make them fail.
+    def _console_message(self, message: ConsoleMessage) -> None:
+        # The browser logs each failed request, and some tests make requests fail.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
-            self._complain(message.text)
+            self._record_error(message.text)
 
 
 class Readers(Protocol):
     def __call__(self, same_as: Reader | None = None, **options: Any) -> Reader:
-        """Make a reader, or the same person on another device. The options are those of Playwright's `new_context`."""
+        """Create a user, or another device of the same user. The options are those of Playwright's `new_context`."""
         ...
 
 
@@ -141,37 +143,37 @@ class Chat:
         expect(self.status).to_have_text(DONE)
 
     def source(self, turn: int = 1) -> str:
-        """The Markdown that the model wrote."""
+        """The answer as the model wrote it, in Markdown."""
         messages = self.page.request.get(f"/sessions/{self.session}").json()["messages"]
         return next(one["text"] for one in messages if one["role"] == "assistant" and one["turn"] == turn)
 
-    def shown(self, turn: int = 1) -> list[str]:
-        """Each text of the answer that this tab has shown since it was loaded. Needs `Reader.watch`."""
+    def recorded_answers(self, turn: int = 1) -> list[str]:
+        """Every text of the answer since the tab was loaded. Needs `Reader.record_texts`."""
         return [one["text"] for one in self.page.evaluate(f"shown['assistant-{turn}'] ?? []")]
 
     def has_shown_status(self, text: str) -> None:
-        """Wait until the status has had this text, which may be gone before a test sees it. Needs `Reader.watch`."""
+        """Wait until the status has shown this text, even if only briefly. Needs `Reader.record_texts`."""
         wait_until(lambda: text in self.page.evaluate("statuses"), description=f"the status has been {text!r}")
 
-    def never_repeated_a_word(self, text: str, turn: int = 1) -> None:
-        """Assert that each text that was shown is a prefix of the answer, so no word was repeated or skipped."""
+    def answer_only_grew(self, text: str, turn: int = 1) -> None:
+        """Check that every recorded text of the answer is a prefix of `text`: no word was repeated or skipped."""
         self.shows_answer(text, turn)
-        strange = "([row, text]) => shown[row].filter((one) => !text.startsWith(one.text)).map((one) => one.text)"
-        assert self.page.evaluate(strange, [f"assistant-{turn}", text]) == []
+        others = "([row, text]) => shown[row].filter((one) => !text.startsWith(one.text)).map((one) => one.text)"
+        assert self.page.evaluate(others, [f"assistant-{turn}", text]) == []
 
 
 def shows(element: Locator, text: str) -> None:
-    """Compare the exact text: Playwright's own `to_have_text` ignores white space."""
+    """Compare the exact text: `to_have_text` of Playwright normalises white space."""
     expect(element).to_have_js_property("textContent", text)
 
 
 def times_asked(stack: Stack, question: str) -> int:
-    """How often the model was called with this question."""
+    """The number of requests to the model with this question."""
     return [request.question for request in stack.upstream.requests].count(question)
 
 
-def keys_of(page: Page) -> list[str]:
-    """A list that gets the idempotency key of each later POST."""
+def posted_keys(page: Page) -> list[str]:
+    """A list that gets the idempotency key of each POST from now on."""
     keys: list[str] = []
     page.on(
         "request", lambda request: keys.append(request.headers["idempotency-key"]) if request.method == "POST" else None
@@ -180,36 +182,36 @@ def keys_of(page: Page) -> list[str]:
 
 
 def fail_posts(page: Page, pattern: str) -> None:
-    """Let each POST fail before it reaches the server."""
+    """Fail each POST before it reaches the server."""
     page.route(pattern, lambda route: route.abort() if route.request.method == "POST" else route.fallback())
 
 
-def lose_replies(page: Page, pattern: str) -> None:
-    """Let the server handle each POST, and drop its response."""
+def drop_replies(page: Page, pattern: str) -> None:
+    """Let the server process each POST, and drop its reply."""
 
-    def lose(route: Route) -> None:
+    def drop(route: Route) -> None:
         if route.request.method != "POST":
             return route.fallback()
         route.fetch()
         return route.abort()
 
-    page.route(pattern, lose)
+    page.route(pattern, drop)
 
 
-def take_back(page: Page, pattern: str, reply: Mapping[str, object]) -> None:
-    """Answer one POST with a 202 although its message is lost, as after a crash of Redis (docs/protocol.md 4.2)."""
-    taken: list[Route] = []
+def accept_and_lose(page: Page, pattern: str, reply: Mapping[str, object]) -> None:
+    """Accept the first POST with a 202 and lose its message, as a crash of Redis can (docs/protocol.md 4.2)."""
+    lost: list[Route] = []
 
-    def take(route: Route) -> None:
-        if route.request.method != "POST" or taken:
+    def accept(route: Route) -> None:
+        if route.request.method != "POST" or lost:
             return route.fallback()
-        taken.append(route)
+        lost.append(route)
         return route.fulfill(status=202, json=reply)
 
-    page.route(pattern, take)
+    page.route(pattern, accept)
 
 
-def stream_of(*events: tuple[str, str | None, Mapping[str, object]]) -> str:
-    """The bytes of an event stream that closes after these events."""
+def event_stream(*events: tuple[str, str | None, Mapping[str, object]]) -> str:
+    """The body of an event stream that ends after these events."""
     lines = (f"event: {kind}\ndata: {json.dumps(data)}\n" + (f"id: {at}\n" if at else "") for kind, at, data in events)
     return "retry: 60000\n\n" + "\n".join([*lines, ""])

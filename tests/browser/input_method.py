@@ -1,10 +1,10 @@
-"""Events of an input method."""
+"""The input events of an input method, such as Pinyin."""
 
 from playwright.sync_api import Page
 
 
-def choose_by(page: Page, key: str, *, typed: str, chosen: str) -> None:
-    """Send a composition, a key that the input method handles itself, and the chosen word."""
+def press_during_composition(page: Page, key: str, *, typed: str, chosen: str) -> None:
+    """Compose `typed`, press a key that the input method handles (key code 229), and insert `chosen`."""
     pressed = {"key": key, "code": key, "windowsVirtualKeyCode": 229}
     steps: list[tuple[str, dict[str, object]]] = [
         ("imeSetComposition", {"text": typed, "selectionStart": len(typed), "selectionEnd": len(typed)}),
@@ -13,5 +13,5 @@ def choose_by(page: Page, key: str, *, typed: str, chosen: str) -> None:
         ("dispatchKeyEvent", {"type": "keyUp", **pressed}),
     ]
     keyboard = page.context.new_cdp_session(page)
-    for name, what in steps:
-        keyboard.send(f"Input.{name}", what)  # pyright: ignore[reportUnknownMemberType]
+    for name, parameters in steps:
+        keyboard.send(f"Input.{name}", parameters)  # pyright: ignore[reportUnknownMemberType]

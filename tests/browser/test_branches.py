@@ -1,4 +1,4 @@
-"""Versions of questions and answers, and the actions of a message: edit, regenerate, copy, export."""
+"""Branches of a conversation, and the actions on its messages: edit, regenerate, copy, export."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.chat import EVENTS, Chat, Reader, Readers, keys_of, shows, stream_of
-from tests.browser.input_method import choose_by
+from tests.browser.chat import EVENTS, Chat, Reader, Readers, event_stream, posted_keys, shows
+from tests.browser.input_method import press_during_composition
 from tests.support.processes import Stack
 from tests.support.upstream import Answer
 from tests.support.waiting import wait_until
@@ -20,9 +20,9 @@ document.execCommand = () => false;
 """
 
 
-def test_an_edited_question_is_a_version_with_its_own_continuation(reader: Reader, stack: Stack) -> None:
-    chat = told(reader, stack, ("One?", "First."), ("Two?", "Second."))
-    script(stack, "Other first.")
+def test_edited_question_begins_a_branch_of_its_own(reader: Reader, stack: Stack) -> None:
+    chat = answered(reader, stack, ("One?", "First."), ("Two?", "Second."))
+    queue_answers(stack, "Other first.")
     edit(chat, 1, "Other one?")
     path_is(chat, "user-3", "assistant-3")
     chat.shows_answer("Other first.", turn=3)
@@ -35,37 +35,37 @@ def test_an_edited_question_is_a_version_with_its_own_continuation(reader: Reade
     path_is(chat, "user-3", "assistant-3")
 
 
-def test_the_model_gets_the_visible_path_alone(reader: Reader, stack: Stack) -> None:
-    chat = told(reader, stack, ("One?", "First."), ("Two?", "Second."))
-    script(stack, "Other second.", "Third.")
+def test_model_receives_only_the_shown_path(reader: Reader, stack: Stack) -> None:
+    chat = answered(reader, stack, ("One?", "First."), ("Two?", "Second."))
+    queue_answers(stack, "Other second.", "Third.")
     edit(chat, 2, "Other two?")
     chat.is_done()
     chat.ask("Three?")
     chat.shows_answer("Third.", turn=4)
-    assert last_sent(stack) == ["One?", "First.", "Other two?", "Other second.", "Three?"]
+    assert last_prompt(stack) == ["One?", "First.", "Other two?", "Other second.", "Three?"]
 
 
-def test_a_question_under_an_older_version_continues_that_version(reader: Reader, stack: Stack) -> None:
-    chat = told(reader, stack, ("One?", "First."), ("Two?", "Second."))
-    script(stack, "Other second.", "Third.")
+def test_question_asked_under_an_older_version_continues_that_branch(reader: Reader, stack: Stack) -> None:
+    chat = answered(reader, stack, ("One?", "First."), ("Two?", "Second."))
+    queue_answers(stack, "Other second.", "Third.")
     edit(chat, 2, "Other two?")
     chat.is_done()
     press(chat, "user-3", "Previous version")
     path_is(chat, "user-1", "assistant-1", "user-2", "assistant-2")
     chat.ask("Three?")
     chat.shows_answer("Third.", turn=4)
-    assert last_sent(stack) == ["One?", "First.", "Two?", "Second.", "Three?"]
+    assert last_prompt(stack) == ["One?", "First.", "Two?", "Second.", "Three?"]
     path_is(chat, "user-1", "assistant-1", "user-2", "assistant-2", "user-4", "assistant-4")
     press(chat, "user-2", "Next version")
     path_is(chat, "user-1", "assistant-1", "user-3", "assistant-3")
 
 
-def test_a_regenerated_answer_is_a_version_of_the_answer(reader: Reader, stack: Stack) -> None:
-    chat = told(reader, stack, ("One?", "First."))
-    script(stack, "First again.")
+def test_regenerated_answer_is_another_version_of_the_answer(reader: Reader, stack: Stack) -> None:
+    chat = answered(reader, stack, ("One?", "First."))
+    queue_answers(stack, "First again.")
     press(chat, "assistant-1", "Answer again")
     chat.shows_answer("First again.", turn=2)
-    assert last_sent(stack) == ["One?"]
+    assert last_prompt(stack) == ["One?"]
     shows_versions(chat, "assistant-2", "2/2")
     expect(chat.row("user-2").get_by_role("group")).to_have_count(0)
     press(chat, "assistant-2", "Previous version")
@@ -75,8 +75,8 @@ def test_a_regenerated_answer_is_a_version_of_the_answer(reader: Reader, stack: 
 
 
 def test_versions_of_questions_and_answers_are_counted_separately(reader: Reader, stack: Stack) -> None:
-    chat = told(reader, stack, ("A?", "a1"))
-    script(stack, "a2", "b1", "b2")
+    chat = answered(reader, stack, ("A?", "a1"))
+    queue_answers(stack, "a2", "b1", "b2")
     press(chat, "assistant-1", "Answer again")
     shows_versions(chat, "assistant-2", "2/2")
     edit(chat, 2, "B?")
@@ -95,9 +95,9 @@ def test_versions_of_questions_and_answers_are_counted_separately(reader: Reader
     shows_versions(chat, "assistant-1", "1/2")
 
 
-def test_the_chosen_version_is_shown_after_a_reload(reader: Reader, stack: Stack) -> None:
-    chat = told(reader, stack, ("One?", "First."))
-    script(stack, "Other first.")
+def test_chosen_version_survives_a_reload(reader: Reader, stack: Stack) -> None:
+    chat = answered(reader, stack, ("One?", "First."))
+    queue_answers(stack, "Other first.")
     edit(chat, 1, "Other one?")
     chat.is_done()
     press(chat, "user-2", "Previous version")
@@ -107,10 +107,10 @@ def test_the_chosen_version_is_shown_after_a_reload(reader: Reader, stack: Stack
     shows_versions(chat, "user-1", "1/2")
 
 
-def test_another_device_is_shown_the_newest_version(reader: Reader, readers: Readers, stack: Stack) -> None:
-    chat = told(reader, stack, ("One?", "First."))
+def test_another_device_shows_the_newest_version(reader: Reader, readers: Readers, stack: Stack) -> None:
+    chat = answered(reader, stack, ("One?", "First."))
     session = chat.page.url.partition("#")[2]
-    script(stack, "Other first.")
+    queue_answers(stack, "Other first.")
     edit(chat, 1, "Other one?")
     chat.is_done()
     other = readers(same_as=reader).open(f"/#{session}")
@@ -118,12 +118,12 @@ def test_another_device_is_shown_the_newest_version(reader: Reader, readers: Rea
     shows_versions(other, "user-2", "2/2")
 
 
-def test_a_retry_keeps_the_failed_answer_as_the_other_version(reader: Reader, stack: Stack) -> None:
+def test_retry_keeps_the_failed_answer_as_another_version(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.append(Answer(tokens=["Half", " of it"], error_after=1))
     chat = reader.open()
     chat.ask("Will you?")
     expect(chat.row("assistant-1").locator(".note")).to_contain_text("The answer failed: ")
-    script(stack, "Whole.")
+    queue_answers(stack, "Whole.")
     press(chat, "assistant-1", "Retry")
     chat.shows_answer("Whole.", turn=2)
     shows_versions(chat, "assistant-2", "2/2")
@@ -148,15 +148,15 @@ def test_editing_a_question_interrupts_its_running_answer(reader: Reader, stack:
 
 
 @pytest.mark.parametrize("way", ["Escape", "Cancel"])
-def test_an_edit_can_be_cancelled(reader: Reader, stack: Stack, way: str) -> None:
-    """The running answer goes on, although Escape would stop it elsewhere."""
+def test_edit_can_be_cancelled(reader: Reader, stack: Stack, way: str) -> None:
+    """Escape in an edit does not stop the running answer."""
     answer = Answer(tokens=["Half", " of it"], gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
     chat.ask("Long?")
     answer.release()
     chat.shows_answer("Half")
-    keys = keys_of(chat.page)
+    keys = posted_keys(chat.page)
     box = editor(chat, 1)
     box.fill("Something else?")
     if way == "Escape":
@@ -172,23 +172,23 @@ def test_an_edit_can_be_cancelled(reader: Reader, stack: Stack, way: str) -> Non
 
 
 @pytest.mark.parametrize("key", ["Enter", "Escape"])
-def test_a_key_of_an_input_method_neither_sends_nor_cancels_an_edit(reader: Reader, stack: Stack, key: str) -> None:
-    chat = told(reader, stack, ("天气", "晴。"))
-    keys = keys_of(chat.page)
+def test_key_of_an_input_method_neither_sends_nor_cancels_an_edit(reader: Reader, stack: Stack, key: str) -> None:
+    chat = answered(reader, stack, ("天气", "晴。"))
+    keys = posted_keys(chat.page)
     box = editor(chat, 1)
     box.fill("")
-    choose_by(chat.page, key, typed="nihao", chosen="你好")
+    press_during_composition(chat.page, key, typed="nihao", chosen="你好")
     expect(box).to_have_value("你好")
     assert keys == []
-    script(stack, "你好。")
+    queue_answers(stack, "你好。")
     box.press("Enter")
     chat.shows_question("你好", turn=2)
 
 
-def test_a_copy_is_exactly_the_source_text(readers: Readers, stack: Stack) -> None:
+def test_copy_yields_the_exact_source_text(readers: Readers, stack: Stack) -> None:
     source = "# Head\n\n* item **bold**\n\n```py\nx  = 1\n```\n\n$a^2$ <b>&amp;\u200b</b>  \n"
     reader = readers(permissions=["clipboard-read", "clipboard-write"])
-    chat = told(reader, stack, ("  Two\n\n\tlines *here*  ", source))
+    chat = answered(reader, stack, ("  Two\n\n\tlines *here*  ", source))
     press(chat, "user-1", "Copy")
     expect(chat.row("user-1").get_by_text("Copied")).to_have_count(1)
     assert clipboard(chat.page) == "  Two\n\n\tlines *here*  "
@@ -200,19 +200,19 @@ def test_a_copy_is_exactly_the_source_text(readers: Readers, stack: Stack) -> No
     assert clipboard(chat.page) == "x  = 1\n"
 
 
-def test_a_failed_copy_is_reported(reader: Reader, stack: Stack) -> None:
-    chat = told(reader, stack, ("One?", "First."))
+def test_failed_copy_shows_an_error(reader: Reader, stack: Stack) -> None:
+    chat = answered(reader, stack, ("One?", "First."))
     chat.page.evaluate(CANNOT_COPY)
     for row in ("user-1", "assistant-1"):
         chat.row(row).get_by_role("button", name="Copy").click()
-        # Visibly, not only to a screen reader.
+        # Visible, not only for a screen reader.
         expect(chat.row(row).get_by_text("Could not copy")).to_have_css("clip-path", "none")
 
 
-def test_a_conversation_is_exported_as_markdown(reader: Reader, stack: Stack) -> None:
-    """The visible path, under a name that is valid on every file system."""
-    chat = told(reader, stack, ('..What/is: "a\\b"?', "# It\n\nis *so*."), ("Two?", "Second."))
-    script(stack, "Other.")
+def test_shown_path_is_exported_as_markdown(reader: Reader, stack: Stack) -> None:
+    """The file name is valid on every file system."""
+    chat = answered(reader, stack, ('..What/is: "a\\b"?', "# It\n\nis *so*."), ("Two?", "Second."))
+    queue_answers(stack, "Other.")
     edit(chat, 2, "Other two?")
     chat.shows_answer("Other.", turn=3)
     chat.is_done()
@@ -254,7 +254,7 @@ def test_reasoning_is_collapsed_until_it_is_opened(reader: Reader, stack: Stack)
 
 def test_tool_calls_are_shown_with_their_results(reader: Reader) -> None:
     question = {"turn": 1, "parent": 0, "role": "user", "text": "Weather?", "end": None}
-    calls = stream_of(
+    calls = event_stream(
         ("snapshot", "1.0-0", {"session_id": "x", "state": "streaming", "messages": [question]}),
         ("state", None, {"state": "streaming", "turn": 1, "queued": [], "title": "Weather?", "model": "scripted"}),
         ("start", "1.1-1", {"turn": 1, "attempt": 1, "model": "scripted"}),
@@ -263,7 +263,7 @@ def test_tool_calls_are_shown_with_their_results(reader: Reader) -> None:
         ("tool", "1.1-4", {"id": "c1", "name": "weather", "result": "cold <b>& clear</b>"}),
         ("delta", "1.1-5", {"text": "Cold."}),
     )
-    page = reader.blank()
+    page = reader.new_tab()
     page.route(EVENTS, lambda route: route.fulfill(content_type="text/event-stream", body=calls))
     page.goto("/#0aScriptedScriptedScript00")
     chat = Chat(page)
@@ -276,15 +276,15 @@ def test_tool_calls_are_shown_with_their_results(reader: Reader) -> None:
     expect(weather.locator("dd")).to_have_text(['{"city": "Lübeck"}', "cold <b>& clear</b>"])
 
 
-def script(stack: Stack, *texts: str) -> None:
+def queue_answers(stack: Stack, *texts: str) -> None:
     stack.upstream.answers.extend(Answer(tokens=[text]) for text in texts)
 
 
-def told(reader: Reader, stack: Stack, *turns: tuple[str, str]) -> Chat:
-    """Open a conversation of these questions and answers."""
+def answered(reader: Reader, stack: Stack, *turns: tuple[str, str]) -> Chat:
+    """Open a conversation with these questions and answers."""
     chat = reader.open()
     for turn, (question, answer) in enumerate(turns, 1):
-        script(stack, answer)
+        queue_answers(stack, answer)
         chat.ask(question)
         expect(chat.row(f"assistant-{turn}")).to_have_attribute("data-end", "stop")
     chat.is_done()
@@ -306,8 +306,8 @@ def edit(chat: Chat, turn: int, text: str) -> None:
     box.press("Enter")
 
 
-def shows_versions(chat: Chat, row: str, what: str) -> None:
-    expect(chat.row(row).get_by_role("group")).to_have_text(what)
+def shows_versions(chat: Chat, row: str, label: str) -> None:
+    expect(chat.row(row).get_by_role("group")).to_have_text(label)
 
 
 def path_is(chat: Chat, *rows: str) -> None:
@@ -316,8 +316,8 @@ def path_is(chat: Chat, *rows: str) -> None:
         expect(chat.rows.nth(at)).to_have_attribute("data-row", row)
 
 
-def last_sent(stack: Stack) -> Sequence[str]:
-    """The messages of the last model call, without the system message."""
+def last_prompt(stack: Stack) -> Sequence[str]:
+    """The messages of the last request to the model, without the system message."""
     return [message["content"] for message in stack.upstream.requests[-1].messages if message["role"] != "system"]
 
 

@@ -1,4 +1,4 @@
-"""English and 简体中文."""
+"""The languages of the page: English and 简体中文."""
 
 import re
 
@@ -11,12 +11,12 @@ from tests.support.upstream import Answer
 
 pytestmark = pytest.mark.needs_chromium
 
-LOOK = """() => {
+VISIBLE_TEXTS = """() => {
   const words = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
     const parent = node.parentElement;
-    // What was asked and answered is in its own language; so are the languages' own names.
+    // Messages and the names of languages may be in another language.
     if (parent.closest('.text, .sessions a, header h1, #model, option[lang], script, noscript, style') === null) words.push(node.data);
   }
   for (const element of document.querySelectorAll('[aria-label], [title], [placeholder]')) {
@@ -25,7 +25,7 @@ LOOK = """() => {
   }
   return words.map((text) => text.trim()).filter((text) => text !== '');
 }"""  # noqa: E501
-# Names and keyboard keys stay untranslated.
+# Names, and keys of the keyboard.
 SAME_EVERYWHERE = re.compile(r"\b(midsentence|mid|sentence|Markdown|Enter|Shift|Esc|Ctrl|K|O)\b|TITLE")
 LATIN = re.compile(r"[A-Za-z]")
 HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -40,13 +40,13 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
         ("fr-FR", "en", "Ask something."),
     ],
 )
-def test_the_page_uses_the_browsers_language(readers: Readers, locale: str, lang: str, greeting: str) -> None:
+def test_page_uses_the_language_of_the_browser(readers: Readers, locale: str, lang: str, greeting: str) -> None:
     page = readers(locale=locale).open().page
     expect(page.get_by_role("heading", name=greeting)).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", lang)
 
 
-def test_a_chosen_language_is_kept_and_spoken_by_other_tabs_at_once(reader: Reader) -> None:
+def test_chosen_language_is_kept_and_applied_to_other_tabs_at_once(reader: Reader) -> None:
     page, other = reader.open().page, reader.open().page
     page.get_by_role("combobox", name="Language").select_option("简体中文")
     for each in (page, other):
@@ -61,13 +61,13 @@ def test_a_chosen_language_is_kept_and_spoken_by_other_tabs_at_once(reader: Read
 
 
 @pytest.mark.parametrize(("locale", "foreign"), [("zh-CN", LATIN), ("en", HAN)], ids=["Chinese", "English"])
-def test_every_word_of_the_page_is_in_its_language(
+def test_page_contains_no_text_in_another_language(
     readers: Readers, stack: Stack, locale: str, foreign: re.Pattern[str]
 ) -> None:
-    page = readers(locale=locale).blank()
+    page = readers(locale=locale).new_tab()
     page.goto("/")
     expect(page.locator("#welcome")).to_be_visible()
-    said = words(page)
+    texts = visible_texts(page)
     stack.upstream.answers.extend(
         [
             Answer(reasoning=["1"], tokens=["```\n2\n```"]),
@@ -77,60 +77,60 @@ def test_every_word_of_the_page_is_in_its_language(
         ]
     )
     for turn in (1, 2, 3):
-        ask(page, f"{turn}?")
+        send(page, f"{turn}?")
         expect(page.locator(f'[data-row="assistant-{turn}"]')).not_to_have_attribute("data-end", "")
     page.locator(".reasoning summary").click()
-    said += words(page)
+    texts += visible_texts(page)
     page.locator('[data-row="user-2"] .actions button').first.click()
-    said += words(page)
+    texts += visible_texts(page)
     page.keyboard.press("Escape")
     for text in ("4?", "5?"):
-        ask(page, text)
+        send(page, text)
     expect(page.locator('[data-row^="queued-"]')).to_have_count(1)
-    said += words(page)
+    texts += visible_texts(page)
     page.locator(".composer .stop").click()
     page.keyboard.press("Control+/")
     expect(page.get_by_role("dialog")).to_be_visible()
-    said += words(page)
+    texts += visible_texts(page)
     page.keyboard.press("Escape")
     page.locator(".session").hover()
     page.locator(".session-actions button").last.click()
     expect(page.get_by_role("dialog")).to_be_visible()
-    said += words(page, "1?")
+    texts += visible_texts(page, "1?")
     page.keyboard.press("Escape")
     page.locator("#search").fill("-")
-    said += words(page)
+    texts += visible_texts(page)
     page.locator("header button").nth(1).click()
     link = page.locator(".share-link input")
     expect(link).not_to_have_value("")
-    said += words(page)
+    texts += visible_texts(page)
     page.goto(link.input_value())
     expect(page.locator(".shared")).to_be_visible()
-    said += words(page)
+    texts += visible_texts(page)
     page.goto("/#0aNothingNothingNothing000")
     expect(page.locator("#status")).to_have_attribute("data-connection", "gone")
-    said += words(page)
-    assert len(set(said)) > 50
-    assert [text for text in said if foreign.search(SAME_EVERYWHERE.sub("", text))] == []
+    texts += visible_texts(page)
+    assert len(set(texts)) > 50
+    assert [text for text in texts if foreign.search(SAME_EVERYWHERE.sub("", text))] == []
 
 
-def test_a_proxy_that_answers_in_the_servers_place_is_told_of_in_chinese(readers: Readers) -> None:
-    page = readers(locale="zh-CN").blank()
+def test_proxy_error_is_shown_in_chinese(readers: Readers) -> None:
+    page = readers(locale="zh-CN").new_tab()
     page.route("**/sessions", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
     page.goto("/")
     expect(page.get_by_role("alert")).to_have_text("对话列表加载失败。服务器的应答是 502。")
 
 
-def test_an_unreachable_model_is_reported_in_chinese(readers: Readers, stack: Stack) -> None:
-    chat = Chat(readers(locale="zh-CN").blank())
+def test_model_error_is_shown_in_chinese(readers: Readers, stack: Stack) -> None:
+    chat = Chat(readers(locale="zh-CN").new_tab())
     chat.page.goto("/")
     stack.upstream.answers.append(Answer(status=401, body={"error": {"message": "No such key."}}))
-    ask(chat.page, "好吗？")
+    send(chat.page, "好吗？")
     note = chat.row("assistant-1").locator(".note")
     expect(note).to_have_text("回答失败：模型服务商拒绝了密钥。")
 
 
-def test_chinese_emphasis_needs_no_spaces_and_is_set_as_chinese(reader: Reader, stack: Stack) -> None:
+def test_chinese_emphasis_needs_no_spaces_and_is_marked_as_chinese(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.append(Answer(tokens=["**注意：**", "请先阅读。", "**“这个”**很重要。"]))
     chat = reader.open()
     chat.ask("怎么办？")
@@ -139,8 +139,8 @@ def test_chinese_emphasis_needs_no_spaces_and_is_set_as_chinese(reader: Reader, 
     expect(chat.answer()).to_have_attribute("lang", "zh")
 
 
-def test_an_unknown_stored_language_does_not_break_the_page(reader: Reader) -> None:
-    """The stored value may come from another version of the page, or have been edited."""
+def test_invalid_stored_preferences_do_not_break_the_page(reader: Reader) -> None:
+    """Another version of the page or an extension may have stored them."""
     chat = reader.open()
     for kept in ('{"language": "tlh", "theme": "sepia"}', '"en"', "[]", "null", "{"):
         chat.page.evaluate("(kept) => localStorage.setItem('midsentence.preferences', kept)", kept)
@@ -148,13 +148,13 @@ def test_an_unknown_stored_language_does_not_break_the_page(reader: Reader) -> N
         expect(chat.page.get_by_role("heading", name="Ask something.")).to_be_visible()
 
 
-def ask(page: Page, text: str) -> None:
+def send(page: Page, text: str) -> None:
     page.locator("#text").fill(text)
     page.locator("#text").press("Enter")
 
 
-def words(page: Page, *titles: str) -> list[str]:
-    said: list[str] = page.evaluate(LOOK)
+def visible_texts(page: Page, *titles: str) -> list[str]:
+    texts: list[str] = page.evaluate(VISIBLE_TEXTS)
     for title in titles:
-        said = [text.replace(title, "TITLE") for text in said]
-    return said
+        texts = [text.replace(title, "TITLE") for text in texts]
+    return texts

@@ -1,4 +1,4 @@
-"""An answer resumes after a reload, a cut, a kill or a freeze, and shows no word twice and misses none."""
+"""Resuming an answer after a lost connection, a reload, a crash or a frozen tab: no word is repeated or lost."""
 
 import re
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ import pytest
 from playwright.sync_api import CDPSession, Page, Request, Route, expect
 
 from tests.browser.chat import (
-    ASKS,
     DONE,
     EVENTS,
     MESSAGES,
+    SESSIONS,
     Chat,
     Reader,
     Readers,
-    keys_of,
+    accept_and_lose,
+    event_stream,
+    posted_keys,
     shows,
-    stream_of,
-    take_back,
 )
 from tests.conftest import running
 from tests.support.browser_proxy import BrowserProxy
@@ -34,12 +34,12 @@ ADDRESS = f"/#{SESSION}"
 WORDS = ["one ", "two ", "two ", "three ", "four ", "断线 ", "👩‍👩‍👧‍👦 ", "eight"]
 RESUMED = re.compile(r"^Live · Resumed at \d{1,2}:\d\d:\d\d\s[AP]M, nothing lost · (Answering…|Done)$")
 
-# The wait before the next attempt is random up to a ceiling that doubles. Here it is always the ceiling.
+# The delay before a retry is random, up to a ceiling that doubles. Here it is always the ceiling.
 LONGEST_WAITS = "Math.random = () => 1;"
-# Longer than any test lasts.
+# Longer than any test runs.
 ENDLESS_WAITS = "Math.random = () => 1000;"
-# A clock that can be set forward, and is read twice as often.
-IMPATIENT = """
+# A clock that can be set forward, and timers that check it twice as often.
+ADJUSTABLE_CLOCK = """
 globalThis.later = 0;
 const { now } = Date;
 Date.now = () => now() + later;
@@ -47,7 +47,7 @@ const { setInterval: every } = globalThis;
 globalThis.setInterval = (call, milliseconds) => every(call, milliseconds / 2);
 """
 BACK_ONLINE = "addEventListener('online', () => { globalThis.backAt = performance.now(); });"
-HIDE = """(state) => {
+SET_VISIBILITY = """(state) => {
   Object.defineProperty(document, 'visibilityState', { get: () => state, configurable: true });
   Object.defineProperty(document, 'hidden', { get: () => state === 'hidden', configurable: true });
   document.dispatchEvent(new Event('visibilitychange'));
@@ -56,7 +56,7 @@ HIDE = """(state) => {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Two servers, of which a test may kill the first, and a worker whose lease ends soon after it is killed."""
+    """Two servers, since a test may kill the first, and a short lease, so that a killed worker is replaced soon."""
     settings = {"MIDSENTENCE_LEASE_SECONDS": "5"}
     with Upstream() as upstream:
         yield from running(Stack(tmp_path_factory.mktemp("stack"), upstream, servers=2, settings=settings))
@@ -70,29 +70,29 @@ def proxy(stack: Stack) -> Iterator[BrowserProxy]:
 
 @pytest.fixture
 def wired(readers: Readers, proxy: BrowserProxy) -> Reader:
-    """A reader whose network is the proxy, and who records what the page shows."""
+    """A user who reaches the server through the proxy. The texts of the page are recorded."""
     reader = readers(base_url=proxy.url)
-    reader.watch()
+    reader.record_texts()
     return reader
 
 
-def test_an_answer_grows_on_across_reloads_and_never_repeats_a_word(reader: Reader, stack: Stack) -> None:
-    answer = scripted(stack)
-    reader.watch()
+def test_reload_continues_the_answer_without_repeating_a_word(reader: Reader, stack: Stack) -> None:
+    answer = gated_answer(stack)
+    reader.record_texts()
     chat = reader.open()
     chat.ask("Count")
     for count in (2, 4, 6):
         answer.release(2)
-        chat.shows_answer(shown(count))
-        chat.never_repeated_a_word(shown(count))
+        chat.shows_answer(first_words(count))
+        chat.answer_only_grew(first_words(count))
         chat.page.reload()
-        chat.shows_answer(shown(count))
+        chat.shows_answer(first_words(count))
         chat.is_answering()
-        assert chat.shown() == [shown(count)], "what was there is typed again"
+        assert chat.recorded_answers() == [first_words(count)], "the page typed old text again"
     finishes(chat, answer)
 
 
-def test_a_second_tab_sees_both_sides(reader: Reader, stack: Stack) -> None:
+def test_second_tab_shows_questions_and_answers(reader: Reader, stack: Stack) -> None:
     first, second = Answer(tokens=["Both", " sides"], gate=True), Answer(tokens=["And", " yours"], gate=True)
     stack.upstream.answers.extend([first, second])
     here = reader.open()
@@ -117,29 +117,29 @@ def test_a_second_tab_sees_both_sides(reader: Reader, stack: Stack) -> None:
         expect(tab.rows).to_have_count(4)
 
 
-def test_another_device_sees_the_same_answer_grow(reader: Reader, readers: Readers, stack: Stack) -> None:
-    answer = scripted(stack)
-    reader.watch()
+def test_another_device_streams_the_same_answer(reader: Reader, readers: Readers, stack: Stack) -> None:
+    answer = gated_answer(stack)
+    reader.record_texts()
     here = reader.open()
     here.ask("Count")
     answer.release(2)
-    here.shows_answer(shown(2))
+    here.shows_answer(first_words(2))
     device = readers(same_as=reader)
-    device.watch()
+    device.record_texts()
     there = device.open(f"/#{here.session}")
-    there.shows_answer(shown(2))
+    there.shows_answer(first_words(2))
     for count in (3, 4, 5):
         answer.release()
         for chat in (here, there):
-            chat.shows_answer(shown(count))
+            chat.shows_answer(first_words(count))
     finishes(here, answer)
     finishes(there, answer)
 
 
-def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(
+def test_twelve_tabs_share_one_connection_and_stream_the_answer(
     wired: Reader, stack: Stack, proxy: BrowserProxy
 ) -> None:
-    """A browser opens six connections to a host at most. Tabs that join in mid-stream get the earlier text."""
+    """A browser opens six connections to a host. Tabs that join later get the conversation so far."""
     stack.upstream.answers.append(Answer(tokens=[f"word{number} " for number in range(3000)], delay=0.02))
     first = wired.open()
     first.ask("Together?")
@@ -152,77 +152,77 @@ def test_twelve_tabs_share_one_connection_and_all_see_the_answer_grow(
     expect(tabs[11].row("assistant-1")).to_have_attribute("data-end", "stopped")
     text = tabs[3].source().rstrip()
     for tab in tabs:
-        tab.never_repeated_a_word(text)
+        tab.answer_only_grew(text)
         tab.is_done()
     assert [proxy.streams, proxy.streams_opened] == [1, 1]
 
 
-def test_a_tab_that_leaves_hands_its_connection_on_at_once(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
-    """The first tab has the stream for all. One opens another conversation, one closes; no tab loses a word."""
-    answer = scripted(stack)
+def test_closing_leader_hands_over_its_connection_at_once(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
+    """The first tab leads: it holds the stream for all. It leaves the session, then the next leader closes."""
+    answer = gated_answer(stack)
     first = wired.open()
     first.ask("Count")
     answer.release()
-    first.shows_answer(shown(1))
+    first.shows_answer(first_words(1))
     second, third = (wired.open(first.page.url) for _ in range(2))
     for tab in (second, third):
-        tab.shows_answer(shown(1))
+        tab.shows_answer(first_words(1))
     first.page.get_by_role("link", name="New chat").click()
     answer.release()
     for tab in (second, third):
-        tab.shows_answer(shown(2))
+        tab.shows_answer(first_words(2))
     second.page.close()
     answer.release()
-    third.shows_answer(shown(3))
+    third.shows_answer(first_words(3))
     assert proxy.streams == 1
     finishes(third, answer)
 
 
-def test_a_frozen_tab_is_replaced_and_catches_up(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
-    """A browser freezes a background tab, which keeps its locks."""
-    answer = scripted(stack)
+def test_frozen_tab_is_replaced_and_catches_up(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
+    """A browser may freeze a tab in the background, which keeps its locks."""
+    answer = gated_answer(stack)
     first = wired.open()
     first.ask("Count")
     answer.release()
-    first.shows_answer(shown(1))
+    first.shows_answer(first_words(1))
     second = wired.open(first.page.url)
-    second.shows_answer(shown(1))
+    second.shows_answer(first_words(1))
     freezer = freeze(first.page)
     answer.release()
     third = wired.open(first.page.url)
     for tab in (second, third):
-        tab.shows_answer(shown(2))
+        tab.shows_answer(first_words(2))
     thaw(freezer)
     answer.release(2)
     for tab in (first, second, third):
-        tab.shows_answer(shown(4))
-    wait_until(lambda: proxy.streams == 1, description="the thawed tab lets go of its stream")
+        tab.shows_answer(first_words(4))
+    wait_until(lambda: proxy.streams == 1, description="the thawed tab closes its stream")
     for tab in (first, second, third):
         finishes(tab, answer)
     assert proxy.streams == 1
 
 
-def test_a_tab_without_events_from_a_frozen_one_replaces_it(wired: Reader, stack: Stack) -> None:
-    """The server sends a `ping` every 15 s, so 45 s of silence are not the server's."""
-    answer = scripted(stack)
+def test_tab_replaces_a_silent_frozen_leader(wired: Reader, stack: Stack) -> None:
+    """The server sends a `ping` every 15 s, so 45 s of silence mean that the leader is frozen."""
+    answer = gated_answer(stack)
     first = wired.open()
     first.ask("Count")
     answer.release()
-    first.shows_answer(shown(1))
-    second = Chat(wired.blank())
-    second.page.add_init_script(IMPATIENT)
+    first.shows_answer(first_words(1))
+    second = Chat(wired.new_tab())
+    second.page.add_init_script(ADJUSTABLE_CLOCK)
     second.page.goto(first.page.url)
-    second.shows_answer(shown(1))
+    second.shows_answer(first_words(1))
     freezer = freeze(first.page)
     answer.release()
     second.page.evaluate("later = 46_000")
-    second.shows_answer(shown(2))
+    second.shows_answer(first_words(2))
     finishes(second, answer)
     thaw(freezer)
     finishes(first, answer)
 
 
-def test_a_hidden_tab_shows_by_title_and_icon_that_it_is_done(reader: Reader, stack: Stack) -> None:
+def test_title_and_icon_of_a_hidden_tab_show_when_its_answer_is_done(reader: Reader, stack: Stack) -> None:
     answers = [Answer(tokens=["So"], gate=True), Answer(tokens=["And", " no"], gate=True, error_after=1)]
     stack.upstream.answers.extend(answers)
     chat = reader.open()
@@ -231,37 +231,37 @@ def test_a_hidden_tab_shows_by_title_and_icon_that_it_is_done(reader: Reader, st
     chat.is_answering()
     expect(chat.page).to_have_title("Is it? · midsentence")
     expect(icon).to_have_attribute("href", "/page/icon.svg")
-    chat.page.evaluate(HIDE, "hidden")
+    chat.page.evaluate(SET_VISIBILITY, "hidden")
     expect(chat.page).to_have_title("… Is it? · midsentence")
     expect(icon).to_have_attribute("href", "/page/icon-busy.svg")
     answers[0].release_all()
     expect(chat.page).to_have_title("✓ Is it? · midsentence")
     expect(icon).to_have_attribute("href", "/page/icon-done.svg")
-    chat.page.evaluate(HIDE, "visible")
+    chat.page.evaluate(SET_VISIBILITY, "visible")
     expect(chat.page).to_have_title("Is it? · midsentence")
     expect(icon).to_have_attribute("href", "/page/icon.svg")
     chat.ask("Is it not?")
     chat.is_answering()
-    chat.page.evaluate(HIDE, "hidden")
+    chat.page.evaluate(SET_VISIBILITY, "hidden")
     answers[1].release_all()
     expect(chat.page).to_have_title("! Is it? · midsentence")
 
 
-def test_a_broken_connection_is_reported_and_resumed(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
-    """In every tab, although only one has the connection."""
-    answer = scripted(stack)
+def test_every_tab_shows_a_broken_connection_and_resumes(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
+    """Only one of the tabs holds the connection."""
+    answer = gated_answer(stack)
     chat = wired.open()
     chat.ask("Count")
     answer.release(2)
-    chat.shows_answer(shown(2))
+    chat.shows_answer(first_words(2))
     tabs = [chat, wired.open(chat.page.url)]
-    tabs[1].shows_answer(shown(2))
+    tabs[1].shows_answer(first_words(2))
     proxy.reset()
     for tab in tabs:
         tab.has_shown_status("Connection lost. Reconnecting…")
     answer.release(2)
     for tab in tabs:
-        tab.shows_answer(shown(4))
+        tab.shows_answer(first_words(4))
         expect(tab.status).to_have_text(RESUMED)
     for tab in tabs:
         finishes(tab, answer)
@@ -271,14 +271,14 @@ def test_a_broken_connection_is_reported_and_resumed(wired: Reader, stack: Stack
         expect(tab.status).to_have_text("Live · Done")
 
 
-def test_reconnects_without_a_network_back_off_and_say_when(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
-    """Each wait is longer, and the status shows it."""
-    wired.before_the_page(LONGEST_WAITS)
-    answer = scripted(stack)
+def test_retry_delays_grow_while_the_network_is_down(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
+    """The status shows when the next attempt starts."""
+    wired.add_init_script(LONGEST_WAITS)
+    answer = gated_answer(stack)
     chat = wired.open()
     chat.ask("Count")
     answer.release()
-    chat.shows_answer(shown(1))
+    chat.shows_answer(first_words(1))
     proxy.cut()
     waits = [f"Connection lost. Reconnecting in {seconds} s…" for seconds in (1, 2, 4)]
     for wait in waits:
@@ -288,87 +288,87 @@ def test_reconnects_without_a_network_back_off_and_say_when(wired: Reader, stack
     answer.release()
     proxy.restore()
     chat.page.get_by_role("button", name="Reconnect now").click()
-    chat.shows_answer(shown(2))
+    chat.shows_answer(first_words(2))
     expect(chat.status).to_have_text(RESUMED)
     finishes(chat, answer)
 
 
 @pytest.mark.parametrize("away", ["for a moment", "for long"])
-def test_an_answer_goes_on_within_two_seconds_of_the_network(
+def test_answer_continues_within_two_seconds_of_the_network(
     wired: Reader, stack: Stack, proxy: BrowserProxy, away: str
 ) -> None:
-    """Even if the page would have waited longer."""
-    wired.before_the_page(BACK_ONLINE)
-    answer = scripted(stack)
+    """The retry delay of the page does not matter."""
+    wired.add_init_script(BACK_ONLINE)
+    answer = gated_answer(stack)
     chat = wired.open()
     chat.page.evaluate(ENDLESS_WAITS)
     chat.ask("Count")
     answer.release(2)
-    chat.shows_answer(shown(2))
+    chat.shows_answer(first_words(2))
     wired.set_offline(True)
     proxy.cut()
-    what_it_does = "reconnecting" if away == "for a moment" else "waiting"
-    status = chat.page.locator(f"#status[data-connection={what_it_does}]")
+    connection = "reconnecting" if away == "for a moment" else "waiting"
+    status = chat.page.locator(f"#status[data-connection={connection}]")
     expect(status).to_have_text("No network. It goes on when you are back.")
     answer.release(2)
     proxy.restore()
     wired.set_offline(False)
-    chat.shows_answer(shown(4))
+    chat.shows_answer(first_words(4))
     back_at, next_word_at = chat.page.evaluate("[backAt, shown['assistant-1'].find(({ at }) => at > backAt).at]")
     assert next_word_at - back_at < 2000
     expect(chat.status).to_have_text(RESUMED)
     finishes(chat, answer)
 
 
-def test_an_answer_resumes_after_its_server_was_killed(reader: Reader, stack: Stack) -> None:
-    answer = scripted(stack)
-    reader.watch()
+def test_answer_continues_after_the_server_is_killed(reader: Reader, stack: Stack) -> None:
+    answer = gated_answer(stack)
+    reader.record_texts()
     chat = reader.open()
     chat.ask("Still there?")
     answer.release(1)
-    chat.shows_answer(shown(1))
+    chat.shows_answer(first_words(1))
     stack.kill_server()
     expect(chat.status).to_contain_text("Connection lost.")
     answer.release(3)
     stack.start_server()
-    chat.shows_answer(shown(4))
+    chat.shows_answer(first_words(4))
     expect(chat.status).to_have_text(RESUMED)
     finishes(chat, answer)
 
 
-def test_an_answer_resumes_at_a_restarted_server(reader: Reader, stack: Stack) -> None:
-    """A stopping server closes its streams and says when to reconnect."""
-    answer = scripted(stack)
-    reader.watch()
+def test_answer_continues_after_the_server_restarts(reader: Reader, stack: Stack) -> None:
+    """A stopping server closes its streams and sends a retry delay."""
+    answer = gated_answer(stack)
+    reader.record_texts()
     chat = reader.open()
     chat.ask("Still there?")
     answer.release(1)
-    chat.shows_answer(shown(1))
+    chat.shows_answer(first_words(1))
     stack.restart_server()
     answer.release(3)
-    chat.shows_answer(shown(4))
+    chat.shows_answer(first_words(4))
     expect(chat.status).to_have_text(RESUMED)
     finishes(chat, answer)
 
 
-def test_an_answer_resumes_at_another_server(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
-    answer = scripted(stack)
+def test_answer_continues_at_another_server(wired: Reader, stack: Stack, proxy: BrowserProxy) -> None:
+    answer = gated_answer(stack)
     chat = wired.open()
     chat.ask("Who is there?")
     answer.release(2)
-    chat.shows_answer(shown(2))
+    chat.shows_answer(first_words(2))
     proxy.target = stack.servers[1].port
     stack.kill_server()
     answer.release(2)
-    chat.shows_answer(shown(4))
+    chat.shows_answer(first_words(4))
     expect(chat.status).to_have_text(RESUMED)
     finishes(chat, answer)
     chat.ask("And now?")
     expect(chat.row("assistant-2")).to_have_attribute("data-end", "stop")
 
 
-def test_a_killed_worker_is_replaced_and_the_page_says_so(wired: Reader, stack: Stack) -> None:
-    """The model begins again, and no text of the first attempt stays on the page."""
+def test_killed_worker_is_replaced_and_the_status_shows_it(wired: Reader, stack: Stack) -> None:
+    """A model that cannot continue starts again. The page then shows nothing of the first attempt."""
     first, second = (Answer(tokens=[*pieces, "end"], gate=True) for pieces in (["Half ", "an "], ["A ", "whole "]))
     stack.upstream.answers.extend([first, second])
     chat = wired.open()
@@ -388,13 +388,13 @@ def test_a_killed_worker_is_replaced_and_the_page_says_so(wired: Reader, stack: 
         tab.shows_answer(second.text)
         tab.is_done()
     assert chat.source() == second.text
-    texts = chat.shown()
-    begun_again = next(at for at, text in enumerate(texts) if text != "" and not first.text.startswith(text))
-    assert [text for text in texts[begun_again:] if not second.text.startswith(text)] == []
+    texts = chat.recorded_answers()
+    restart = next(at for at, text in enumerate(texts) if text != "" and not first.text.startswith(text))
+    assert [text for text in texts[restart:] if not second.text.startswith(text)] == []
 
 
-def test_a_refused_stream_is_retried_when_the_page_says(reader: Reader) -> None:
-    """A status other than 200 closes an EventSource permanently."""
+def test_refused_stream_shows_its_retry_delay_and_reconnects(reader: Reader) -> None:
+    """A status other than 200 closes an EventSource for good."""
     chat = reader.open()
     chat.ask("Hello?")
     chat.is_done()
@@ -406,7 +406,7 @@ def test_a_refused_stream_is_retried_when_the_page_says(reader: Reader) -> None:
     chat.is_done()
 
 
-def test_a_page_that_is_online_again_reconnects_at_once(reader: Reader) -> None:
+def test_online_event_reconnects_at_once(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("Hello?")
     chat.is_done()
@@ -418,8 +418,8 @@ def test_a_page_that_is_online_again_reconnects_at_once(reader: Reader) -> None:
     chat.is_done()
 
 
-def test_a_silent_connection_is_replaced_after_40_seconds(reader: Reader) -> None:
-    page = reader.blank()
+def test_silent_connection_is_replaced_after_40_seconds(reader: Reader) -> None:
+    page = reader.new_tab()
     page.clock.install()
     page.goto("/")
     chat = Chat(page)
@@ -427,16 +427,16 @@ def test_a_silent_connection_is_replaced_after_40_seconds(reader: Reader) -> Non
     chat.is_done()
     with page.expect_request(EVENTS) as reopened:
         page.clock.fast_forward(46_000)
-    assert [at[:2] for at in cursor_of(reopened.value)] == ["1."]
+    assert [at[:2] for at in last_event_ids(reopened.value)] == ["1."]
     chat.is_done()
 
 
-def test_a_message_lost_after_its_202_is_resent_under_its_key(reader: Reader, stack: Stack) -> None:
+def test_accepted_but_lost_message_is_sent_again_under_its_key(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
-    keys = keys_of(chat.page)
-    take_back(chat.page, MESSAGES, {"session_id": chat.session, "turn": 2, "events_url": "/"})
+    keys = posted_keys(chat.page)
+    accept_and_lose(chat.page, MESSAGES, {"session_id": chat.session, "turn": 2, "events_url": "/"})
     chat.ask("Lost?")
     expect(chat.rows.last.locator(".note")).to_have_text("Sent")
     stack.restart_server()
@@ -446,10 +446,10 @@ def test_a_message_lost_after_its_202_is_resent_under_its_key(reader: Reader, st
     assert [len(keys), len(set(keys))] == [2, 1]
 
 
-def test_a_first_message_lost_after_its_202_creates_the_conversation_again(reader: Reader) -> None:
+def test_accepted_but_lost_first_message_begins_a_new_session(reader: Reader) -> None:
     chat = reader.open()
-    keys = keys_of(chat.page)
-    take_back(chat.page, ASKS, {"session_id": SESSION, "turn": 1, "events_url": "/"})
+    keys = posted_keys(chat.page)
+    accept_and_lose(chat.page, SESSIONS, {"session_id": SESSION, "turn": 1, "events_url": "/"})
     chat.ask("Lost at once?")
     chat.shows_question("Lost at once?")
     chat.is_done()
@@ -457,60 +457,60 @@ def test_a_first_message_lost_after_its_202_creates_the_conversation_again(reade
     assert (len(keys), len(set(keys))) == (2, 1)
 
 
-def test_a_gap_in_the_events_is_repaired_by_a_snapshot(reader: Reader) -> None:
-    """docs/protocol.md 1.2: a client may detect a gap. This one then loads the whole text."""
+def test_gap_in_the_events_is_filled_by_a_snapshot(reader: Reader) -> None:
+    """The page checks that no event is missing (docs/protocol.md 1.2) and asks for a snapshot."""
     question = {"turn": 1, "parent": 0, "role": "user", "text": "Whole?", "end": None}
     whole = {"turn": 1, "parent": 0, "role": "assistant", "text": "Whole again", "end": "stop"}
     streams = [
-        stream_of(
+        event_stream(
             ("snapshot", "1.0-0", {"session_id": "x", "state": "queued", "messages": [question]}),
             ("delta", "1.1-1", {"text": "Whole"}),
             ("delta", "1.1-1", {"text": "Whole"}),
             ("delta", "1.1-3", {"text": "gain"}),
         ),
-        stream_of(("snapshot", "1.1-4", {"session_id": "x", "state": "idle", "messages": [question, whole]})),
+        event_stream(("snapshot", "1.1-4", {"session_id": "x", "state": "idle", "messages": [question, whole]})),
     ]
-    asked: list[list[str]] = []
+    cursors: list[list[str]] = []
 
     def play(route: Route) -> None:
-        asked.append(cursor_of(route.request))
-        route.fulfill(content_type="text/event-stream", body=streams[len(asked) - 1])
+        cursors.append(last_event_ids(route.request))
+        route.fulfill(content_type="text/event-stream", body=streams[len(cursors) - 1])
 
-    reader.watch()
-    page = reader.blank()
+    reader.record_texts()
+    page = reader.new_tab()
     page.route(EVENTS, play)
     page.goto(ADDRESS)
-    Chat(page).never_repeated_a_word("Whole again")
-    assert asked == [[], []]
+    Chat(page).answer_only_grew("Whole again")
+    assert cursors == [[], []]
 
 
-def test_an_address_of_no_own_session_is_reported(reader: Reader) -> None:
+def test_unknown_session_shows_that_it_is_not_found(reader: Reader) -> None:
     chat = reader.open(ADDRESS)
     expect(chat.status).to_contain_text("This conversation is not here")
     chat.text_box.fill("Anybody?")
     expect(chat.page.get_by_role("button", name="Send")).to_be_disabled()
 
 
-def scripted(stack: Stack) -> Answer:
+def gated_answer(stack: Stack) -> Answer:
     answer = Answer(tokens=WORDS, gate=True)
     stack.upstream.answers.append(answer)
     return answer
 
 
-def shown(count: int) -> str:
-    """The first words as they are displayed, without the white space at the end of a paragraph."""
+def first_words(count: int) -> str:
+    """The first words as the page shows them: without white space at the end of a paragraph."""
     return "".join(WORDS[:count]).rstrip()
 
 
 def finishes(chat: Chat, answer: Answer) -> None:
     answer.release_all()
-    chat.never_repeated_a_word(answer.text)
+    chat.answer_only_grew(answer.text)
     expect(chat.status).to_have_text(DONE)
     assert chat.source() == answer.text
 
 
 def freeze(page: Page) -> CDPSession:
-    """Pause every script of the page: it gets no event, timer or message, and keeps its locks."""
+    """Pause every script of the page with a debugger. It gets no event, timer or message, and keeps its locks."""
     freezer: Any = page.context.new_cdp_session(page)
     freezer.send("Debugger.enable")
     freezer.send("Debugger.pause")
@@ -522,5 +522,5 @@ def thaw(freezer: CDPSession) -> None:
     freezer.detach()
 
 
-def cursor_of(request: Request) -> list[str]:
+def last_event_ids(request: Request) -> list[str]:
     return parse_qs(urlsplit(request.url).query).get("last_event_id", [])

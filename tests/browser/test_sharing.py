@@ -1,4 +1,4 @@
-"""A shared conversation can be read live by another person, who can change nothing."""
+"""Sharing a conversation: a guest can read it live, and do nothing else with it."""
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -10,9 +10,7 @@ from tests.support.upstream import Answer
 pytestmark = pytest.mark.needs_chromium
 
 
-def test_a_shared_conversation_is_read_live_until_it_is_unshared(
-    reader: Reader, stack: Stack, chromium: Browser
-) -> None:
+def test_guest_reads_a_shared_conversation_until_sharing_stops(reader: Reader, stack: Stack, chromium: Browser) -> None:
     answer = Answer(tokens=["Both ", "of ", "us."], gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
@@ -38,12 +36,12 @@ def test_a_shared_conversation_is_read_live_until_it_is_unshared(
         expect(link).to_have_value(address)
         dialog.get_by_role("button", name="Stop sharing").click()
         expect(guest.status).to_contain_text("This conversation is not here")
-        # The text that was read stays visible.
+        # The text stays on the screen.
         expect(guest.answer()).to_have_text("Both of us.")
     expect(chat.status).to_contain_text("Live")
 
 
-def test_a_failed_share_is_reported(reader: Reader) -> None:
+def test_failed_share_shows_an_error(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("Anything")
     chat.is_done()

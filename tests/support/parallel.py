@@ -12,16 +12,16 @@ PROCESSES = 5
 # those of the log share a store. Those under load have dozens of sessions each, so they must not slow each other down.
 GROUPS = {
     "under load": re.compile(r"tests/(redis/|faults/test_(chaos|rolling_restart))"),
-    "asking": re.compile(r"tests/browser/test_(asking|everyone|hands|list)"),
-    "resuming": re.compile(r"tests/browser/"),
+    "sending": re.compile(r"tests/browser/test_(accessibility|input|sending|session_list)"),
+    "browser": re.compile(r"tests/browser/"),
     "log on a cluster": re.compile(r"tests/log/.*\[cluster\b"),
     "log": re.compile(r"tests/log/"),
 }
 # The longest groups start first, so that no process works alone at the end.
 LONGEST_FIRST = (
     "under load",
-    "resuming",
-    "asking",
+    "browser",
+    "sending",
     "tests/faults/test_takeover.py",
     "tests/topology/test_protocol_through_nginx.py",
     "tests/faults/test_workers.py",

@@ -1,4 +1,4 @@
-"""The list of conversations: order, marks, search, names, deletion."""
+"""The list of conversations: search, rename, delete, unread marks and navigation."""
 
 import re
 
@@ -14,24 +14,24 @@ pytestmark = pytest.mark.needs_chromium
 LIST = re.compile(r"/sessions$")
 
 
-def test_an_empty_list_says_what_it_will_hold(reader: Reader) -> None:
+def test_empty_list_explains_what_it_will_hold(reader: Reader) -> None:
     chat = reader.open()
     expect(chat.page.get_by_text("Nothing here yet. What you ask will be listed here.")).to_be_visible()
     expect(chat.page.get_by_role("heading", name="Ask something.")).to_be_visible()
     expect(items(chat)).to_have_count(0)
 
 
-def test_an_example_of_the_empty_page_asks_it(reader: Reader) -> None:
+def test_example_question_is_sent_when_it_is_clicked(reader: Reader) -> None:
     chat = reader.open()
     chat.page.get_by_role("button", name="Write 300 words about streams.").click()
     chat.shows_question("Write 300 words about streams.")
     chat.is_done()
 
 
-def test_conversations_are_listed_newest_first(reader: Reader) -> None:
+def test_list_shows_the_newest_conversation_first(reader: Reader) -> None:
     chat = reader.open()
-    begin(chat, "Apples?")
-    begin(chat, "Pears?")
+    start_conversation(chat, "Apples?")
+    start_conversation(chat, "Pears?")
     expect(items(chat)).to_have_text(["Pears?", "Apples?"])
     item(chat, "Apples?").click()
     chat.shows_question("Apples?")
@@ -42,9 +42,7 @@ def test_conversations_are_listed_newest_first(reader: Reader) -> None:
     expect(item(chat, "Pears?")).not_to_have_attribute("aria-current", "page")
 
 
-def test_another_conversations_answer_is_marked_while_it_runs_and_until_it_is_seen(
-    reader: Reader, stack: Stack
-) -> None:
+def test_list_marks_a_running_answer_and_an_unread_one(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     answer = Answer(tokens=["Slow", "ly."], gate=True)
     stack.upstream.answers.append(answer)
@@ -67,9 +65,9 @@ def test_another_conversations_answer_is_marked_while_it_runs_and_until_it_is_se
     expect(unread).to_have_count(0)
 
 
-def test_a_watched_answer_is_not_marked(reader: Reader) -> None:
+def test_list_does_not_mark_a_read_answer(reader: Reader) -> None:
     chat = reader.open()
-    begin(chat, "Watched?")
+    start_conversation(chat, "Watched?")
     new_chat(chat)
     with chat.page.expect_response(LIST):
         chat.page.reload()
@@ -77,10 +75,10 @@ def test_a_watched_answer_is_not_marked(reader: Reader) -> None:
     expect(row(chat, "Watched?").get_by_role("img")).to_have_count(0)
 
 
-def test_conversations_are_found_by_their_words_in_any_order(reader: Reader) -> None:
+def test_search_matches_words_in_any_order(reader: Reader) -> None:
     chat = reader.open()
     for question in ("Red apples and pears", "Green APPLES", "今天的天气"):
-        begin(chat, question)
+        start_conversation(chat, question)
     box = chat.page.get_by_role("searchbox", name="Search conversations")
     box.fill("apples")
     expect(items(chat)).to_have_text(["Green APPLES", "Red apples and pears"])
@@ -96,16 +94,16 @@ def test_conversations_are_found_by_their_words_in_any_order(reader: Reader) -> 
 
 
 @pytest.mark.parametrize("way", ["Enter", "blur"])
-def test_a_new_name_appears_in_every_tab_and_device_and_after_a_reload(
+def test_new_name_reaches_every_tab_and_device_and_survives_a_reload(
     reader: Reader, readers: Readers, way: str
 ) -> None:
     chat = reader.open()
-    begin(chat, "Old name")
+    start_conversation(chat, "Old name")
     path = f"/#{chat.page.url.partition('#')[2]}"
     others = [reader.open(path), readers(same_as=reader).open(path)]
     for other in others:
         expect(heading(other.page)).to_have_text("Old name")
-    box = rename(chat, "Old name")
+    box = start_rename(chat, "Old name")
     box.fill("  New   name ")
     if way == "Enter":
         box.press("Enter")
@@ -121,13 +119,13 @@ def test_a_new_name_appears_in_every_tab_and_device_and_after_a_reload(
 
 
 @pytest.mark.parametrize("typed", ["", "Old name", None])
-def test_an_unchanged_name_is_not_sent(reader: Reader, typed: str | None) -> None:
-    """An empty name would be refused; None stands for Escape."""
+def test_unchanged_name_is_not_sent(reader: Reader, typed: str | None) -> None:
+    """The server refuses an empty name. With None, Escape cancels the rename."""
     chat = reader.open()
-    begin(chat, "Old name")
+    start_conversation(chat, "Old name")
     sent: list[str] = []
     chat.page.on("request", lambda request: sent.append(request.method))
-    box = rename(chat, "Old name")
+    box = start_rename(chat, "Old name")
     box.fill("Other" if typed is None else typed)
     box.press("Escape" if typed is None else "Enter")
     expect(box).to_have_count(0)
@@ -135,40 +133,40 @@ def test_an_unchanged_name_is_not_sent(reader: Reader, typed: str | None) -> Non
     assert "PATCH" not in sent
 
 
-def test_the_focus_returns_to_the_renamed_conversation(reader: Reader) -> None:
+def test_focus_returns_to_the_button_after_a_rename(reader: Reader) -> None:
     chat = reader.open()
-    begin(chat, "Old name")
-    rename(chat, "Old name").press("Escape")
+    start_conversation(chat, "Old name")
+    start_rename(chat, "Old name").press("Escape")
     expect(row(chat, "Old name").get_by_role("button", name="Rename: ")).to_be_focused()
-    box = rename(chat, "Old name")
+    box = start_rename(chat, "Old name")
     box.fill("New name")
     box.press("Enter")
     expect(row(chat, "New name").get_by_role("button", name="Rename: ")).to_be_focused()
 
 
-def test_a_conversation_is_deleted_only_after_confirmation(reader: Reader) -> None:
+def test_conversation_is_deleted_only_after_confirmation(reader: Reader) -> None:
     chat = reader.open()
-    begin(chat, "Keep me")
-    remove(chat, "Keep me")
+    start_conversation(chat, "Keep me")
+    press_delete(chat, "Keep me")
     dialog = chat.page.get_by_role("dialog")
     expect(dialog).to_contain_text("Delete “Keep me”? It is gone for good, on all your devices.")
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_have_count(0)
-    remove(chat, "Keep me")
+    press_delete(chat, "Keep me")
     chat.page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     chat.page.reload()
     expect(items(chat)).to_have_text(["Keep me"])
 
 
-def test_a_deleted_conversation_disappears_everywhere_and_open_tabs_say_so(reader: Reader, readers: Readers) -> None:
+def test_deleted_conversation_disappears_from_every_tab_and_device(reader: Reader, readers: Readers) -> None:
     chat = reader.open()
-    begin(chat, "Delete me")
+    start_conversation(chat, "Delete me")
     path = f"/#{chat.page.url.partition('#')[2]}"
     others = [reader.open(path), readers(same_as=reader).open(path)]
     for other in others:
         other.shows_question("Delete me")
-    remove(chat, "Delete me")
+    press_delete(chat, "Delete me")
     chat.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(items(chat)).to_have_count(0)
     expect(chat.page.get_by_role("heading", name="Ask something.")).to_be_visible()
@@ -179,30 +177,30 @@ def test_a_deleted_conversation_disappears_everywhere_and_open_tabs_say_so(reade
         expect(items(other)).to_have_count(0)
         other.text_box.fill("Lost?")
         expect(other.page.get_by_role("button", name="Send")).to_be_disabled()
-    begin(others[0], "And on")
+    start_conversation(others[0], "And on")
 
 
-def test_another_conversation_can_be_deleted_while_one_is_open(reader: Reader) -> None:
+def test_deleting_another_conversation_keeps_the_open_one(reader: Reader) -> None:
     chat = reader.open()
-    begin(chat, "One")
-    begin(chat, "Two")
-    remove(chat, "One")
+    start_conversation(chat, "One")
+    start_conversation(chat, "Two")
+    press_delete(chat, "One")
     chat.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(items(chat)).to_have_text(["Two"])
     chat.shows_question("Two")
 
 
-def test_another_owners_conversation_is_not_found(reader: Reader, readers: Readers) -> None:
+def test_conversation_of_another_user_is_not_found(reader: Reader, readers: Readers) -> None:
     chat = reader.open()
-    begin(chat, "Mine")
+    start_conversation(chat, "Mine")
     stranger = readers().open(f"/#{chat.page.url.partition('#')[2]}")
     expect(stranger.status).to_contain_text("This conversation is not here")
     expect(stranger.rows).to_have_count(0)
     expect(items(stranger)).to_have_count(0)
 
 
-def test_a_list_that_cannot_be_loaded_does_not_stop_the_conversation(reader: Reader) -> None:
-    page = reader.blank()
+def test_failed_list_shows_an_error_and_leaves_the_conversation_usable(reader: Reader) -> None:
+    page = reader.new_tab()
     broken = True
 
     def answer(route: Route) -> None:
@@ -226,10 +224,10 @@ def test_a_list_that_cannot_be_loaded_does_not_stop_the_conversation(reader: Rea
     expect(note).to_have_count(0)
 
 
-def test_back_and_forward_move_between_conversations(reader: Reader) -> None:
+def test_back_and_forward_switch_between_conversations(reader: Reader) -> None:
     chat = reader.open()
-    begin(chat, "One")
-    begin(chat, "Two")
+    start_conversation(chat, "One")
+    start_conversation(chat, "Two")
     item(chat, "One").click()
     chat.shows_question("One")
     chat.page.go_back()
@@ -244,14 +242,14 @@ def test_back_and_forward_move_between_conversations(reader: Reader) -> None:
     chat.shows_question("Two")
 
 
-def test_a_link_to_no_conversation_is_reported(reader: Reader) -> None:
+def test_invalid_link_shows_that_there_is_no_conversation(reader: Reader) -> None:
     for fragment in ("nothing", "%E0%A4%A", "<b>", "../healthz", ".", "../.."):
         chat = reader.open(f"/#{fragment}")
         expect(chat.status).to_contain_text("This conversation is not here")
         chat.page.close()
 
 
-def test_a_hidden_list_stays_hidden(reader: Reader) -> None:
+def test_hidden_list_stays_hidden_after_a_reload(reader: Reader) -> None:
     chat = reader.open()
     chat.page.get_by_role("button", name="Hide the conversations").click()
     expect(chat.page.locator("#sidebar")).to_have_count(0)
@@ -260,7 +258,7 @@ def test_a_hidden_list_stays_hidden(reader: Reader) -> None:
     expect(chat.page.locator("#sidebar")).to_have_count(0)
 
 
-def begin(chat: Chat, question: str) -> None:
+def start_conversation(chat: Chat, question: str) -> None:
     if chat.rows.count() > 0:
         new_chat(chat)
     chat.ask(question)
@@ -286,8 +284,8 @@ def row(chat: Chat, title: str) -> Locator:
     return chat.page.locator("#sessions li").filter(has=chat.page.get_by_role("link", name=title, exact=True))
 
 
-def rename(chat: Chat, title: str) -> Locator:
-    """Begin to rename, and return the text box."""
+def start_rename(chat: Chat, title: str) -> Locator:
+    """Open the text box for a new name."""
     row(chat, title).hover()
     row(chat, title).get_by_role("button", name="Rename: ").click()
     box = chat.page.get_by_role("textbox", name="New name")
@@ -295,7 +293,7 @@ def rename(chat: Chat, title: str) -> Locator:
     return box
 
 
-def remove(chat: Chat, title: str) -> None:
+def press_delete(chat: Chat, title: str) -> None:
     row(chat, title).hover()
     row(chat, title).get_by_role("button", name="Delete: ").click()
 

@@ -1,4 +1,4 @@
-"""Text of a model, a person or a title is displayed and never executed."""
+"""Text from a model, a user or a title has no effect on the page (XSS and related attacks)."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.upstream import Answer
 pytestmark = pytest.mark.needs_chromium
 
 RUN = "document.title='owned';window.owned=1;alert(1)"
-# Each as a list of tokens: an attack need not come in one piece.
+# Each attack as its tokens, since it can be split over several.
 MARKUP: dict[str, list[str]] = {
     "a script": ["<scr", f"ipt>{RUN}</scr", "ipt>"],
     "a handler": ["<img src=x one", f'rror="{RUN}">', "<svg onload=", f'"{RUN}"><svg/onload={RUN}>'],
@@ -22,7 +22,7 @@ MARKUP: dict[str, list[str]] = {
     "a style sheet": ["<style>*{display:none}</style>", "<link rel=stylesheet href=//foreign.invalid/>"],
     "a form": ['<form action="//foreign.invalid/"><input name=key autofocus onfocus=', f'"{RUN}"></form>'],
     "broken markup": ['<a href="', f'javascript:{RUN}"', "><b", "<!--", "--!>", "<![CDATA[", f"<script>{RUN}", "]]>"],
-    "an end of what is around": ["</div></li>", "</textarea></title></script>", f"<script>{RUN}</script>"],
+    "closing tags of the page": ["</div></li>", "</textarea></title></script>", f"<script>{RUN}</script>"],
     "an entity": [f"&lt;script&gt;{RUN}&lt;/script&gt;", f"&#60;script&#62;{RUN}&#x3c;/script&#x3e;"],
     "broken Markdown": ["**a *b __c ~~d `e ", "[f](", "![g][", "| h\n|--\n", "\n```", "`", "\n$$\\frac{", "\n> > - 1."],
     "an open fence": ["```html\n", f"<script>{RUN}</script>\n", "and it never ends <b>"],
@@ -37,7 +37,7 @@ MARKUP: dict[str, list[str]] = {
     "a formula that links": ["$\\href{javascript:", f"{RUN}}}{{x}}$ ", "$\\url{javascript:alert(1)}$"],
     "a formula that fetches": ["$\\includegraphics{//foreign.invalid/x.png}$"],
     "a formula without end": ["$\\htmlStyle{position:fixed}{x}$ ", "$\\def\\a{\\a\\a}\\a$"],
-    "a letter that is none": ["a\x00b", "\ufffe\u2028c\x1b[2J\u200b"],
+    "control characters": ["a\x00b", "\ufffe\u2028c\x1b[2J\u200b"],
 }
 LINKS = (
     f"[a](javascript:{RUN}) [b](JaVaScRiPt:{RUN}) [c](java\tscript:alert(1)) [d](<java\nscript:alert(1)>) "
@@ -51,8 +51,8 @@ PICTURES = (
     " [![e](http://foreign.invalid/e.png)](http://foreign.invalid/f) ![g][h]\n\n[h]: http://foreign.invalid/h.png"
 )
 BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
-# The elements of an answer that are not allowed, and the attributes that would run or fetch something.
-STRANGE = """() => {
+# Elements that an answer may not contain, and attributes that run code or fetch something.
+UNEXPECTED_ELEMENTS = """() => {
   const letters = 'div p span strong em del code pre a button ul ol li blockquote table thead tbody tr th td hr br'.split(' ');
   const drawn = 'svg path math semantics annotation mrow mi mo mn msup mfrac mtext mstyle mspace mover munder'.split(' ');
   const all = new Set([...letters, ...drawn, 'h1', 'h2', 'h3', 'h4', 'h5', 'h6']);
@@ -63,61 +63,61 @@ STRANGE = """() => {
 }"""  # noqa: E501
 
 
-class Watch:
-    """Records the effects that displayed text must not have."""
+class Monitor:
+    """Records the effects that an attack would have: scripts, requests to other hosts, dialogs and new pages."""
 
     def __init__(self, page: Page, own: str) -> None:
         self.page = page
         self.foreign: list[str] = []
         self.dialogs: list[str] = []
-        page.context.on("request", lambda request: self._asked(request.url, own))
-        page.on("dialog", self._warned)
+        page.context.on("request", lambda request: self._on_request(request.url, own))
+        page.on("dialog", self._on_dialog)
 
-    def _asked(self, url: str, own: str) -> None:
+    def _on_request(self, url: str, own: str) -> None:
         if not url.startswith(own):
             self.foreign.append(url)
 
-    def _warned(self, dialog: Dialog) -> None:
+    def _on_dialog(self, dialog: Dialog) -> None:
         self.dialogs.append(dialog.message)
         dialog.dismiss()
 
-    def saw_nothing(self) -> None:
+    def assert_no_effect(self) -> None:
         assert self.page.evaluate("[typeof owned, typeof ({}).owned]") == ["undefined", "undefined"]
         assert (self.foreign, self.dialogs) == ([], [])
         assert self.page.title() != "owned"
-        assert self.page.evaluate(STRANGE) == []
+        assert self.page.evaluate(UNEXPECTED_ELEMENTS) == []
         assert len(self.page.context.pages) == 1
 
 
 @pytest.fixture
 def chat(reader: Reader, stack: Stack) -> Iterator[Chat]:
-    """A chat that had no such effect, neither at first nor after a reload."""
+    """A chat in which no attack may have an effect, before and after a reload."""
     opened = reader.open()
-    watch = Watch(opened.page, stack.base_url)
+    monitor = Monitor(opened.page, stack.base_url)
     yield opened
-    watch.saw_nothing()
+    monitor.assert_no_effect()
     opened.page.reload()
     expect(opened.rows.first).to_be_visible()
-    watch.saw_nothing()
+    monitor.assert_no_effect()
 
 
-def test_markup_of_a_model_is_shown_and_does_nothing(chat: Chat, stack: Stack) -> None:
+def test_markup_from_a_model_has_no_effect(chat: Chat, stack: Stack) -> None:
     for turn, (name, tokens) in enumerate(MARKUP.items(), 1):
         stack.upstream.answers.append(Answer(tokens=tokens))
         chat.ask(f"Try {name}")
         expect(chat.row(f"assistant-{turn}")).to_have_attribute("data-end", "stop")
     expect(chat.answer(1)).to_have_text("".join(MARKUP["a script"]))
-    expect(chat.answer(place("an open fence")).locator("pre")).to_have_text(
+    expect(chat.answer(turn_of("an open fence")).locator("pre")).to_have_text(
         f"<script>{RUN}</script>\nand it never ends <b>"
     )
-    expect(chat.answer(place("forged events"))).to_contain_text('event: end data: {"reason": "stop"} id: 9.9-9')
+    expect(chat.answer(turn_of("forged events"))).to_contain_text('event: end data: {"reason": "stop"} id: 9.9-9')
 
 
-def place(name: str) -> int:
+def turn_of(name: str) -> int:
     return [*MARKUP].index(name) + 1
 
 
-def test_links_lead_only_to_web_pages_and_mailboxes(chat: Chat, stack: Stack) -> None:
+def test_links_allow_only_http_and_mailto_targets(chat: Chat, stack: Stack) -> None:
     good = "[web](https://example.com/a?b#c) <mail@example.com> http://example.com/bare"
     stack.upstream.answers.append(Answer(tokens=[LINKS, "\n\n", good]))
     chat.ask("Where?")
@@ -133,7 +133,7 @@ def test_links_lead_only_to_web_pages_and_mailboxes(chat: Chat, stack: Stack) ->
     ]
 
 
-def test_a_picture_is_a_link_and_is_not_fetched(chat: Chat, stack: Stack) -> None:
+def test_image_becomes_a_link_and_is_not_fetched(chat: Chat, stack: Stack) -> None:
     stack.upstream.answers.append(Answer(tokens=[PICTURES]))
     chat.ask("Show?")
     chat.is_done()
@@ -141,7 +141,7 @@ def test_a_picture_is_a_link_and_is_not_fetched(chat: Chat, stack: Stack) -> Non
     expect(chat.answer().locator("a").first).to_have_attribute("href", "http://foreign.invalid/a.png")
 
 
-def test_an_endless_line_leaves_the_page_usable(chat: Chat, stack: Stack) -> None:
+def test_very_long_line_leaves_the_page_usable(chat: Chat, stack: Stack) -> None:
     line = "".join(f"{number:x}" for number in range(45_000))[:200_000]
     stack.upstream.answers.append(Answer(tokens=[line]))
     chat.ask("Long?")
@@ -152,8 +152,8 @@ def test_an_endless_line_leaves_the_page_usable(chat: Chat, stack: Stack) -> Non
     chat.shows_answer("You asked: Still there?", turn=2)
 
 
-def test_bidirectional_controls_do_not_reorder_the_page(chat: Chat, stack: Stack) -> None:
-    """Bidirectional controls are removed from prose, and made visible in code, where they could hide its meaning."""
+def test_bidi_controls_cannot_reorder_other_text(chat: Chat, stack: Stack) -> None:
+    """Bidi controls are removed from prose, and marked in code, where they could hide its meaning (Trojan Source)."""
     stack.upstream.answers.append(
         Answer(tokens=["a \u202eb\u2066c\n\n", "`x\u202ey`\n\n", "```\nif \u2066admin\u2069:\n```"])
     )
@@ -171,9 +171,9 @@ def test_bidirectional_controls_do_not_reorder_the_page(chat: Chat, stack: Stack
     expect(dialog).to_contain_text("Delete “Which way?”? It is gone for good")
 
 
-def test_a_persons_message_is_shown_verbatim(chat: Chat) -> None:
+def test_text_of_a_user_is_shown_as_it_was_written(chat: Chat) -> None:
     for turn, (name, tokens) in enumerate(MARKUP.items(), 1):
-        # A text box has only one kind of line break.
+        # A text box normalises line breaks.
         text = "".join(tokens).replace("\r\n", "\n").replace("\r", "\n")
         chat.ask(text)
         expect(chat.row(f"assistant-{turn}")).to_have_attribute("data-end", "stop")
@@ -181,24 +181,24 @@ def test_a_persons_message_is_shown_verbatim(chat: Chat) -> None:
         assert chat.row(f"user-{turn}").locator(".text *").count() == 0, name
 
 
-def test_a_title_is_plain_text_everywhere(chat: Chat) -> None:
+def test_title_is_shown_as_plain_text_everywhere(chat: Chat) -> None:
     title = "<img src=x onerror=alert(1)><script>owned=1</script>"
     chat.ask(title)
     chat.is_done()
-    shown = [
+    titles = [
         chat.page.get_by_role("heading", level=1),
         chat.page.locator("#sessions a"),
     ]
-    for place in shown:
-        shows(place, title)
+    for element in titles:
+        shows(element, title)
     assert chat.page.title() == f"{title} · midsentence"
     chat.page.locator(".session").hover()
     chat.page.get_by_role("button", name="Rename: ").click()
     box = chat.page.get_by_role("textbox", name="New name")
     box.fill(f"</a></li>{title}")
     box.press("Enter")
-    for place in shown:
-        shows(place, f"</a></li>{title}")
+    for element in titles:
+        shows(element, f"</a></li>{title}")
     chat.page.locator(".session").hover()
     chat.page.get_by_role("button", name="Delete: ").click()
     expect(chat.page.get_by_role("dialog")).to_contain_text(f"Delete “</a></li>{title}”?")
@@ -207,8 +207,8 @@ def test_a_title_is_plain_text_everywhere(chat: Chat) -> None:
     expect(chat.page.get_by_text(f"Nothing is called “<b>{title}”.")).to_be_visible()
 
 
-def test_the_policy_makes_no_exception(reader: Reader) -> None:
-    response = reader.blank().goto("/")
+def test_content_security_policy_has_no_exception(reader: Reader) -> None:
+    response = reader.new_tab().goto("/")
     assert response is not None
     policy = response.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; ")

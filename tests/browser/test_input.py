@@ -1,12 +1,12 @@
-"""Keys, touch and the wheel: sending, stopping, shortcuts, and scrolling that never moves the text being read."""
+"""Keyboard, touch and wheel: sending, stopping, shortcuts, the selection and automatic scrolling."""
 
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.chat import Chat, Reader, Readers, keys_of
-from tests.browser.input_method import choose_by
+from tests.browser.chat import Chat, Reader, Readers, posted_keys
+from tests.browser.input_method import press_during_composition
 from tests.support.processes import Stack
 from tests.support.upstream import Answer
 from tests.support.waiting import wait_until
@@ -15,29 +15,29 @@ pytestmark = pytest.mark.needs_chromium
 
 PHONE: dict[str, Any] = {"has_touch": True, "is_mobile": True, "viewport": {"width": 390, "height": 844}}
 
-# An Enter of an input method that has one of its two marks (W3C UI Events, 5.1): `isComposing`, or the key code.
+# An Enter of an input method, of which only `isComposing` or only the key code shows it (W3C UI Events, 5.1).
 PRESS_ENTER = """(box, signs) => {
   const enter = { key: 'Enter', code: 'Enter', bubbles: true, cancelable: true, ...signs };
   return box.dispatchEvent(new KeyboardEvent('keydown', enter));
 }"""
 
 # Selects the beginning of the first text node of the answer.
-SELECT = """(answer, length) => {
+SELECT_START = """(answer, length) => {
   const text = document.createTreeWalker(answer, NodeFilter.SHOW_TEXT).nextNode();
   getSelection().setBaseAndExtent(text, 0, text, length);
 }"""
 
-# The paragraph in the middle of what is seen, and where it stands. How far that is from the top may change with what a
-# browser finds out of the height of what is out of sight.
-READ = """(scroller) => {
+# The paragraph in the middle of the viewport, and its distance from the top of the window. `scrollTop` would not do: it
+# changes when the browser lays out paragraphs that were out of view.
+VISIBLE_PARAGRAPH = """(scroller) => {
   const { left, top, width, height } = scroller.getBoundingClientRect();
   for (let down = 0; ; down += 5) {
     const found = document.elementFromPoint(left + width / 2, top + height / 2 + down).closest('p');
     if (found !== null) return [found.textContent, Math.round(found.getBoundingClientRect().top)];
   }
 }"""
-# Turns the wheel in the frame in which the page has scrolled by itself: of that scroll it is told in the next one.
-TURN_BETWEEN = """(scroller) => new Promise((resolve) => {
+# Turns the wheel in the frame in which the page has scrolled by itself. Its scroll event comes in the next frame.
+WHEEL_BEFORE_SCROLL_EVENT = """(scroller) => new Promise((resolve) => {
   const observer = new MutationObserver(() => {
     if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight > 1) return;
     observer.disconnect();
@@ -47,15 +47,15 @@ TURN_BETWEEN = """(scroller) => new Promise((resolve) => {
   observer.observe(scroller, { childList: true, characterData: true, subtree: true });
 })"""
 
-# Lets go, and is pushed.
-HIGHER_ABOVE = """(scroller) => new Promise((resolve) => {
+# Turns the wheel up, then makes the question higher, so that scroll anchoring scrolls down.
+WHEEL_AND_GROW_ABOVE = """(scroller) => new Promise((resolve) => {
   scroller.dispatchEvent(new WheelEvent('wheel', { deltaY: -1, bubbles: true }));
   scroller.addEventListener('scroll', () => resolve(), { once: true });
   scroller.querySelector('.question').style.paddingTop = '30px';
 })"""
 
 
-def test_enter_sends_and_shift_enter_breaks_the_line(reader: Reader) -> None:
+def test_enter_sends_and_shift_enter_inserts_a_line_break(reader: Reader) -> None:
     chat = reader.open()
     chat.text_box.press_sequentially("one")
     chat.text_box.press("Shift+Enter")
@@ -67,25 +67,25 @@ def test_enter_sends_and_shift_enter_breaks_the_line(reader: Reader) -> None:
     expect(chat.text_box).to_be_focused()
 
 
-def test_an_enter_of_an_input_method_does_not_send(reader: Reader) -> None:
+def test_enter_of_an_input_method_does_not_send(reader: Reader) -> None:
     chat = reader.open()
-    keys = keys_of(chat.page)
+    keys = posted_keys(chat.page)
     chat.text_box.focus()
-    choose_by(chat.page, "Enter", typed="ni", chosen="你")
+    press_during_composition(chat.page, "Enter", typed="ni", chosen="你")
     expect(chat.text_box).to_have_value("你")
     chat.text_box.press_sequentially("好")
     for signs in ({"isComposing": True, "keyCode": 13}, {"isComposing": False, "keyCode": 229}):
-        assert chat.text_box.evaluate(PRESS_ENTER, signs), "it is left to the input method"
+        assert chat.text_box.evaluate(PRESS_ENTER, signs), "the page prevented the default of the input method"
     expect(chat.text_box).to_have_value("你好")
     chat.text_box.press("Enter")
     chat.shows_question("你好")
     assert len(keys) == 1
 
 
-def test_on_a_touch_screen_enter_breaks_the_line_and_the_button_sends(readers: Readers) -> None:
-    """An on-screen keyboard has no Shift+Enter."""
+def test_enter_inserts_a_line_break_on_a_touch_screen(readers: Readers) -> None:
+    """A touch keyboard has no Shift+Enter, so a button sends."""
     chat = readers(**PHONE).open()
-    keys = keys_of(chat.page)
+    keys = posted_keys(chat.page)
     chat.text_box.tap()
     chat.text_box.press_sequentially("one")
     chat.text_box.press("Enter")
@@ -98,8 +98,8 @@ def test_on_a_touch_screen_enter_breaks_the_line_and_the_button_sends(readers: R
 
 
 @pytest.mark.parametrize("way", ["Escape", "button"])
-def test_a_stopped_answer_keeps_its_text(reader: Reader, stack: Stack, way: str) -> None:
-    chat = answering(reader, stack, Answer(tokens=["Half", " of it"], gate=True))
+def test_stopped_answer_keeps_its_text(reader: Reader, stack: Stack, way: str) -> None:
+    chat = start_answer(reader, stack, Answer(tokens=["Half", " of it"], gate=True))
     if way == "Escape":
         chat.text_box.press("Escape")
     else:
@@ -115,10 +115,10 @@ def test_a_stopped_answer_keeps_its_text(reader: Reader, stack: Stack, way: str)
     expect(chat.row("assistant-1").locator(".note")).to_have_text("Stopped.")
 
 
-def test_an_escape_with_another_meaning_does_not_stop_the_answer(reader: Reader, stack: Stack) -> None:
+def test_escape_with_another_purpose_does_not_stop_the_answer(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Half", " of it"], gate=True)
-    chat = answering(reader, stack, answer)
-    choose_by(chat.page, "Escape", typed="ni", chosen="你")
+    chat = start_answer(reader, stack, answer)
+    press_during_composition(chat.page, "Escape", typed="ni", chosen="你")
     chat.page.keyboard.press("Control+/")
     expect(chat.page.get_by_role("dialog")).to_be_visible()
     chat.page.keyboard.press("Escape")
@@ -129,9 +129,9 @@ def test_an_escape_with_another_meaning_does_not_stop_the_answer(reader: Reader,
     expect(chat.row("assistant-1")).to_have_attribute("data-end", "stop")
 
 
-def test_a_failed_stop_is_reported_and_can_be_repeated(reader: Reader, stack: Stack) -> None:
+def test_failed_stop_shows_an_error_and_can_be_retried(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Half", " of it"], gate=True)
-    chat = answering(reader, stack, answer)
+    chat = start_answer(reader, stack, answer)
     chat.page.route("**/stop", lambda route: route.abort())
     button(chat, "Stop").click()
     expect(chat.page.get_by_role("alert")).to_have_text("Stop did not work. The server cannot be reached.")
@@ -141,7 +141,7 @@ def test_a_failed_stop_is_reported_and_can_be_repeated(reader: Reader, stack: St
     expect(chat.page.get_by_role("alert")).to_have_count(0)
 
 
-def test_arrow_up_edits_the_last_question_only_from_an_empty_box(reader: Reader, stack: Stack) -> None:
+def test_arrow_up_edits_the_last_question_only_from_an_empty_text_box(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.extend([Answer(tokens=["One."]), Answer(tokens=["Two."])])
     chat = reader.open()
     chat.ask("First?")
@@ -165,7 +165,7 @@ def test_arrow_up_edits_the_last_question_only_from_an_empty_box(reader: Reader,
     expect(chat.text_box).to_be_focused()
 
 
-def test_keys_open_a_new_chat_and_focus_the_text_box(reader: Reader) -> None:
+def test_shortcuts_open_a_new_chat_and_focus_the_text_box(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -179,7 +179,7 @@ def test_keys_open_a_new_chat_and_focus_the_text_box(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("is_shown", [True, False], ids=["shown", "hidden"])
-def test_a_key_focuses_the_search_whether_or_not_the_list_is_shown(reader: Reader, is_shown: bool) -> None:
+def test_shortcut_focuses_the_search_of_a_shown_or_hidden_list(reader: Reader, is_shown: bool) -> None:
     chat = reader.open()
     expect(chat.text_box).to_be_focused()
     if not is_shown:
@@ -189,8 +189,8 @@ def test_a_key_focuses_the_search_whether_or_not_the_list_is_shown(reader: Reade
     expect(chat.page.get_by_role("searchbox")).to_be_focused()
 
 
-def test_on_a_touch_screen_a_key_focuses_the_search_too(readers: Readers) -> None:
-    """On a tablet with a keyboard the list covers the conversation."""
+def test_shortcut_focuses_the_search_on_a_touch_screen(readers: Readers) -> None:
+    """On a tablet with a keyboard, the list lies over the conversation."""
     chat = readers(**PHONE).open()
     chat.text_box.tap()
     expect(chat.page.get_by_role("searchbox")).to_have_count(0)
@@ -198,7 +198,7 @@ def test_on_a_touch_screen_a_key_focuses_the_search_too(readers: Readers) -> Non
     expect(chat.page.get_by_role("searchbox")).to_be_focused()
 
 
-def test_a_shortcut_lists_the_shortcuts_and_the_focus_returns(reader: Reader) -> None:
+def test_shortcut_lists_the_shortcuts_and_restores_the_focus(reader: Reader) -> None:
     chat = reader.open()
     expect(chat.text_box).to_be_focused()
     chat.page.keyboard.press("Control+/")
@@ -209,12 +209,12 @@ def test_a_shortcut_lists_the_shortcuts_and_the_focus_returns(reader: Reader) ->
     expect(chat.text_box).to_be_focused()
 
 
-def test_a_selection_survives_the_growth_of_its_answer(reader: Reader, stack: Stack) -> None:
-    """So does its end, even if it was at the last word."""
+def test_selection_survives_while_the_answer_grows(reader: Reader, stack: Stack) -> None:
+    """Also when it ends at the last word of the answer so far."""
     answer = Answer(tokens=["Copy this", " and", " more.\n\nAnd ", "a second", " paragraph"], gate=True)
-    chat = answering(reader, stack, answer)
+    chat = start_answer(reader, stack, answer)
     chat.shows_answer("Copy this")
-    chat.answer().evaluate(SELECT, len("Copy this"))
+    chat.answer().evaluate(SELECT_START, len("Copy this"))
     for count in range(2, 6):
         answer.release()
         chat.shows_answer("".join(answer.tokens[:count]).replace("\n\n", "").rstrip())
@@ -224,86 +224,86 @@ def test_a_selection_survives_the_growth_of_its_answer(reader: Reader, stack: St
     assert chat.page.evaluate("getSelection().toString()") == "Copy this"
 
 
-def test_the_page_follows_new_text_only_from_the_bottom(reader: Reader, stack: Stack) -> None:
+def test_auto_scroll_follows_the_answer_only_from_the_bottom(reader: Reader, stack: Stack) -> None:
     answer = paragraphs(200, gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
     chat.ask("Much?")
     answer.release(100)
     expect(chat.answer()).to_contain_text("line 99")
-    at_bottom(chat)
+    is_at_bottom(chat)
     newest = button(chat, "Newest words")
     expect(newest).to_have_count(0)
     scroller(chat).hover()
     chat.page.mouse.wheel(0, -200)
     expect(newest).to_be_visible()
-    read = settled(chat)
+    position = reading_position(chat)
     answer.release(50)
     expect(chat.answer()).to_contain_text("line 149")
-    stands_still(chat, read)
+    has_not_moved(chat, position)
     newest.click()
-    at_bottom(chat)
+    is_at_bottom(chat)
     expect(newest).to_have_count(0)
     answer.release_all()
     expect(chat.answer()).to_contain_text("line 199")
-    at_bottom(chat)
+    is_at_bottom(chat)
 
 
-def test_the_wheel_ends_following_at_once_while_tokens_stream(reader: Reader, stack: Stack) -> None:
-    """The page's own scrolling must not be taken for the reader's."""
+def test_wheel_stops_auto_scroll_while_tokens_stream_fast(reader: Reader, stack: Stack) -> None:
+    """The page must not take its own scrolling for the user's."""
     stack.upstream.answers.append(paragraphs(100_000, delay=0.002))
     chat = reader.open()
     chat.ask("Fast?")
     expect(chat.answer()).to_contain_text("line 99")
-    at_bottom(chat)
-    scroller(chat).evaluate(TURN_BETWEEN)
-    read = settled(chat)
+    is_at_bottom(chat)
+    scroller(chat).evaluate(WHEEL_BEFORE_SCROLL_EVENT)
+    position = reading_position(chat)
     newest = button(chat, "Newest words")
     expect(newest).to_be_visible()
-    stands_still(chat, read)
+    has_not_moved(chat, position)
     newest.click()
-    at_bottom(chat)
+    is_at_bottom(chat)
     scroller(chat).hover()
     chat.page.mouse.wheel(0, -120)
     expect(newest).to_be_visible()
-    read = settled(chat)
-    stands_still(chat, read)
+    position = reading_position(chat)
+    has_not_moved(chat, position)
     button(chat, "Stop").click()
 
 
-def test_scroll_anchoring_is_not_taken_for_the_readers_scrolling(reader: Reader, stack: Stack) -> None:
-    """The browser scrolls by the growth of what is above the viewport (CSS Scroll Anchoring)."""
+def test_scroll_anchoring_does_not_restart_auto_scroll(reader: Reader, stack: Stack) -> None:
+    """The browser scrolls when content above the viewport changes its height (CSS Scroll Anchoring)."""
     answer = paragraphs(200, gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
     chat.ask("Much?")
     answer.release(100)
     expect(chat.answer()).to_contain_text("line 99")
-    at_bottom(chat)
-    scroller(chat).evaluate(HIGHER_ABOVE)
-    read = settled(chat)
+    is_at_bottom(chat)
+    scroller(chat).evaluate(WHEEL_AND_GROW_ABOVE)
+    position = reading_position(chat)
     answer.release_all()
     expect(chat.answer()).to_contain_text("line 199")
-    stands_still(chat, read)
+    has_not_moved(chat, position)
 
 
-def test_the_smallest_turn_of_the_wheel_ends_following(reader: Reader, stack: Stack) -> None:
+def test_smallest_wheel_step_stops_auto_scroll(reader: Reader, stack: Stack) -> None:
     answer = paragraphs(200, gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
     chat.ask("Much?")
     answer.release(100)
     expect(chat.answer()).to_contain_text("line 99")
-    at_bottom(chat)
+    is_at_bottom(chat)
     scroller(chat).hover()
     chat.page.mouse.wheel(0, -3)
-    read = settled(chat)
+    position = reading_position(chat)
     answer.release_all()
     expect(chat.answer()).to_contain_text("line 199")
-    stands_still(chat, read)
+    has_not_moved(chat, position)
 
 
-def test_a_sent_question_is_scrolled_into_view(reader: Reader, stack: Stack) -> None:
+def test_new_question_scrolls_into_view(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.append(paragraphs(60))
     chat = reader.open()
     chat.ask("Much?")
@@ -314,11 +314,11 @@ def test_a_sent_question_is_scrolled_into_view(reader: Reader, stack: Stack) -> 
     chat.ask("And?")
     expect(chat.question(2)).to_be_in_viewport()
     chat.is_done()
-    at_bottom(chat)
+    is_at_bottom(chat)
 
 
-def answering(reader: Reader, stack: Stack, answer: Answer) -> Chat:
-    """An answer that sent its first words and waits at its gate."""
+def start_answer(reader: Reader, stack: Stack, answer: Answer) -> Chat:
+    """Start an answer, which waits at its gate after the first token."""
     stack.upstream.answers.append(answer)
     chat = reader.open()
     chat.ask("Long?")
@@ -339,32 +339,32 @@ def scroller(chat: Chat) -> Locator:
     return chat.page.locator("#scroller")
 
 
-def at_bottom(chat: Chat) -> None:
+def is_at_bottom(chat: Chat) -> None:
     below = "(e) => e.scrollHeight - e.scrollTop - e.clientHeight"
-    wait_until(lambda: scroller(chat).evaluate(below) <= 1, description="the newest words are in sight")
+    wait_until(lambda: scroller(chat).evaluate(below) <= 1, description="the page is scrolled to the bottom")
 
 
-def stands_still(chat: Chat, read: tuple[str, int]) -> None:
-    """Allow for the browser's rounding of positions."""
-    text, top = settled(chat)
-    assert text == read[0]
-    assert abs(top - read[1]) <= 2
+def has_not_moved(chat: Chat, position: tuple[str, int]) -> None:
+    """Compare with a tolerance, since the browser rounds positions."""
+    text, top = reading_position(chat)
+    assert text == position[0]
+    assert abs(top - position[1]) <= 2
 
 
-def settled(chat: Chat) -> tuple[str, int]:
-    """The paragraph being read and its position, once the wheel's motion has ended."""
+def reading_position(chat: Chat) -> tuple[str, int]:
+    """The paragraph in the middle of the viewport and its position, once the page has stopped scrolling."""
     still = f"""(scroller) => new Promise((resolve) => {{
-      const read = {READ};
+      const read = {VISIBLE_PARAGRAPH};
       let before = '';
       let still = 0;
-      const look = (left) => {{
+      const check = (left) => {{
         const now = read(scroller);
         still = String(now) === before ? still + 1 : 0;
         before = String(now);
         if (still > 20 || left === 0) resolve(now);
-        else requestAnimationFrame(() => look(left - 1));
+        else requestAnimationFrame(() => check(left - 1));
       }};
-      look(300);
+      check(300);
     }})"""
     text, top = scroller(chat).evaluate(still)
     return text, top

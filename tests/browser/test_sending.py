@@ -1,11 +1,21 @@
-"""A message is asked exactly once, even if its request, its tab or the network fails."""
+"""Sending a message: it is asked exactly once, even if its request, its tab or the network fails."""
 
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.chat import ASKS, MESSAGES, Chat, Reader, fail_posts, keys_of, lose_replies, shows, times_asked
+from tests.browser.chat import (
+    MESSAGES,
+    SESSIONS,
+    Chat,
+    Reader,
+    drop_replies,
+    fail_posts,
+    posted_keys,
+    shows,
+    times_asked,
+)
 from tests.support.processes import Stack
 from tests.support.upstream import Answer
 from tests.support.waiting import wait_until
@@ -15,7 +25,7 @@ pytestmark = pytest.mark.needs_chromium
 UNREACHABLE = "Not sent. The server cannot be reached."
 NOT_KEPT = "This browser does not keep it: it is lost when the tab closes."
 
-# Storage without a free byte, as other pages of the same origin may leave it.
+# Fills the storage completely, as another page of the same origin could.
 FULL = """
 for (let size = 1 << 23; size >= 1; size >>= 1) {
   try {
@@ -31,10 +41,10 @@ for (const name of ['localStorage', 'sessionStorage']) {
 """
 
 
-def test_a_question_is_asked_and_its_answer_grows_on_the_page(reader: Reader, stack: Stack) -> None:
+def test_answer_appears_token_by_token(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Cold", " and", " clear", "."], gate=True)
     stack.upstream.answers.append(answer)
-    reader.watch()
+    reader.record_texts()
     chat = reader.open()
     chat.ask("How is the night?")
     chat.shows_question("How is the night?")
@@ -46,17 +56,17 @@ def test_a_question_is_asked_and_its_answer_grows_on_the_page(reader: Reader, st
     chat.shows_answer(answer.text)
     chat.is_done()
     assert chat.source() == answer.text
-    chat.never_repeated_a_word(answer.text)
+    chat.answer_only_grew(answer.text)
 
 
-def test_the_answering_model_is_named(reader: Reader) -> None:
+def test_page_names_the_answering_model(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("Who are you?")
     chat.is_done()
     expect(chat.page.locator("#model")).to_have_text("scripted")
 
 
-def test_the_second_question_follows_the_first_answer(reader: Reader, stack: Stack) -> None:
+def test_second_question_follows_the_first_answer(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.extend([Answer(tokens=["One"]), Answer(tokens=["Two"])])
     chat = reader.open()
     chat.ask("First?")
@@ -70,14 +80,14 @@ def test_the_second_question_follows_the_first_answer(reader: Reader, stack: Sta
 
 def test_blank_text_is_not_sent(reader: Reader) -> None:
     chat = reader.open()
-    keys = keys_of(chat.page)
+    keys = posted_keys(chat.page)
     chat.ask(" \n ")
     chat.ask("Something")
     chat.is_done()
     assert len(keys) == 1
 
 
-def test_a_draft_survives_a_reload_until_it_is_sent(reader: Reader) -> None:
+def test_draft_survives_a_reload_until_it_is_sent(reader: Reader) -> None:
     chat = reader.open()
     chat.text_box.press_sequentially("half a thou")
     chat.page.reload()
@@ -89,7 +99,7 @@ def test_a_draft_survives_a_reload_until_it_is_sent(reader: Reader) -> None:
     expect(chat.text_box).to_have_value("")
 
 
-def test_a_draft_survives_its_tab(reader: Reader) -> None:
+def test_draft_survives_the_closing_of_its_tab(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -105,7 +115,7 @@ def test_a_draft_survives_its_tab(reader: Reader) -> None:
     expect(reader.open(address).text_box).to_have_value("")
 
 
-def test_drafts_of_two_conversations_do_not_mix(reader: Reader) -> None:
+def test_each_conversation_keeps_its_own_draft(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -120,12 +130,12 @@ def test_drafts_of_two_conversations_do_not_mix(reader: Reader) -> None:
         expect(chat.text_box).to_have_value(text)
 
 
-def test_text_typed_while_a_conversation_is_created_stays_in_it(reader: Reader) -> None:
-    """The new chat gets its session while the person is still typing."""
+def test_draft_typed_while_a_session_is_created_belongs_to_it(reader: Reader) -> None:
+    """The user goes on typing while the POST that creates the session is in flight."""
     chat = reader.open()
-    held = hold_posts(chat.page, ASKS)
+    held = hold_posts(chat.page, SESSIONS)
     chat.ask("First?")
-    wait_for(chat.page, lambda: held != [])
+    wait_for_request(chat.page, lambda: held != [])
     chat.text_box.press_sequentially("and then")
     held[0].continue_()
     chat.is_done()
@@ -136,10 +146,10 @@ def test_text_typed_while_a_conversation_is_created_stays_in_it(reader: Reader) 
     expect(chat.text_box).to_have_value("")
 
 
-def test_an_unsent_message_is_kept_and_resent_under_its_key(reader: Reader, stack: Stack) -> None:
+def test_unsent_message_survives_a_reload_and_is_retried_under_its_key(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
-    keys = keys_of(chat.page)
-    fail_posts(chat.page, ASKS)
+    keys = posted_keys(chat.page)
+    fail_posts(chat.page, SESSIONS)
     chat.ask("Do you hear me?")
     is_not_sent(chat, "Do you hear me?", UNREACHABLE)
     chat.page.reload()
@@ -153,12 +163,12 @@ def test_an_unsent_message_is_kept_and_resent_under_its_key(reader: Reader, stac
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["in a conversation", "in a new chat"])
-def test_an_unsent_message_is_sent_when_the_network_returns(reader: Reader, stack: Stack, is_begun: bool) -> None:
+def test_unsent_message_is_retried_when_the_network_is_back(reader: Reader, stack: Stack, is_begun: bool) -> None:
     chat = reader.open()
     if is_begun:
         chat.ask("First?")
         chat.is_done()
-    keys = keys_of(chat.page)
+    keys = posted_keys(chat.page)
     reader.set_offline(True)
     chat.ask("In a tunnel?")
     is_not_sent(chat, "In a tunnel?", UNREACHABLE)
@@ -169,7 +179,7 @@ def test_an_unsent_message_is_sent_when_the_network_returns(reader: Reader, stac
     assert [len(set(keys)), times_asked(stack, "In a tunnel?")] == [1, 1]
 
 
-def test_an_unsent_message_is_sent_when_the_server_returns(reader: Reader, stack: Stack) -> None:
+def test_unsent_message_is_retried_when_the_server_is_back(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -183,29 +193,29 @@ def test_an_unsent_message_is_sent_when_the_server_returns(reader: Reader, stack
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["in a conversation", "in a new chat"])
-def test_the_next_tab_sends_what_a_closed_tab_left_unsent(reader: Reader, stack: Stack, is_begun: bool) -> None:
+def test_next_tab_adopts_the_unsent_message_of_a_closed_tab(reader: Reader, stack: Stack, is_begun: bool) -> None:
     chat = reader.open()
     if is_begun:
         chat.ask("First?")
         chat.is_done()
     address = chat.page.url
-    fail_posts(chat.page, MESSAGES if is_begun else ASKS)
+    fail_posts(chat.page, MESSAGES if is_begun else SESSIONS)
     chat.ask("Left behind?")
     is_not_sent(chat, "Left behind?", UNREACHABLE)
     chat.page.close()
-    heir = reader.open(address)
+    next_tab = reader.open(address)
     if not is_begun:
-        is_not_sent(heir, "Left behind?", UNREACHABLE)
-        heir.page.get_by_role("button", name="Try again").click()
-    heir.shows_question("Left behind?", turn=2 if is_begun else 1)
-    heir.is_done()
-    expect(heir.unsent).to_have_count(0)
+        is_not_sent(next_tab, "Left behind?", UNREACHABLE)
+        next_tab.page.get_by_role("button", name="Try again").click()
+    next_tab.shows_question("Left behind?", turn=2 if is_begun else 1)
+    next_tab.is_done()
+    expect(next_tab.unsent).to_have_count(0)
     assert times_asked(stack, "Left behind?") == 1
 
 
-def test_an_open_tab_keeps_its_unsent_message_to_itself(reader: Reader, stack: Stack) -> None:
+def test_open_tab_keeps_its_own_unsent_message(reader: Reader, stack: Stack) -> None:
     here = reader.open()
-    fail_posts(here.page, ASKS)
+    fail_posts(here.page, SESSIONS)
     here.ask("Mine?")
     is_not_sent(here, "Mine?", UNREACHABLE)
     there = reader.open()
@@ -216,23 +226,23 @@ def test_an_open_tab_keeps_its_unsent_message_to_itself(reader: Reader, stack: S
     assert times_asked(stack, "Mine?") == 0
 
 
-def test_a_message_whose_tab_closed_before_the_reply_is_asked_once(reader: Reader, stack: Stack) -> None:
+def test_message_is_asked_once_when_its_tab_closes_before_the_reply(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
-    held = hold_posts(chat.page, ASKS)
+    held = hold_posts(chat.page, SESSIONS)
     chat.ask("Gone already?")
-    wait_for(chat.page, lambda: held != [])
+    wait_for_request(chat.page, lambda: held != [])
     held[0].fetch()
     chat.page.close()
-    heir = reader.open()
-    heir.shows_question("Gone already?")
-    heir.is_done()
-    expect(heir.rows).to_have_count(2)
+    next_tab = reader.open()
+    next_tab.shows_question("Gone already?")
+    next_tab.is_done()
+    expect(next_tab.rows).to_have_count(2)
     assert times_asked(stack, "Gone already?") == 1
 
 
-def test_a_first_message_whose_reply_was_lost_is_asked_once(reader: Reader, stack: Stack) -> None:
+def test_first_message_is_asked_once_when_its_reply_is_lost(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
-    lose_replies(chat.page, ASKS)
+    drop_replies(chat.page, SESSIONS)
     chat.ask("Once?")
     is_not_sent(chat, "Once?", UNREACHABLE)
     chat.page.unroute_all()
@@ -242,11 +252,11 @@ def test_a_first_message_whose_reply_was_lost_is_asked_once(reader: Reader, stac
     assert times_asked(stack, "Once?") == 1
 
 
-def test_a_later_message_whose_reply_was_lost_appears_on_the_page(reader: Reader, stack: Stack) -> None:
+def test_later_message_appears_without_a_retry_when_its_reply_is_lost(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
-    lose_replies(chat.page, MESSAGES)
+    drop_replies(chat.page, MESSAGES)
     chat.ask("Second?")
     chat.shows_question("Second?", turn=2)
     chat.is_done()
@@ -254,9 +264,9 @@ def test_a_later_message_whose_reply_was_lost_appears_on_the_page(reader: Reader
     assert times_asked(stack, "Second?") == 1
 
 
-def test_an_unsent_message_can_be_discarded(reader: Reader) -> None:
+def test_unsent_message_can_be_taken_back(reader: Reader) -> None:
     chat = reader.open()
-    fail_posts(chat.page, ASKS)
+    fail_posts(chat.page, SESSIONS)
     chat.ask("Rather not")
     is_not_sent(chat, "Rather not", UNREACHABLE)
     chat.text_box.fill("but this")
@@ -270,7 +280,7 @@ def test_an_unsent_message_can_be_discarded(reader: Reader) -> None:
 
 def test_messages_keep_their_order_behind_a_failed_one(reader: Reader) -> None:
     chat = reader.open()
-    fail_posts(chat.page, ASKS)
+    fail_posts(chat.page, SESSIONS)
     chat.ask("First?")
     is_not_sent(chat, "First?", UNREACHABLE)
     chat.ask("Second?")
@@ -283,7 +293,7 @@ def test_messages_keep_their_order_behind_a_failed_one(reader: Reader) -> None:
     expect(chat.rows).to_have_count(4)
 
 
-def test_messages_of_two_tabs_at_once_are_asked_once_and_shown_in_both(reader: Reader, stack: Stack) -> None:
+def test_messages_sent_at_once_from_two_tabs_are_each_asked_once(reader: Reader, stack: Stack) -> None:
     here = reader.open()
     here.ask("First?")
     here.is_done()
@@ -292,7 +302,7 @@ def test_messages_of_two_tabs_at_once_are_asked_once_and_shown_in_both(reader: R
     held = [hold_posts(tab.page, MESSAGES) for tab in (here, there)]
     here.ask("From here?")
     there.ask("From there?")
-    wait_for(here.page, lambda: [len(posts) for posts in held] == [1, 1])
+    wait_for_request(here.page, lambda: [len(posts) for posts in held] == [1, 1])
     for posts in held:
         posts[0].continue_()
     for tab in (here, there):
@@ -315,12 +325,12 @@ def test_messages_of_two_tabs_at_once_are_asked_once_and_shown_in_both(reader: R
         (502, None, "The server answered 502."),
     ],
 )
-def test_a_refused_message_says_why_and_keeps_its_text(
+def test_refused_message_shows_the_reason_and_keeps_its_text(
     reader: Reader, stack: Stack, status: int, code: str | None, sentence: str
 ) -> None:
-    """The server's refusals have codes; those of a proxy have not."""
+    """The page knows the error codes of its server. A proxy may answer with any body."""
     chat = reader.open()
-    refuse_posts(chat.page, ASKS, status, code)
+    refuse_posts(chat.page, SESSIONS, status, code)
     chat.ask("Please?")
     is_not_sent(chat, "Please?", f"Not sent. {sentence}")
     chat.page.unroute_all()
@@ -330,7 +340,7 @@ def test_a_refused_message_says_why_and_keeps_its_text(
     assert times_asked(stack, "Please?") == 1
 
 
-def test_a_message_beyond_the_queue_limit_is_sent_when_there_is_room(reader: Reader, stack: Stack) -> None:
+def test_message_beyond_the_queue_limit_is_sent_once_the_queue_has_room(reader: Reader, stack: Stack) -> None:
     """MIDSENTENCE_QUEUE_LIMIT is 8."""
     answer = Answer(tokens=["Slow"], gate=True)
     stack.upstream.answers.append(answer)
@@ -349,7 +359,7 @@ def test_a_message_beyond_the_queue_limit_is_sent_when_there_is_room(reader: Rea
     assert [times_asked(stack, f"Number {number}?") for number in range(1, 10)] == [1] * 9
 
 
-def test_a_too_long_message_is_not_sent_and_can_be_shortened(reader: Reader) -> None:
+def test_too_long_message_is_not_sent_and_can_be_shortened(reader: Reader) -> None:
     """MIDSENTENCE_MAX_TEXT_CHARS is 100,000."""
     chat = reader.open()
     chat.ask("x" * 100_001)
@@ -360,19 +370,21 @@ def test_a_too_long_message_is_not_sent_and_can_be_shortened(reader: Reader) -> 
     chat.shows_question("x")
 
 
-def test_a_request_without_an_answer_is_abandoned(reader: Reader) -> None:
-    reader.before_the_page(
+def test_message_times_out_when_the_server_does_not_reply(reader: Reader) -> None:
+    reader.add_init_script(
         "const timeout = AbortSignal.timeout; AbortSignal.timeout = () => timeout.call(AbortSignal, 300);"
     )
     chat = reader.open()
-    hold_posts(chat.page, ASKS)
+    hold_posts(chat.page, SESSIONS)
     chat.ask("Anybody?")
     is_not_sent(chat, "Anybody?", "Not sent. The server did not answer in time.")
 
 
 @pytest.mark.parametrize("script", [FULL, WRITES_FAIL, FORBIDDEN], ids=["full", "writes fail", "forbidden"])
-def test_without_storage_the_page_works_and_warns(reader: Reader, stack: Stack, script: str) -> None:
-    reader.before_the_page(script)
+def test_page_without_storage_sends_messages_and_warns_that_they_are_not_kept(
+    reader: Reader, stack: Stack, script: str
+) -> None:
+    reader.add_init_script(script)
     chat = reader.open()
     chat.text_box.press_sequentially("First?")
     expect(chat.page.get_by_text(NOT_KEPT)).to_be_visible()
@@ -394,20 +406,20 @@ def test_without_storage_the_page_works_and_warns(reader: Reader, stack: Stack, 
     assert [times_asked(stack, question) for question in ("First?", "Second?", "Third?")] == [1, 1, 1]
 
 
-def is_not_sent(chat: Chat, text: str, why: str) -> None:
+def is_not_sent(chat: Chat, text: str, reason: str) -> None:
     shows(chat.unsent.last.locator(".text"), text)
-    expect(chat.unsent.last.locator(".note")).to_have_text([why])
+    expect(chat.unsent.last.locator(".note")).to_have_text([reason])
 
 
 def hold_posts(page: Page, pattern: str) -> list[Route]:
-    """Hold each POST until the test releases it."""
+    """Hold each POST until the test continues its route."""
     held: list[Route] = []
     page.route(pattern, lambda route: held.append(route) if route.request.method == "POST" else route.fallback())
     return held
 
 
 def refuse_posts(page: Page, pattern: str, status: int, code: str | None) -> None:
-    """Refuse with this code as the server does, or without a code as a proxy does."""
+    """Refuse each POST as the server does; without a code, as a proxy does."""
     body = "<h1>No.</h1>" if code is None else f'{{"error": {{"code": "{code}", "message": "In its own words."}}}}'
 
     def refuse(route: Route) -> None:
@@ -419,6 +431,6 @@ def refuse_posts(page: Page, pattern: str, status: int, code: str | None) -> Non
     page.route(pattern, refuse)
 
 
-def wait_for(page: Page, predicate: Callable[[], bool]) -> None:
-    """Wait until a request came. Playwright handles events only during a call to it."""
+def wait_for_request(page: Page, predicate: Callable[[], bool]) -> None:
+    """Wait for a request. Playwright handles its events only during a call, such as `evaluate`."""
     wait_until(lambda: page.evaluate("0") == 0 and predicate(), description="the page sent a request")

@@ -1,4 +1,4 @@
-"""The page shows the exact reason of a refusal or failure, and stays usable."""
+"""Error responses: the page shows the reason and stays usable."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,26 +12,27 @@ from tests.support.upstream import Answer
 
 pytestmark = pytest.mark.needs_chromium
 
-# From a proxy (any body), from the server (docs/protocol.md), or None: the connection breaks.
+# Status, body and shown reason. A proxy may answer with any body; the server uses the error codes of docs/protocol.md.
+# Without a status, the connection fails.
 REFUSALS: dict[str, tuple[int | None, Any, str]] = {
-    "a login page": (401, "<h1>Sign in</h1>", "The server answered 401."),
-    "a proxy's limit": (413, "<h1>Too large</h1>", "The server answered 413."),
-    "a proxy's patience": (429, "slow down", "The server answered 429."),
-    "a defect": (500, {"error": {"code": "internal", "message": "m"}}, "The server failed; its log says why."),
+    "a login page of a proxy": (401, "<h1>Sign in</h1>", "The server answered 401."),
+    "a size limit of a proxy": (413, "<h1>Too large</h1>", "The server answered 413."),
+    "a rate limit of a proxy": (429, "slow down", "The server answered 429."),
+    "an internal error": (500, {"error": {"code": "internal", "message": "m"}}, "The server failed; its log says why."),
     "no Redis": (
         503,
         {"error": {"code": "store_unavailable", "message": "m"}},
         "The log cannot be reached right now.",
     ),
-    "another code": (418, {"error": {"code": "new", "message": "Do that instead."}}, "Do that instead."),
-    "nobody": (None, None, "The server cannot be reached."),
+    "an unknown code": (418, {"error": {"code": "new", "message": "Do that instead."}}, "Do that instead."),
+    "no connection": (None, None, "The server cannot be reached."),
 }
 GONE = (404, {"error": {"code": "not_found", "message": "m"}}, "This conversation is not here any more.")
 
 
 @dataclass
 class Faults:
-    """Answer the requests of one method to one address like this, until the test changes it."""
+    """Answers the requests of one method to matching URLs with `reply`. If it is None, they reach the server."""
 
     page: Page
     method: str
@@ -52,57 +53,57 @@ class Faults:
         return route.fulfill(status=status, json=body)
 
 
-def test_a_refused_list_says_why_until_it_loads(reader: Reader) -> None:
-    chat = begun(reader)
+def test_refused_list_shows_the_reason_until_it_loads(reader: Reader) -> None:
+    chat = answered_chat(reader)
     faults = Faults(chat.page, "GET", "**/sessions")
     note = chat.page.locator("#sidebar").get_by_role("alert")
     for faults.reply in REFUSALS.values():
-        look_again(chat.page)
+        reload_list(chat.page)
         expect(note).to_have_text(f"The list could not be loaded. {faults.reply[2]}")
         expect(chat.page.locator("#sessions a")).to_have_text("Hello?")
     faults.reply = None
-    look_again(chat.page)
+    reload_list(chat.page)
     expect(note).to_have_count(0)
 
 
-def test_a_refused_name_is_not_shown_and_says_why(reader: Reader) -> None:
-    chat = begun(reader)
+def test_refused_rename_keeps_the_old_name_and_shows_the_reason(reader: Reader) -> None:
+    chat = answered_chat(reader)
     faults = Faults(chat.page, "PATCH", "**/sessions/*")
     for faults.reply in (*REFUSALS.values(), GONE):
         rename(chat.page, "Other")
-        expect(said(chat.page)).to_have_text(f"Rename did not work. {faults.reply[2]}")
+        expect(alert(chat.page)).to_have_text(f"Rename did not work. {faults.reply[2]}")
         expect(chat.page.locator("#sessions a")).to_have_text("Hello?")
-        said(chat.page).get_by_role("button", name="Close").click()
-        expect(said(chat.page)).to_have_count(0)
+        alert(chat.page).get_by_role("button", name="Close").click()
+        expect(alert(chat.page)).to_have_count(0)
     faults.reply = None
     rename(chat.page, "Other")
     expect(chat.page.locator("#sessions a")).to_have_text("Other")
     expect(chat.page.get_by_role("heading", level=1)).to_have_text("Other")
 
 
-def test_a_conversation_that_cannot_be_deleted_stays_and_says_why(reader: Reader) -> None:
-    chat = begun(reader)
+def test_refused_delete_keeps_the_conversation_and_shows_the_reason(reader: Reader) -> None:
+    chat = answered_chat(reader)
     faults = Faults(chat.page, "DELETE", "**/sessions/*")
     for faults.reply in REFUSALS.values():
-        remove(chat.page)
-        expect(said(chat.page)).to_have_text(f"Delete did not work. {faults.reply[2]}")
+        delete(chat.page)
+        expect(alert(chat.page)).to_have_text(f"Delete did not work. {faults.reply[2]}")
         expect(chat.page.locator("#sessions a")).to_have_text("Hello?")
         chat.shows_question("Hello?")
     faults.reply = None
-    remove(chat.page)
+    delete(chat.page)
     expect(chat.page.locator("#sessions a")).to_have_count(0)
-    expect(said(chat.page)).to_have_count(0)
+    expect(alert(chat.page)).to_have_count(0)
 
 
-def test_a_conversation_deleted_elsewhere_first_counts_as_deleted(reader: Reader) -> None:
-    chat = begun(reader)
+def test_delete_of_a_deleted_conversation_succeeds(reader: Reader) -> None:
+    chat = answered_chat(reader)
     Faults(chat.page, "DELETE", "**/sessions/*", GONE)
-    remove(chat.page)
+    delete(chat.page)
     expect(chat.page.locator("#welcome")).to_be_visible()
-    expect(said(chat.page)).to_have_count(0)
+    expect(alert(chat.page)).to_have_count(0)
 
 
-def test_a_refused_stop_says_why_and_can_be_repeated(reader: Reader, stack: Stack) -> None:
+def test_refused_stop_shows_the_reason_and_can_be_retried(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["Half", " of it"], gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
@@ -113,31 +114,31 @@ def test_a_refused_stop_says_why_and_can_be_repeated(reader: Reader, stack: Stac
     stop = chat.page.get_by_role("button", name="Stop", exact=True)
     for faults.reply in (*REFUSALS.values(), GONE):
         stop.click()
-        expect(said(chat.page)).to_have_text(f"Stop did not work. {faults.reply[2]}")
+        expect(alert(chat.page)).to_have_text(f"Stop did not work. {faults.reply[2]}")
     faults.reply = None
     stop.click()
     expect(chat.row("assistant-1").locator(".note")).to_have_text("Stopped.")
-    expect(said(chat.page)).to_have_count(0)
+    expect(alert(chat.page)).to_have_count(0)
 
 
-def test_a_refused_stream_is_retried_and_a_missing_one_is_not(reader: Reader) -> None:
-    chat = begun(reader)
-    stream, whether = Faults(chat.page, "GET", "**/sessions/*/events*"), Faults(chat.page, "GET", "**/sessions/*")
+def test_refused_stream_is_retried_unless_the_session_is_not_found(reader: Reader) -> None:
+    chat = answered_chat(reader)
+    stream, session = Faults(chat.page, "GET", "**/sessions/*/events*"), Faults(chat.page, "GET", "**/sessions/*")
     for reply in REFUSALS.values():
-        stream.reply = whether.reply = reply
+        stream.reply = session.reply = reply
         chat.page.reload()
         expect(chat.status).to_have_attribute("data-connection", "waiting")
-        said_so = "Connection lost. Reconnecting" if reply[0] is None else f"{reply[2]} Trying again in "
-        expect(chat.status).to_contain_text(said_so)
-    stream.reply = whether.reply = None
+        expected = "Connection lost. Reconnecting" if reply[0] is None else f"{reply[2]} Trying again in "
+        expect(chat.status).to_contain_text(expected)
+    stream.reply = session.reply = None
     expect(chat.status).to_have_attribute("data-connection", "live")
     chat.shows_question("Hello?")
-    stream.reply = whether.reply = GONE
+    stream.reply = session.reply = GONE
     chat.page.reload()
     expect(chat.status).to_contain_text("This conversation is not here: it was deleted")
 
 
-def begun(reader: Reader) -> Chat:
+def answered_chat(reader: Reader) -> Chat:
     chat = reader.open()
     chat.ask("Hello?")
     chat.is_done()
@@ -145,8 +146,8 @@ def begun(reader: Reader) -> Chat:
     return chat
 
 
-def look_again(page: Page) -> None:
-    """Act as if the person returned to the tab."""
+def reload_list(page: Page) -> None:
+    """Make the page load the list again, as when its tab becomes visible."""
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
@@ -158,11 +159,11 @@ def rename(page: Page, name: str) -> None:
     box.press("Enter")
 
 
-def remove(page: Page) -> None:
+def delete(page: Page) -> None:
     page.locator(".session").hover()
     page.get_by_role("button", name="Delete: ").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
 
 
-def said(page: Page) -> Locator:
+def alert(page: Page) -> Locator:
     return page.locator("footer").get_by_role("alert")

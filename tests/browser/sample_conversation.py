@@ -1,11 +1,11 @@
-"""A scripted conversation with every kind of element, for tests that need no model."""
+"""A conversation with every kind of content, served to the page without a server."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.chat import EVENTS, stream_of
+from tests.browser.chat import EVENTS, event_stream
 
 _ANSWER = (
     """\
@@ -65,7 +65,7 @@ _MESSAGES: list[dict[str, Any]] = [
     {"turn": 4, "parent": 1, "role": "assistant", "text": "It goes on", "end": None},
 ]
 SESSION = "0aScriptedScriptedScript00"
-_STREAM = stream_of(
+_STREAM = event_stream(
     ("snapshot", "4.1-5", {"session_id": SESSION, "state": "streaming", "messages": _MESSAGES}),
     (
         "state",
@@ -93,25 +93,25 @@ _LISTED: list[Mapping[str, Any]] = [
 ]
 
 
-def set_scene(page: Page) -> None:
-    """Answer the page's requests with the scene, at the address `#{SESSION}`."""
+def serve_sample(page: Page) -> None:
+    """Answer the requests of the page with the sample. Its address is `#{SESSION}`."""
     page.add_init_script('localStorage.setItem(\'midsentence.seen\', \'{"1b": 1, "2c": 1, "3d": 4}\')')
     page.route("**/sessions", lambda route: route.fulfill(json={"sessions": _LISTED}))
     page.route("**/share", lambda route: route.fulfill(json={"session_id": SESSION, "share": "capability"}))
     page.route(EVENTS, lambda route: route.fulfill(content_type="text/event-stream", body=_STREAM))
 
 
-def open_scene(page: Page) -> None:
+def open_sample(page: Page) -> None:
     page.goto(f"/#{SESSION}")
-    look_at_scene(page)
+    expand_sample(page)
 
 
-def look_at_scene(page: Page) -> None:
-    """Wait for the whole scene, and open what is collapsed."""
+def expand_sample(page: Page) -> None:
+    """Wait for the whole sample and open its collapsed parts."""
     expect(page.locator('[data-row="assistant-4"]')).to_be_visible()
     expect(page.locator('[data-row^="queued-"]')).to_be_visible()
     page.locator(".reasoning summary").click()
     page.locator(".tool summary").click()
-    # Both are loaded when they are met first.
+    # KaTeX and the highlighter are loaded when they are needed first.
     expect(page.locator(".formula .katex").first).to_be_visible()
     expect(page.locator(".token-keyword").first).to_be_visible()

@@ -1,4 +1,4 @@
-"""Accessibility: contrast, screen readers, the keyboard alone, reduced motion."""
+"""Accessibility: axe, keyboard, screen reader, colours and motion."""
 
 from pathlib import Path
 from typing import Any
@@ -7,20 +7,20 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.chat import Chat, Reader, Readers
-from tests.browser.scene import SESSION, look_at_scene, open_scene, set_scene
+from tests.browser.sample_conversation import SESSION, expand_sample, open_sample, serve_sample
 from tests.support.processes import Stack
 from tests.support.upstream import Answer
 
 pytestmark = pytest.mark.needs_chromium
 
 AXE = Path(__file__).parent.parent.parent / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-FIND_FAULTS = """async () => {
+RUN_AXE = """async () => {
   const { violations } = await axe.run(document, { resultTypes: ['violations'] });
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
 }"""  # noqa: E501
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-# Focusable elements in document order.
+# The focusable elements, in document order.
 FOCUSABLE = """() => {
   const all = 'a[href], button:enabled, input:enabled, select, textarea, summary, [tabindex="0"]';
   return [...document.querySelectorAll(all)].map((element, at) => {
@@ -28,7 +28,7 @@ FOCUSABLE = """() => {
     return element.outerHTML.slice(0, 99);
   });
 }"""
-# The focused element, and whether its focus is visible. Two boxes leave their outline to the frame around them.
+# The focused element, and whether its focus is visible. For two text boxes, the frame around them is coloured instead.
 FOCUSED = """() => {
   const { activeElement: element } = document;
   if (element === null || element === document.body) return null;
@@ -46,60 +46,60 @@ FOCUSED = """() => {
     return color;
   }
 }"""  # noqa: E501
-LISTEN = """() => {
-  window.told = [];
+RECORD_ANNOUNCEMENTS = """() => {
+  window.announcements = [];
   const { announcer } = window;
-  const hear = () => announcer.textContent !== '' && told.push(announcer.textContent);
-  new MutationObserver(hear).observe(announcer, { childList: true, characterData: true, subtree: true });
+  const record = () => announcer.textContent !== '' && announcements.push(announcer.textContent);
+  new MutationObserver(record).observe(announcer, { childList: true, characterData: true, subtree: true });
 }"""
 
 
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("locale", ["en", "zh-CN"])
-def test_axe_finds_nothing(readers: Readers, device: dict[str, Any], scheme: str, locale: str) -> None:
-    page = readers(**device, color_scheme=scheme, locale=locale, reduced_motion="reduce").blank()
+def test_axe_finds_no_violation(readers: Readers, device: dict[str, Any], scheme: str, locale: str) -> None:
+    page = readers(**device, color_scheme=scheme, locale=locale, reduced_motion="reduce").new_tab()
     is_phone = device is PHONE
-    set_scene(page)
+    serve_sample(page)
     page.goto("/")
     expect(page.locator("#welcome")).to_be_visible()
     page.evaluate(AXE.read_text())
-    faults = {"the empty page": find_faults(page)}
+    violations = {"the empty page": axe_violations(page)}
     if is_phone:
         page.locator("header button").first.click()
         expect(page.locator("#sessions a").last).to_be_visible()
-        faults["the list over the page"] = find_faults(page)
+        violations["the list over the conversation"] = axe_violations(page)
     page.keyboard.press("Control+/")
-    faults["the shortcuts"] = find_faults(page)
+    violations["the shortcuts dialog"] = axe_violations(page)
     page.keyboard.press("Escape")
     page.locator(".session").first.hover()
     page.locator(".session-actions button").nth(1).click()
-    faults["before something is deleted"] = find_faults(page)
+    violations["the delete dialog"] = axe_violations(page)
     page.keyboard.press("Escape")
     page.locator(".session-actions button").first.click()
-    faults["while something is renamed"] = find_faults(page)
+    violations["a rename"] = axe_violations(page)
     page.keyboard.press("Escape")
     page.locator("#sessions a").first.click()
-    look_at_scene(page)
-    faults["a conversation"] = find_faults(page)
+    expand_sample(page)
+    violations["a conversation"] = axe_violations(page)
     page.locator('[data-row="user-1"] .actions button').first.click()
-    faults["an edit"] = find_faults(page)
+    violations["an edit"] = axe_violations(page)
     page.keyboard.press("Escape")
     page.locator("header button").nth(1).click()
     expect(page.locator(".share-link input")).not_to_have_value("")
-    faults["before something is shared"] = find_faults(page)
+    violations["the share dialog"] = axe_violations(page)
     page.goto(f"/#{SESSION}/capability")
     expect(page.locator(".shared")).to_be_visible()
-    faults["what somebody shared"] = find_faults(page)
-    assert "\n".join(f"{where}: {fault}" for where, found in faults.items() for fault in found) == ""
+    violations["a shared conversation"] = axe_violations(page)
+    assert "\n".join(f"{where}: {violation}" for where, found in violations.items() for violation in found) == ""
 
 
 @pytest.mark.parametrize("device", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_every_control_is_reached_by_tab_and_shows_its_focus(readers: Readers, device: dict[str, Any]) -> None:
-    page = readers(**device, reduced_motion="reduce").blank()
-    set_scene(page)
-    open_scene(page)
-    # This button disappears when the end is visible.
+def test_tab_reaches_every_control_with_a_visible_focus(readers: Readers, device: dict[str, Any]) -> None:
+    page = readers(**device, reduced_motion="reduce").new_tab()
+    serve_sample(page)
+    open_sample(page)
+    # This button disappears at the bottom, so it is not expected.
     page.get_by_role("button", name="Newest words").click()
     expected = page.evaluate(FOCUSABLE)
     for key in ("Tab", "Shift+Tab"):
@@ -108,16 +108,16 @@ def test_every_control_is_reached_by_tab_and_shows_its_focus(readers: Readers, d
             page.keyboard.press(key)
             focused = page.evaluate(FOCUSED)
             if focused is None or focused["at"] is None:
-                continue  # the window itself, between the last control and the first; or what scrolls
+                continue  # the window itself, or a scroll container
             assert focused["isSeen"], focused["name"]
-            assert focused["at"] not in reached, [what for at, what in enumerate(expected) if str(at) not in reached]
+            assert focused["at"] not in reached, [html for at, html in enumerate(expected) if str(at) not in reached]
             reached.append(focused["at"])
             if len(reached) == len(expected):
                 break
         assert sorted(reached, key=int) == [str(at) for at in range(len(expected))]
 
 
-def test_messages_can_be_used_by_keyboard_alone(reader: Reader, stack: Stack) -> None:
+def test_conversation_can_be_edited_by_keyboard_alone(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.extend([Answer(tokens=["One."]), Answer(tokens=["Two."]), Answer(tokens=["Three."])])
     chat = reader.open()
     expect(chat.text_box).to_be_focused()
@@ -143,7 +143,7 @@ def test_messages_can_be_used_by_keyboard_alone(reader: Reader, stack: Stack) ->
     expect(chat.text_box).to_be_focused()
 
 
-def test_a_cancelled_edit_returns_the_focus(reader: Reader) -> None:
+def test_cancelled_edit_returns_the_focus_to_its_button(reader: Reader) -> None:
     chat = reader.open()
     chat.ask("First?")
     chat.is_done()
@@ -154,7 +154,7 @@ def test_a_cancelled_edit_returns_the_focus(reader: Reader) -> None:
     expect(edit).to_be_focused()
 
 
-def test_a_dialog_traps_the_focus_and_returns_it(reader: Reader) -> None:
+def test_dialog_traps_the_focus_and_restores_it(reader: Reader) -> None:
     chat = reader.open()
     page = chat.page
     chat.ask("First?")
@@ -164,8 +164,8 @@ def test_a_dialog_traps_the_focus_and_returns_it(reader: Reader) -> None:
         page.get_by_role("button", name="Keyboard shortcuts"): "Close",
         page.get_by_role("button", name="Delete: First?"): "Cancel",
     }
-    for opener, way in openers.items():
-        for leave in ("Escape", way):
+    for opener, name in openers.items():
+        for close in ("Escape", name):
             opener.focus()
             page.keyboard.press("Enter")
             expect(dialog).to_be_visible()
@@ -173,16 +173,16 @@ def test_a_dialog_traps_the_focus_and_returns_it(reader: Reader) -> None:
                 page.keyboard.press("Tab")
                 outside = page.evaluate("document.activeElement.closest('dialog') ?? document.activeElement.localName")
                 assert outside != "button", "the focus left the dialog"
-            if leave == "Escape":
+            if close == "Escape":
                 page.keyboard.press("Escape")
             else:
-                dialog.get_by_role("button", name=way).press("Enter")
+                dialog.get_by_role("button", name=name).press("Enter")
             expect(dialog).to_have_count(0)
             expect(opener).to_be_focused()
 
 
-def test_a_dialog_reopened_at_once_stays_open(reader: Reader) -> None:
-    """The browser reports the first close after the second open."""
+def test_dialog_reopened_at_once_stays_open(reader: Reader) -> None:
+    """The close event of the first dialog arrives when the second is already open."""
     page = reader.open().page
     expect(page.locator("#welcome")).to_be_visible()
     page.evaluate("""async () => {
@@ -196,17 +196,17 @@ def test_a_dialog_reopened_at_once_stays_open(reader: Reader) -> None:
       await drawn('body:not(:has(dialog))');
       opener.click();
       await drawn('dialog');
-      await new Promise((told) => requestAnimationFrame(() => requestAnimationFrame(told)));
+      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
     }""")
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
-def test_a_screen_reader_announces_state_changes_and_no_tokens(reader: Reader, stack: Stack) -> None:
+def test_screen_reader_announces_start_and_end_but_not_every_token(reader: Reader, stack: Stack) -> None:
     answer = Answer(tokens=["word"] + [" word"] * 19, gate=True)
     stack.upstream.answers.append(answer)
     chat = reader.open()
     expect(chat.text_box).to_be_visible()
-    chat.page.evaluate(LISTEN)
+    chat.page.evaluate(RECORD_ANNOUNCEMENTS)
     chat.ask("Say it")
     for count in (5, 10, 15):
         answer.release(5)
@@ -214,17 +214,17 @@ def test_a_screen_reader_announces_state_changes_and_no_tokens(reader: Reader, s
     answer.release_all()
     chat.shows_answer(answer.text)
     chat.is_done()
-    assert chat.page.evaluate("told") == ["Answering", "Done"]
+    assert chat.page.evaluate("announcements") == ["Answering", "Done"]
 
 
-def test_a_screen_reader_announces_how_an_answer_failed(reader: Reader, stack: Stack) -> None:
+def test_screen_reader_announces_why_an_answer_failed(reader: Reader, stack: Stack) -> None:
     stack.upstream.answers.append(Answer(tokens=["Half", " of it"], error_after=1))
     chat = reader.open()
     chat.ask("Will you?")
     expect(chat.page.locator("#announcer")).to_have_text("The answer failed: the model’s server failed.")
 
 
-def test_a_screen_reader_announces_a_lost_and_restored_connection(reader: Reader, stack: Stack) -> None:
+def test_screen_reader_announces_a_lost_and_restored_connection(reader: Reader, stack: Stack) -> None:
     chat = reader.open()
     chat.ask("There?")
     chat.is_done()
@@ -235,7 +235,7 @@ def test_a_screen_reader_announces_a_lost_and_restored_connection(reader: Reader
     expect(announcer).to_have_text("Connected again")
 
 
-def test_the_colour_scheme_follows_the_system_or_the_choice(reader: Reader) -> None:
+def test_colour_scheme_follows_the_system_unless_one_is_chosen(reader: Reader) -> None:
     page, other = reader.open().page, reader.open().page
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
@@ -253,7 +253,7 @@ def test_the_colour_scheme_follows_the_system_or_the_choice(reader: Reader) -> N
     assert not is_dark(page)
 
 
-def test_reduced_motion_shows_text_at_once_and_no_animation(readers: Readers, stack: Stack) -> None:
+def test_reduced_motion_shows_text_at_once_without_animation(readers: Readers, stack: Stack) -> None:
     moving = "document.getAnimations().length > 0"
     for motion in ("no-preference", "reduce"):
         answer = Answer(tokens=["begun", " and on" * 200], gate=True)
@@ -274,12 +274,12 @@ def test_reduced_motion_shows_text_at_once_and_no_animation(readers: Readers, st
         assert bool(between) == (motion == "no-preference")
 
 
-def find_faults(page: Page) -> list[str]:
-    return page.evaluate(FIND_FAULTS)
+def axe_violations(page: Page) -> list[str]:
+    return page.evaluate(RUN_AXE)
 
 
 def press_focused(chat: Chat, button: Locator) -> None:
-    """Press a button by keyboard, without hovering over anything."""
+    """Press a button by keyboard: it must be visible without hovering."""
     button.focus()
     expect(button).to_have_css("opacity", "1")
     assert chat.page.evaluate(FOCUSED)["isSeen"]
@@ -287,6 +287,6 @@ def press_focused(chat: Chat, button: Locator) -> None:
 
 
 def is_dark(page: Page) -> bool:
-    """Judge by the background colour behind the text."""
+    """Whether the background is dark."""
     background: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
     return sum(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(",")) < 384
