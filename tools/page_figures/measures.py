@@ -142,6 +142,8 @@ def long_session(browser: Browser, base_url: str, body: str, last: int) -> LongS
     page.route("**/events*", lambda route: route.fulfill(content_type="text/event-stream", body=body))
     page.goto("/#0aAAAAAAAAAAAAAAAAAAAAAA")
     expect(page.locator(f'[data-row="assistant-{last}"]')).to_be_visible(timeout=60_000)
+    # The empty list loads separately and adds a note, which is counted too.
+    expect(page.locator(".list-note")).to_be_visible()
     wait_until_idle(page)
     session = context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")  # pyright: ignore[reportUnknownMemberType]
