@@ -3,6 +3,7 @@
 It is parsed without redis-py, whose import would slow down programs that only read their settings.
 """
 
+import re
 from typing import Literal, NamedTuple, Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -62,9 +63,12 @@ class RedisUrl(NamedTuple):
         if not separator or scheme not in _SCHEMES:
             raise ValueError(f"must begin with one of {SCHEMES}")
         topology, tls = _SCHEMES[scheme]
-        # With a scheme that urlsplit knows, since its result depends on the scheme.
-        parts = urlsplit(("unix" if topology == "socket" else "redis") + url[len(scheme) :])
-        user, at, hosts = parts.netloc.rpartition("@")
+        # urlsplit must not see the hosts: newer Pythons refuse a bracket behind anything but the "@". The scheme is one
+        # that it knows, since its result depends on the scheme.
+        rest = url[len(scheme) + len(separator) :]
+        authority = re.split("[/?#]", rest, maxsplit=1)[0]
+        parts = urlsplit(("unix" if topology == "socket" else "redis") + "://" + rest[len(authority) :])
+        user, at, hosts = authority.rpartition("@")
         options = _options(parts.query, topology, tls=tls)
         if topology == "socket":
             if hosts or not parts.path.strip("/"):
