@@ -17,7 +17,7 @@ from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.support.client import Visitor
 from tests.support.processes import Stack
-from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events
+from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_text
 from tests.support.redis_deployments import Member, RedisCluster, execute
 from tests.support.upstream import Upstream, text_for
 from tests.support.waiting import eventually, wait_until
@@ -56,7 +56,7 @@ def stack(cluster: RedisCluster, tmp_path_factory: pytest.TempPathFactory) -> Ge
 
 
 def readers_of(stack: Stack, visitor: Visitor, tokens: int) -> tuple[list[str], list[Reader]]:
-    questions = [f"tokens={tokens} rate=20 seed={SEED + number}" for number in range(SESSIONS)]
+    questions = [f"tokens={tokens} rate=8 seed={SEED + number}" for number in range(SESSIONS)]
     readers: list[Reader] = []
     for number, question in enumerate(questions):
         server = stack.servers[number % len(stack.servers)]
@@ -177,8 +177,8 @@ def test_readers_keep_their_streams_while_slots_move(
     print(f"seed {SEED}")
     chance = random.Random(SEED)
     with Visitor(stack.base_url) as visitor:
-        questions, readers = readers_of(stack, visitor, tokens=200)
-        wait_for_events(readers, 20)
+        questions, readers = readers_of(stack, visitor, tokens=80)
+        wait_for_text(readers, 16)
         before = stack.pids
         for slot in SLOTS:
             migrate(cluster, slot, other_than(cluster, cluster.owner(slot), chance))
@@ -194,8 +194,8 @@ def test_sessions_of_other_masters_go_on_while_one_is_replaced(cluster: RedisClu
     The sessions of its slots wait for the election, and lose no event.
     """
     with Visitor(stack.base_url) as visitor:
-        questions, readers = readers_of(stack, visitor, tokens=200)
-        wait_for_events(readers, 20)
+        questions, readers = readers_of(stack, visitor, tokens=80)
+        wait_for_text(readers, 16)
         before = stack.pids
         dead = cluster.masters[0]
         orphans = {slot for slot in SLOTS if cluster.owner(slot) is dead}

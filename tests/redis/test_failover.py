@@ -14,7 +14,7 @@ from midsentence.settings import Settings
 from midsentence.store.store import Store
 from tests.support.client import Visitor
 from tests.support.processes import RedisChild, Stack
-from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events
+from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_text
 from tests.support.redis_deployments import Replicated, Sentinels, execute
 from tests.support.upstream import Upstream, text_for
 from tests.support.waiting import eventually, wait_until
@@ -63,11 +63,11 @@ def test_the_worker_sends_a_lost_tail_again(sentinels: Sentinels, watched: Stack
     with Visitor(watched.base_url) as visitor:
         session_id = visitor.start(QUESTION)
         readers = [Reader(visitor, session_id, server.base_url) for server in watched.servers for _ in range(2)]
-        wait_for_events(readers, 30)
+        wait_for_text(readers, 60)
         before = watched.pids
         lag(replicated)
-        reached = readers[0].events
-        wait_for_events(readers, reached + 30)
+        reached = len(readers[0].text)
+        wait_for_text(readers, reached + 60)
         replicated.primary.kill()
         replicated.replica.resume()
         transcripts = [reader.wait_for_end(50) for reader in readers]
@@ -88,10 +88,10 @@ def test_a_reader_with_a_lost_cursor_gets_one_snapshot(sentinels: Sentinels, wat
     with Visitor(watched.base_url) as visitor:
         session_id = visitor.start(QUESTION)
         readers = [Reader(visitor, session_id, server.base_url) for server in watched.servers]
-        wait_for_events(readers, 30)
+        wait_for_text(readers, 60)
         lag(replicated)
-        reached = readers[0].events
-        wait_for_events(readers, reached + 30)
+        reached = len(readers[0].text)
+        wait_for_text(readers, reached + 60)
         watched.workers[0].kill()
         replicated.primary.kill()
         caught_up = [reader.transcript.cursor for reader in readers]

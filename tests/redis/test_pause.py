@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.client import Visitor
 from tests.support.processes import Child, Stack
-from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events
+from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_text
 from tests.support.redis_deployments import execute
 from tests.support.upstream import text_for
 from tests.support.waiting import wait_until
@@ -40,7 +40,7 @@ def test_a_paused_redis_is_reported_and_loses_nothing(stack: Stack, visitor: Vis
     """Every request gets 503 in time, most of them at once; memory and connections stay bounded."""
     session_id = visitor.start(QUESTION)
     readers = [Reader(visitor, session_id) for _ in range(40)]
-    wait_for_events(readers, 20)
+    wait_for_text(readers, 40)
     before, weights = stack.pids, [memory(child) for child in (*stack.servers, *stack.workers)]
     stack.redis.pause()
     until = time.monotonic() + PAUSE_SECONDS

@@ -10,7 +10,7 @@ from redis import Redis
 
 from tests.support.client import Visitor
 from tests.support.processes import RedisChild, Stack, free_port
-from tests.support.readers import Reader, wait_for_events
+from tests.support.readers import Reader, wait_for_text
 from tests.support.redis_deployments import execute
 from tests.support.upstream import Upstream, text_for
 from tests.support.waiting import wait_until
@@ -117,7 +117,7 @@ def test_a_post_is_refused_whole_and_readers_stay_connected(deployment: tuple[St
     with Visitor(stack.base_url) as visitor:
         session_id = visitor.start(QUESTION)
         reader = Reader(visitor, session_id)
-        wait_for_events([reader], 20)
+        wait_for_text([reader], 40)
         before = stack.pids
         held = set(execute(redis, "KEYS", "*"))
         trouble.begin(redis)

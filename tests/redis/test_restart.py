@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.client import Visitor
 from tests.support.processes import RedisChild, Stack
-from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_events
+from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_text
 from tests.support.upstream import Upstream, text_for
 from tests.support.waiting import wait_until
 
@@ -39,8 +39,8 @@ def test_readers_stay_connected_through_a_restart_of_redis(stack: Stack, visitor
     session_id = visitor.start(QUESTION)
     readers = [Reader(visitor, session_id) for _ in range(3)]
     before = stack.pids
-    for after in (20, 60):
-        wait_for_events(readers, after)
+    for after in (40, 120):
+        wait_for_text(readers, after)
         stack.redis.kill()
         stack.redis.start()
     transcripts = [reader.wait_for_end() for reader in readers]
@@ -58,7 +58,7 @@ def test_an_emptied_redis_ends_streams_and_serves_new_sessions(
     with Visitor(stack.base_url) as visitor:
         session_id = visitor.start(QUESTION)
         reader = Reader(visitor, session_id)
-        wait_for_events([reader], 20)
+        wait_for_text([reader], 40)
         before = stack.pids
         redis.kill()
         redis.start()

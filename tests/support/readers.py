@@ -70,11 +70,11 @@ class Reader(threading.Thread):
         time.sleep(0.1)
 
 
-def wait_for_events(readers: Sequence[Reader], count: int) -> None:
-    """Wait until each reader has `count` events."""
+def wait_for_text(readers: Sequence[Reader], characters: int) -> None:
+    """Wait until each reader has a text of this length. Events are no measure: a busy worker merges tokens."""
     wait_until(
-        lambda: all(reader.events >= count for reader in readers),
-        description=f"{count} events at every reader",
+        lambda: all(len(reader.text) >= characters for reader in readers),
+        description=f"{characters} characters at every reader",
         timeout=40,
     )
 
