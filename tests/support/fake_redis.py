@@ -69,6 +69,9 @@ async def fake_redis() -> AsyncGenerator[str]:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        for client in [*clients]:
-            client.close()
+        # Before Python 3.12, `wait_closed` does not wait for the connections.
+        while clients:
+            for client in [*clients]:
+                client.close()
+            await asyncio.sleep(0)
         await server.wait_closed()
