@@ -41,6 +41,9 @@ new MutationObserver(() => {
 """
 
 
+_HELD_LOCKS = "navigator.locks.query().then(({ held }) => held.length)"
+
+
 class Reader:
     """A user: a browser context, whose tabs share its cookies and its storage."""
 
@@ -56,6 +59,16 @@ class Reader:
         chat = Chat(self._context.new_page())
         chat.page.goto(path)
         return chat
+
+    def close(self, chat: "Chat") -> None:
+        """Close a tab, and wait until the browser has released its locks: they tell other tabs whether it is open."""
+        other = self._context.new_page()
+        other.goto("/healthz")
+        held = other.evaluate(_HELD_LOCKS)
+        chat.page.close()
+        while other.evaluate(_HELD_LOCKS) == held:
+            other.wait_for_timeout(20)
+        other.close()
 
     def new_tab(self) -> Page:
         """Open an empty tab, so that a test can intercept all requests of the page."""

@@ -105,13 +105,13 @@ def test_draft_survives_the_closing_of_its_tab(reader: Reader) -> None:
     chat.is_done()
     address = chat.page.url
     chat.text_box.fill("half a thou")
-    chat.page.close()
+    reader.close(chat)
     expect(reader.open().text_box).to_have_value("")
     chat = reader.open(address)
     expect(chat.text_box).to_have_value("half a thou")
     chat.text_box.press("Enter")
     chat.shows_question("half a thou", turn=2)
-    chat.page.close()
+    reader.close(chat)
     expect(reader.open(address).text_box).to_have_value("")
 
 
@@ -202,7 +202,7 @@ def test_next_tab_adopts_the_unsent_message_of_a_closed_tab(reader: Reader, stac
     fail_posts(chat.page, MESSAGES if is_begun else SESSIONS)
     chat.ask("Left behind?")
     is_not_sent(chat, "Left behind?", UNREACHABLE)
-    chat.page.close()
+    reader.close(chat)
     next_tab = reader.open(address)
     if not is_begun:
         is_not_sent(next_tab, "Left behind?", UNREACHABLE)
@@ -232,7 +232,7 @@ def test_message_is_asked_once_when_its_tab_closes_before_the_reply(reader: Read
     chat.ask("Gone already?")
     wait_for_request(chat.page, lambda: held != [])
     held[0].fetch()
-    chat.page.close()
+    reader.close(chat)
     next_tab = reader.open()
     next_tab.shows_question("Gone already?")
     next_tab.is_done()
