@@ -11,6 +11,7 @@ PROCESSES = 5
 # Tests of one group run in one process, one after the other. Those of a browser group share a Chromium and its servers,
 # those of the log share a store. Those under load have dozens of sessions each, so they must not slow each other down.
 GROUPS = {
+    "cluster": re.compile(r"tests/redis/test_cluster"),
     "under load": re.compile(r"tests/(redis/|faults/test_(chaos|rolling_restart))"),
     "sending": re.compile(r"tests/browser/test_(accessibility|input|sending|session_list)"),
     "browser": re.compile(r"tests/browser/"),
@@ -36,6 +37,8 @@ LONGEST_FIRST = (
     "tests/topology/test_topology.py",
     "tests/up/test_end_to_end.py",
 )
+# Its bounds on gaps are the tightest beside the load of its own three nodes, so it runs when the others are done.
+LAST = "cluster"
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -52,7 +55,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {group: number for number, group in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(group(item.nodeid), len(rank)))
+    rank[LAST] = len(rank) + 1
+    items.sort(key=lambda item: rank.get(group(item.nodeid), len(rank) - 1))
 
 
 def group(nodeid: str) -> str:
