@@ -54,6 +54,18 @@ WHEEL_AND_GROW_ABOVE = """(scroller) => new Promise((resolve) => {
   scroller.querySelector('.question').style.paddingTop = '30px';
 })"""
 
+# Clicks a button or presses a shortcut, and returns where the next character would go as soon as `shown` matches: after
+# the render that shows it, and before anything else.
+ACT_AND_FIND_CARET = """({ click, press, shown }) => new Promise((resolve) => {
+  new MutationObserver(() => {
+    if (document.querySelector(shown) === null) return;
+    const { ariaLabel, labels, value, selectionStart, selectionEnd } = document.activeElement;
+    resolve([ariaLabel ?? labels?.[0]?.textContent, value?.slice(0, selectionStart), value?.slice(selectionEnd)]);
+  }).observe(document, { childList: true, subtree: true });
+  if (click) document.querySelector(`[aria-label="${click}"]`).click();
+  else document.body.dispatchEvent(new KeyboardEvent('keydown', { ctrlKey: true, bubbles: true, ...press }));
+})"""
+
 
 def test_enter_sends_and_shift_enter_inserts_a_line_break(reader: Reader) -> None:
     chat = reader.open()
@@ -163,6 +175,19 @@ def test_arrow_up_edits_the_last_question_only_from_an_empty_text_box(reader: Re
     chat.shows_answer("Two.", turn=2)
     expect(chat.rows).to_have_count(2)
     expect(chat.text_box).to_be_focused()
+
+
+def test_focus_moves_in_the_render_that_shows_its_target(reader: Reader) -> None:
+    """Keys that the user presses at once go to the right box, and the caret does not jump under them."""
+    chat = reader.open()
+    chat.ask("First?")
+    chat.is_done()
+    button(chat, "Hide the conversations").click()
+    for action, shown, caret in (
+        ({"click": "Edit question"}, ".editor textarea", ["Edit question", "First?", ""]),
+        ({"press": {"key": "k"}}, "#search", ["Search conversations", "", ""]),
+    ):
+        assert chat.page.evaluate(ACT_AND_FIND_CARET, action | {"shown": shown}) == caret
 
 
 def test_shortcuts_open_a_new_chat_and_focus_the_text_box(reader: Reader) -> None:

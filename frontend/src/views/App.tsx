@@ -1,6 +1,6 @@
 // The whole page: the sidebar, the conversation, the status line and the text box.
 
-import { useCallback, useEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks';
+import { useCallback, useLayoutEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks';
 
 import { phase } from '../log/conversation';
 import { fileName, markdown } from '../log/transcript';
@@ -48,7 +48,7 @@ export function App({ page }: { page: Page }) {
     isFromBox.current = false;
   }, []);
   const stop = () => void page.stop();
-  useEffect(() => {
+  useLayoutEffect(() => {
     setEdited(null);
     setSharing(false);
     autoScroll.toBottom();
@@ -57,7 +57,7 @@ export function App({ page }: { page: Page }) {
   const isListOver = isNarrow && isListShown;
   // The search box is focused after the render that shows the sidebar.
   const isSearchWanted = useRef(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const box = document.getElementById('search');
     if (!isSearchWanted.current || box === null) return;
     isSearchWanted.current = false;
@@ -192,7 +192,7 @@ function DemoNote({ page }: { page: Page }) {
 function useNarrow(): boolean {
   const query = useMemo(() => matchMedia('(max-width: 50rem)'), []);
   const [isNarrow, setNarrow] = useState(query.matches);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const changed = () => setNarrow(query.matches);
     query.addEventListener('change', changed);
     return () => query.removeEventListener('change', changed);
@@ -202,7 +202,7 @@ function useNarrow(): boolean {
 
 function usePaint(page: Page): () => void {
   const [, paint] = useReducer<number, void>((count) => count + 1, 0);
-  useEffect(() => page.onPaint(paint), [page]);
+  useLayoutEffect(() => page.onPaint(paint), [page]);
   return paint;
 }
 
@@ -210,7 +210,7 @@ function useKeys(
   commands: Record<NonNullable<ReturnType<typeof command>>, () => void>,
   escape: (() => void) | null,
 ): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       const asked = command(event);
       if (asked !== null) {

@@ -1,6 +1,6 @@
 // The text box: its keys, its buttons, and the draft that outlives a reload.
 
-import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useImperativeHandle, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Ref } from 'preact';
 
 import type { Chat } from '../chat';
@@ -135,9 +135,7 @@ function useDraft(chat: Chat, session: string | null, fill: (text: string) => vo
     }
     fill(drafts.of(session));
   }, [chat, session]);
-  useEffect(() => {
-    focusBox();
-  }, [chat]);
+  useLayoutEffect(focusBox, [chat]);
 }
 
 export function focusBox(): void {

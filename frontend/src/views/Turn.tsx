@@ -1,7 +1,7 @@
 // One turn: its question, its answer, and their buttons.
 
 import { memo } from 'preact/compat';
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { Answer } from '../answer/Answer';
 import type { Step } from '../log/branches';
@@ -205,7 +205,7 @@ function ToolCall({ tool }: { tool: Tool }) {
 function Editor({ text, onDone }: { text: string; onDone: (text: string | null) => void }) {
   const words = useWords();
   const box = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     box.current?.focus();
     box.current?.setSelectionRange(text.length, text.length);
   }, []);
