@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import running
-from tests.faults.watching import holder, kinds, log_of, take_until, wait_for_another
+from tests.faults.watching import holder, is_claimable, kinds, log_of, take_until, wait_for_another
 from tests.support.client import Transcript, Visitor
 from tests.support.processes import Stack, WorkerChild
 from tests.support.upstream import Answer, Upstream
@@ -86,7 +86,7 @@ def test_a_reader_who_missed_the_takeover_gets_reset_and_new_text(stack: Stack, 
 def test_a_worker_paused_beyond_its_lease_writes_nothing_more(pair: Stack, visitor_of_pair: Visitor) -> None:
     """It wakes with unread tokens, is fenced, and closes its model call."""
     visitor = visitor_of_pair
-    first, second = Answer(FIRST, gate=True), Answer(SECOND)
+    first, second = Answer(FIRST, gate=True), Answer(SECOND, gate=True)
     pair.upstream.answers += [first, second]
     session_id = visitor.start("Is anybody there?")
     transcript = Transcript(session_id)
@@ -98,6 +98,7 @@ def test_a_worker_paused_beyond_its_lease_writes_nothing_more(pair: Stack, visit
         first.release(3)
         wait_until(lambda: pair.upstream.requests[0].sent == 6, description="tokens wait in the paused worker's socket")
         wait_for_another(pair, session_id, sleeper)
+        second.release_all()
         for event in events:
             transcript.take(event)
     assert (transcript.answer(), transcript.end()) == ("".join(SECOND), "stop")
@@ -157,6 +158,34 @@ def test_a_paused_worker_writes_nothing_into_the_next_attempt(
     assert kinds(transcript).count("reset") == 1
     assert (transcript.answer(), transcript.end()) == ("".join(SECOND), "stop")
     assert visitor.read(session_id).answer() == "".join(SECOND)
+
+
+class TestAlone:
+    @pytest.fixture
+    def stack_settings(self) -> dict[str, str]:
+        return {"MIDSENTENCE_LEASE_SECONDS": "2"}
+
+    def test_a_worker_paused_beyond_its_lease_keeps_a_turn_that_nobody_took_over(
+        self, stack: Stack, visitor: Visitor
+    ) -> None:
+        """It renews its lease before it claims: otherwise it would take its own turn over, and pay for it twice."""
+        answer = Answer(FIRST, gate=True)
+        stack.upstream.answers.append(answer)
+        session_id = visitor.start("Is anybody there?")
+        transcript = Transcript(session_id)
+        (worker,) = stack.workers
+        with visitor.events(session_id) as events:
+            answer.release(3)
+            take_until(transcript, events, lambda: transcript.answer() == "".join(FIRST[:3]))
+            worker.pause()
+            answer.release_all()
+            wait_until(lambda: is_claimable(stack, session_id), description="the lease of the turn has expired")
+            worker.resume()
+            for event in events:
+                transcript.take(event)
+        assert "reset" not in kinds(transcript)
+        assert (transcript.answer(), transcript.end()) == ("".join(FIRST), "stop")
+        assert len(stack.upstream.requests) == 1
 
 
 class TestAttempts:

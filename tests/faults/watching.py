@@ -38,6 +38,14 @@ def wait_for_another(stack: Stack, session_id: str, than: WorkerChild) -> None:
     )
 
 
+def is_claimable(stack: Stack, session_id: str) -> bool:
+    """Whether the turn waits for a worker: it has no lease, or an expired one."""
+    with redis_of(stack) as redis:
+        seconds, microseconds = redis.time()  # pyright: ignore[reportUnknownMemberType]
+        due = redis.zscore(keys.session(session_id).jobs, session_id)
+    return due is not None and due <= seconds * 1000 + microseconds / 1000
+
+
 def _pid(stack: Stack, session_id: str) -> int:
     with redis_of(stack) as redis:
         name = cast("bytes | None", redis.hget(keys.session(session_id).meta, "lease"))

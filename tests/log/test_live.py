@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.anyio, with_sentinel]
 class Recorder:
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
-        self.subscriptions = self.interruptions = self.settled = 0
+        self.subscriptions = self.interruptions = self.in_batches = 0
 
     def subscribed(self) -> None:
         self.subscriptions += 1
@@ -32,7 +32,7 @@ class Recorder:
         self.payloads.append(payload)
 
     def batch_end(self) -> None:
-        self.settled = len(self.payloads)
+        self.in_batches = len(self.payloads)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_a_listener_receives_an_append_with_its_frames(live: Subscriptions
     await log.write([Write(claim.lease, 1, [(Delta.type, Delta("你好\n").encoded())])])
     await eventually(lambda: len(recorder.payloads) == 2, description="the claim and the append were received")
     assert recorder.payloads[0] == b"1.0-0 1.0-0 s\n"
-    assert recorder.settled == 2
+    assert recorder.in_batches == 2
     header, _, frames = recorder.payloads[1].partition(b"\n")
     assert header == b"1.0-0 1.1-1 -"
     assert [(str(event.id), event.type, event.data) for event in decode(frames)] == [

@@ -41,6 +41,8 @@ class Worker:
         self._turns: dict[asyncio.Task[None], Turn] = {}
         self._wake_up = asyncio.Event()
         self._draining = False
+        # When Redis last confirmed a renewal, by the loop's clock.
+        self._renewed_at = 0.0
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def subscribed(self) -> None:
@@ -67,6 +69,7 @@ class Worker:
         self._wake_up.set()
 
     async def run(self) -> None:
+        await self._model.warm_up()
         self._live.listen(self._jobs.wake_channels, self)
         duties = [
             asyncio.create_task(self._live.run()),
@@ -90,6 +93,8 @@ class Worker:
             try:
                 if reachable is False:
                     await self._let_renew()
+                elif self._stood_still():
+                    await self._renew()
                 await self._claim()
                 if not reachable:
                     _logger.info("redis_answers", worker=self.name, model=self._model.name)
@@ -113,6 +118,14 @@ class Worker:
         """
         await self._renew()
         await asyncio.sleep(self._settings.lease_seconds / _RENEWALS)
+
+    def _stood_still(self) -> bool:
+        """Whether this process did not run for so long that its own leases may have expired.
+
+        Renewed before the next claim, they are still its own unless another worker claimed them. Otherwise it would
+        take its own turns over.
+        """
+        return asyncio.get_running_loop().time() - self._renewed_at > self._settings.lease_seconds / 2
 
     async def _claim(self) -> None:
         free = self._settings.worker_concurrency - len(self._turns)
@@ -156,6 +169,7 @@ class Worker:
                     turn.writer.stop()
                 elif renewal is Renewal.LOST:
                     turn.writer.lose(FencedError("the lease is another worker's, or the session is gone"))
+        self._renewed_at = asyncio.get_running_loop().time()
 
     async def _trim(self) -> None:
         await self._jobs.trim()

@@ -23,10 +23,12 @@ def make_model(settings: Settings) -> Model:
     if settings.is_demo:
         return DemoModel()
     # Importing the SDK takes a second, and the demo does not need it.
+    from midsentence_worker.models.client import ModelClient  # noqa: PLC0415
+
     if settings.api == "responses":
         from midsentence_worker.models.responses import ResponsesModel  # noqa: PLC0415
 
-        return ResponsesModel(settings)
+        return ResponsesModel(ModelClient(settings))
     from midsentence_worker.models.chat_completions import ChatCompletionsModel  # noqa: PLC0415
 
-    return ChatCompletionsModel(settings)
+    return ChatCompletionsModel(ModelClient(settings))

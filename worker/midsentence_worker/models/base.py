@@ -59,6 +59,10 @@ class Model(Protocol):
         """
         ...
 
+    async def warm_up(self) -> None:
+        """Load what the first stream would load while the event loop waits. Contacts nobody."""
+        ...
+
     async def cancel(self, mark: str) -> None:
         """End the answer that a mark belongs to, so that it costs nothing more. Raises ModelError."""
         ...

@@ -15,9 +15,9 @@ from openai.types.chat import (
 )
 
 from midsentence.events import Delta, Reasoning, Usage
-from midsentence.settings import Settings
 from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Takeover
 from midsentence_worker.models.client import ModelClient
+from midsentence_worker.models.rehearsal import rehearse
 from midsentence_worker.models.surrogates import SurrogateJoiner
 
 # After the finish reason only the usage can follow. Some servers neither send it nor close the connection.
@@ -35,12 +35,23 @@ _FAILURES = frozenset({"error", "network_error", "insufficient_system_resource"}
 # before that continue a last message of the assistant anyway.
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
+_REHEARSAL = b"""\
+data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"."}}]}
+
+data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}
+
+data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}
+
+data: [DONE]
+
+"""
+
 _Chunks = openai.AsyncStream[ChatCompletionChunk]
 
 
 class ChatCompletionsModel:
-    def __init__(self, settings: Settings) -> None:
-        self._client = ModelClient(settings)
+    def __init__(self, client: ModelClient) -> None:
+        self._client = client
         # None until a request succeeds: servers refuse the option with different errors, so only a success is proof.
         self._takes_usage_option: bool | None = None
 
@@ -70,6 +81,9 @@ class ChatCompletionsModel:
             raise self._client.errors.of_stream(error) from error
         finally:
             await chunks.close()
+
+    async def warm_up(self) -> None:
+        await rehearse(ChatCompletionsModel(self._client.scripted(_REHEARSAL)))
 
     async def cancel(self, mark: str) -> None:
         del mark  # closing the connection ended the call

@@ -19,7 +19,8 @@ _Reply = TypeVar("_Reply")
 
 
 class ModelClient:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._settings = settings
         address = settings.openai_base_url or _OPENAI_URL
         self.model = settings.model_name
         self.errors = ErrorMessages(settings, address)
@@ -31,8 +32,16 @@ class ModelClient:
             # The SDK's own retries would wait three times for a silent model, and two minutes for a busy one.
             max_retries=0,
             # The worker limits how many turns run; a limit on connections would be a second, invisible queue.
-            http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, limits=httpx2.Limits(max_connections=None)),
+            http_client=openai.DefaultAsyncHttpxClient(
+                timeout=timeout, limits=httpx2.Limits(max_connections=None), transport=transport
+            ),
         )
+
+    def scripted(self, stream: bytes) -> "ModelClient":
+        """Make a client with the same settings that gets this event stream for every request, from no server."""
+        headers = {"Content-Type": "text/event-stream"}
+        transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=stream))
+        return ModelClient(self._settings, transport)
 
     async def with_retries(self, request: Callable[[], Awaitable[_Reply]]) -> _Reply:
         """Send a request, and again where `retry` says that this may help. Raises ModelError."""

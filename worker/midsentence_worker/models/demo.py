@@ -121,6 +121,9 @@ class DemoModel:
             yield Delta(unit)
         yield Finish("stop", estimated_usage(messages, reasoning + answer))
 
+    async def warm_up(self) -> None:
+        pass
+
     async def cancel(self, mark: str) -> None:
         del mark  # closing the generator ends the answer
 

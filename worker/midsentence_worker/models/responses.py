@@ -8,18 +8,27 @@ from typing import Any
 import openai
 from openai.types.responses import EasyInputMessageParam
 
-from midsentence.settings import Settings
 from midsentence_worker.models.background_response import BackgroundResponse, EventStream, StreamPosition
 from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
 from midsentence_worker.models.client import ModelClient
 from midsentence_worker.models.errors import ModelError
+from midsentence_worker.models.rehearsal import rehearse
 
 _CANCEL_SECONDS = 5.0
 
+_REHEARSAL = b"""\
+data: {"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress","output":[]}}
+
+data: {"type":"response.output_text.delta","sequence_number":1,"item_id":"msg_1","delta":"."}
+
+data: {"type":"response.completed","sequence_number":2,"response":{"id":"resp_1","status":"completed","output":[]}}
+
+"""
+
 
 class ResponsesModel:
-    def __init__(self, settings: Settings) -> None:
-        self._client = ModelClient(settings)
+    def __init__(self, client: ModelClient) -> None:
+        self._client = client
         # Cancellations that run in the background. The event loop itself keeps no reference to a task.
         self._cancellations: set[asyncio.Task[None]] = set()
 
@@ -53,6 +62,9 @@ class ResponsesModel:
             if not response.has_ended:
                 self._in_background(self._cancelled(response.position))
             raise
+
+    async def warm_up(self) -> None:
+        await rehearse(ResponsesModel(self._client.scripted(_REHEARSAL)))
 
     async def cancel(self, mark: str) -> None:
         """See `Model.cancel`. A response that has ended already is no error."""
