@@ -317,8 +317,9 @@ def test_deleting_a_session_cancels_its_model_call(stack: Stack, visitor: Visito
     stack.upstream.answers.append(answer)
     session_id = visitor.start("Is anybody there?")
     answer.release(1)
+    transcript = Transcript(session_id)
     with visitor.events(session_id) as events:
-        next(event for event in events if event.type == "delta")
+        take_until(transcript, events, lambda: transcript.answer() == FIRST[0])
     assert visitor.http.delete(f"/sessions/{session_id}").status_code == 204
     (request,) = stack.upstream.requests
     wait_until(lambda: request.disconnected, description="the worker closed its model call", timeout=CANCEL_SECONDS)
