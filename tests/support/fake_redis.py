@@ -8,16 +8,20 @@ from typing import Any
 import fakeredis
 from redis.exceptions import ResponseError
 
+from tests.support.listener import stop_listening
+
 
 class _Client(asyncio.Protocol):
     def __init__(self, server: fakeredis.FakeServer, clients: set["_Client"]) -> None:
         # Any, since fakeredis is partly untyped.
         self._fake: Any = fakeredis.FakeRedisConnection(server=server, protocol=2)
+        self._transport: Any = None
+        # From now on, so that `fake_redis` also waits for a connection that is accepted but not made.
         self._clients = clients
+        clients.add(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-        self._clients.add(self)
+        self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -39,7 +43,8 @@ class _Client(asyncio.Protocol):
             self._transport.write(_encode(reply))
 
     def close(self) -> None:
-        self._transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
 
 def _encode(reply: Any) -> bytes:
@@ -68,7 +73,7 @@ async def fake_redis() -> AsyncGenerator[str]:
     try:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        server.close()
+        await stop_listening(server)
         # Before Python 3.12, `wait_closed` does not wait for the connections.
         while clients:
             for client in [*clients]:

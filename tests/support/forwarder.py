@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Generic, Self, TypeVar
 
+from tests.support.listener import stop_listening
+
 READ_BYTES = 1 << 16
 
 
@@ -66,7 +68,7 @@ class Forwarder(ABC, Generic[C]):
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopped.wait()
-        server.close()
+        await stop_listening(server)
         # A connection that was accepted just now is not in the set yet.
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for connection in list(self.connections):

@@ -22,6 +22,7 @@ from tests.support.answers import MODEL, Answer, answer_for, text_for
 from tests.support.background_responses import Responses
 from tests.support.chat_completions import Completion
 from tests.support.http_exchange import Request, ResponseWriter
+from tests.support.listener import stop_listening
 
 __all__ = ["MODEL", "Answer", "Request", "Upstream", "answer_for", "text_for"]
 
@@ -109,7 +110,7 @@ class Upstream:
         if announce is not None:
             announce(self.url)
         await self._stop.wait()
-        server.close()
+        await stop_listening(server)
         await self.responses.stop()
         # All tasks that are left are connections. One that was accepted just now is a task that has not begun yet; an
         # open socket that the loop leaves behind would be a warning in a later test.
