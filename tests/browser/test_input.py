@@ -250,13 +250,7 @@ def test_selection_survives_while_the_answer_grows(reader: Reader, stack: Stack)
 
 
 def test_auto_scroll_follows_the_answer_only_from_the_bottom(reader: Reader, stack: Stack) -> None:
-    answer = paragraphs(200, gate=True)
-    stack.upstream.answers.append(answer)
-    chat = reader.open()
-    chat.ask("Much?")
-    answer.release(100)
-    expect(chat.answer()).to_contain_text("line 99")
-    is_at_bottom(chat)
+    chat, answer = start_long_answer(reader, stack)
     newest = button(chat, "Newest words")
     expect(newest).to_have_count(0)
     scroller(chat).hover()
@@ -298,34 +292,16 @@ def test_wheel_stops_auto_scroll_while_tokens_stream_fast(reader: Reader, stack:
 
 def test_scroll_anchoring_does_not_restart_auto_scroll(reader: Reader, stack: Stack) -> None:
     """The browser scrolls when content above the viewport changes its height (CSS Scroll Anchoring)."""
-    answer = paragraphs(200, gate=True)
-    stack.upstream.answers.append(answer)
-    chat = reader.open()
-    chat.ask("Much?")
-    answer.release(100)
-    expect(chat.answer()).to_contain_text("line 99")
-    is_at_bottom(chat)
+    chat, answer = start_long_answer(reader, stack)
     scroller(chat).evaluate(WHEEL_AND_GROW_ABOVE)
-    position = reading_position(chat)
-    answer.release_all()
-    expect(chat.answer()).to_contain_text("line 199")
-    has_not_moved(chat, position)
+    rest_does_not_scroll(chat, answer)
 
 
 def test_smallest_wheel_step_stops_auto_scroll(reader: Reader, stack: Stack) -> None:
-    answer = paragraphs(200, gate=True)
-    stack.upstream.answers.append(answer)
-    chat = reader.open()
-    chat.ask("Much?")
-    answer.release(100)
-    expect(chat.answer()).to_contain_text("line 99")
-    is_at_bottom(chat)
+    chat, answer = start_long_answer(reader, stack)
     scroller(chat).hover()
     chat.page.mouse.wheel(0, -3)
-    position = reading_position(chat)
-    answer.release_all()
-    expect(chat.answer()).to_contain_text("line 199")
-    has_not_moved(chat, position)
+    rest_does_not_scroll(chat, answer)
 
 
 def test_new_question_scrolls_into_view(reader: Reader, stack: Stack) -> None:
@@ -350,6 +326,26 @@ def start_answer(reader: Reader, stack: Stack, answer: Answer) -> Chat:
     answer.release()
     chat.shows_answer(answer.tokens[0])
     return chat
+
+
+def start_long_answer(reader: Reader, stack: Stack) -> tuple[Chat, Answer]:
+    """Start an answer of 200 lines, which waits at its gate after line 99 with the newest words in view."""
+    answer = paragraphs(200, gate=True)
+    stack.upstream.answers.append(answer)
+    chat = reader.open()
+    chat.ask("Much?")
+    answer.release(100)
+    expect(chat.answer()).to_contain_text("line 99")
+    is_at_bottom(chat)
+    return chat, answer
+
+
+def rest_does_not_scroll(chat: Chat, answer: Answer) -> None:
+    """Let an answer of `start_long_answer` grow to its end, which must not move what is in view."""
+    position = reading_position(chat)
+    answer.release_all()
+    expect(chat.answer()).to_contain_text("line 199")
+    has_not_moved(chat, position)
 
 
 def paragraphs(count: int, *, gate: bool = False, delay: float = 0) -> Answer:
