@@ -174,7 +174,8 @@ class _Connection:
             play = asyncio.create_task(self.upstream.play(request, self.writer))
             try:
                 await asyncio.wait((watch, play), return_when=asyncio.FIRST_COMPLETED)
-                if not play.done():
+                # A client that leaves while something is written to it fails the write.
+                if not play.done() or isinstance(play.exception(), ConnectionError):
                     request.disconnected = time.monotonic()
                     return
                 if not play.result():

@@ -1,5 +1,6 @@
 """The scripted upstream itself, on which other tests rely."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from midsentence_worker.models.base import Message
 from tests.support.chat_completions import remaining
 from tests.support.model_client import collect, collect_failure, model_at, text_of
-from tests.support.upstream import MODEL, Answer, Upstream, text_for
+from tests.support.upstream import MODEL, Answer, Request, Upstream, text_for
 
 pytestmark = pytest.mark.anyio
 
@@ -81,3 +82,16 @@ async def test_open_gate_delays_nothing() -> None:
         upstream.answers.append(answer)
         async with model_at(upstream.url) as model:
             assert text_of(await collect(model)) == answer.text
+
+
+async def test_client_that_leaves_during_a_write_is_seen_to_have_left() -> None:
+    class Resetting(Upstream):
+        async def play(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+            del request, writer
+            raise ConnectionResetError
+
+    with Resetting() as upstream:
+        async with model_at(upstream.url) as model:
+            await collect_failure(model)
+        assert upstream.requests
+        assert all(request.disconnected for request in upstream.requests)
