@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from midsentence_server import main
+from midsentence_server import process
 from midsentence_server.relay import asgi_fallback, uvicorn_takeover
 from tests.support.uvicorn_server import Server, serving
 from tests.support.waiting import eventually
@@ -58,9 +58,9 @@ async def test_a_missing_module_leaves_the_choice_to_uvicorn(monkeypatch: pytest
     monkeypatch.delitem(sys.modules, "midsentence_server.relay.uvicorn_takeover")
     monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)
     with capture_logs() as logs:
-        assert main.http_protocol() == "auto"
+        assert process.http_protocol() == "auto"
     assert "httptools" in logs[0]["reason"]
 
 
 async def test_the_server_takes_connections_over() -> None:
-    assert main.http_protocol() is uvicorn_takeover.TakeoverProtocol
+    assert process.http_protocol() is uvicorn_takeover.TakeoverProtocol

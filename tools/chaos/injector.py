@@ -51,7 +51,7 @@ def compiled() -> dict[str, str]:
     """
     environment = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(sys.prefix) / "compiled")}
     models = "midsentence_worker.models"
-    imports = f"import midsentence_server.main, {models}.chat_completions, {models}.responses"
+    imports = f"import midsentence_server.process, {models}.chat_completions, {models}.responses"
     # Once, before all processes would do it at the same time.
     subprocess.run([sys.executable, "-c", imports], env=clean_environment(environment), check=True)
     return environment
