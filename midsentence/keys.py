@@ -19,6 +19,8 @@ _TAGS = """
     249 23 248 22 234 ff 235 143 2c0 6b 2c1 6c 216 b7 217 b6 f1 23c f0 23b 2d 2ae 2e 2ad
 """.split()  # noqa: SIM905 - 256 quoted lines would be harder to read
 
+_JOBS = [f"ms:{{{tag}}}:jobs" for tag in _TAGS]
+
 # Holds the secret that signs cookies where MIDSENTENCE_SECRET is not set.
 SECRET = "ms:secret"  # noqa: S105 - the name of a key, not a secret
 
@@ -55,6 +57,11 @@ def session(session_id: str) -> SessionKeys:
         trims=f"ms:{{{tag}}}:trims",
         wake=f"ms:{{{tag}}}:wake",
     )
+
+
+def jobs(session_id: str) -> str:
+    """The jobs of the session's partition, a key that is in the session's slot and the same for many sessions."""
+    return _JOBS[partition_of(session_id)]
 
 
 def fsync_mark(session_id: str) -> str:

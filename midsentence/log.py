@@ -199,6 +199,10 @@ class SessionLog:
         replies = await self._store.run_all([packed(write, self._ttl, self._replay) for write in writes])
         return [written(write, reply) for write, reply in zip(writes, replies, strict=True)]
 
+    def servers(self, leases: Sequence[Lease]) -> Sequence[object]:
+        """Name the server that has each lease's session, or None where it is not known. See `Topology.servers`."""
+        return self._store.servers([keys.jobs(lease.session_id) for lease in leases])
+
     async def fold(self, lease: Lease, seq: int, messages: bytes) -> bool:
         """Store a checkpoint: the messages of the running turn, folded up to its event `seq`.
 

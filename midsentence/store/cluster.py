@@ -6,6 +6,7 @@ error where a caller should wait.
 """
 
 import asyncio
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -30,6 +31,12 @@ _REFRESH_SECONDS = 0.5
 _ASKING = command("ASKING")
 _CLUSTER_INFO = command("CLUSTER INFO")
 _CLUSTER_SLOTS = command("CLUSTER SLOTS")
+
+
+@functools.lru_cache(maxsize=1024)
+def _slot(key: str) -> int:
+    """The slot of a key that is asked for again and again."""
+    return key_slot(key.encode())
 
 
 class _Target(NamedTuple):
@@ -113,6 +120,10 @@ class Cluster:
         if pause:
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
         return again
+
+    def servers(self, keys: Sequence[str]) -> Sequence[object]:
+        """See `Topology`. A slot that moves meanwhile is still followed: this names only who is asked first."""
+        return [self._owners.get(_slot(key)) for key in keys]
 
     async def node(self, key: str) -> Node:
         return await self._owner(key_slot(key.encode()))

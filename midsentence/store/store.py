@@ -49,6 +49,10 @@ class Store:
         """Send requests and give their replies; the reply to one that failed is its error."""
         return await self.topology.execute(requests)
 
+    def servers(self, keys: Sequence[str]) -> Sequence[object]:
+        """Name the server of each key. See `Topology.servers`."""
+        return self.topology.servers(keys)
+
     async def ping(self) -> None:
         await self.topology.ping()
 

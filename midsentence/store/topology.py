@@ -32,6 +32,13 @@ class Topology(Protocol):
         """
         ...
 
+    def servers(self, keys: Sequence[str]) -> Sequence[object]:
+        """Name the server of each key, or None where it is not known yet.
+
+        A caller that sends requests to each of them alone does not let one wait for another.
+        """
+        ...
+
     async def node(self, key: str) -> Node:
         """Find the server of a key or a sharded channel. Raises StoreUnavailableError."""
         ...
@@ -64,6 +71,9 @@ class Single:
         except StoreUnavailableError as error:
             return [error] * len(requests)
         return [self._node.refusal(reply) if isinstance(reply, Exception) else reply for reply in replies]
+
+    def servers(self, keys: Sequence[str]) -> Sequence[object]:
+        return [self._node] * len(keys)
 
     async def node(self, key: str) -> Node:
         del key

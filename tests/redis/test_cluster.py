@@ -1,5 +1,6 @@
 """A cluster whose slots move, or whose master dies, while sessions are written and read."""
 
+import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -15,6 +16,8 @@ from midsentence.log import SessionLog, Write, Written
 from midsentence.settings import Settings
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
+from midsentence_worker.append_batcher import AppendBatcher
+from midsentence_worker.turn_writer import TurnWriter
 from tests.support.client import Visitor
 from tests.support.processes import Stack
 from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_text
@@ -142,6 +145,44 @@ async def test_a_paused_node_does_not_fail_calls_to_the_other_nodes(cluster: Red
         return all(isinstance(outcome, Written) for outcome in outcomes)
 
     await eventually(heals, description="the node is used again")
+
+
+@pytest.mark.anyio
+async def test_a_paused_node_does_not_delay_the_appends_of_the_other_nodes_turns(cluster: RedisCluster) -> None:
+    """They would wait for the time-out, which is longer than this test."""
+    store = Store(
+        Settings.model_validate({"redis_url": cluster.url, "redis_timeout_seconds": 60, "partitions": len(SLOTS)})
+    )
+    log, jobs = SessionLog(store), Jobs(store)
+    batcher = AppendBatcher(log, 0.01)
+    sending = asyncio.create_task(batcher.run())
+    paused = cluster.masters[1]
+    try:
+        sessions = {(await log.start("ann", f"question {number}")).session_id for number in range(24)}
+        claims = [claim for claim in await jobs.claim("w1", "none", 64) if claim.lease.session_id in sessions]
+        writers = {claim.lease.session_id: TurnWriter(claim.lease, claim.seq, batcher) for claim in claims}
+        there = {
+            session_id
+            for session_id in sessions
+            if cluster.owner(slot_of(session_id), [cluster.masters[0]]) is not paused
+        }
+        paused.pause()
+        for _ in range(3):
+            for writer in writers.values():
+                writer.add(Delta("a"))
+            await eventually(
+                lambda: {session_id for session_id, writer in writers.items() if not writer.has_unwritten} == there,
+                description="the turns of the other nodes are written",
+            )
+        paused.resume()
+        await eventually(
+            lambda: not any(writer.has_unwritten for writer in writers.values()), description="all are written"
+        )
+    finally:
+        paused.resume()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await store.aclose()
 
 
 @pytest.mark.anyio

@@ -1,4 +1,7 @@
-"""When a turn's events are flushed: at once after a silence, otherwise together with the other turns' events."""
+"""When a turn's events are flushed: at once after a silence, otherwise together with the other turns' events.
+
+And no turn waits for the server of another one.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -19,18 +22,34 @@ FLUSH_SECONDS = 0.2
 
 
 class Log:
-    """A log that accepts every write, and records the writes of each flush and its time."""
+    """A log that accepts every write, and records the writes of each flush and its time.
+
+    The session's partition is its server. A server in `stalled` answers when its event is set.
+    """
 
     def __init__(self) -> None:
         self.flushes: list[tuple[float, Sequence[Write]]] = []
+        self.stalled: dict[str, asyncio.Event] = {}
+        self.defect: Exception | None = None
 
     async def write(self, writes: Sequence[Write]) -> list[Written]:
         self.flushes.append((asyncio.get_running_loop().time(), writes))
         await asyncio.sleep(0)
+        if self.defect is not None:
+            raise self.defect
+        for server in {_server(write.lease) for write in writes} & self.stalled.keys():
+            await self.stalled[server].wait()
         return [Written("ok", write.first + len(write.events) - 1) for write in writes]
+
+    def servers(self, leases: Sequence[Lease]) -> Sequence[str]:
+        return [_server(lease) for lease in leases]
 
     async def has_flushed(self, times: int) -> None:
         await eventually(lambda: len(self.flushes) >= times, description=f"{times} flushes")
+
+
+def _server(lease: Lease) -> str:
+    return lease.session_id[:2]
 
 
 @pytest.fixture
@@ -47,8 +66,8 @@ async def batcher(log: Log) -> AsyncGenerator[AppendBatcher]:
     await asyncio.gather(running, return_exceptions=True)
 
 
-def writer(batcher: AppendBatcher, turn: int) -> TurnWriter:
-    return TurnWriter(Lease("00" + "x" * 22, turn, 1, "a worker"), 0, batcher)
+def writer(batcher: AppendBatcher, turn: int, server: str = "00") -> TurnWriter:
+    return TurnWriter(Lease(server + "x" * 22, turn, 1, "a worker"), 0, batcher)
 
 
 def texts(*writes: Write) -> list[tuple[int, list[bytes]]]:
@@ -101,3 +120,66 @@ async def test_only_pieces_of_one_kind_are_merged_and_order_is_kept(log: Log, ba
         ("delta", b'{"text":"cd"}'),
         ("reasoning", b'{"text":"e"}'),
     ]
+
+
+async def test_a_server_that_stalls_delays_no_turn_of_another(log: Log, batcher: AppendBatcher) -> None:
+    stuck, free = writer(batcher, 1, "00"), writer(batcher, 2, "01")
+    log.stalled["00"] = asyncio.Event()
+    stuck.add(Delta("a"))
+    free.add(Delta("b"))
+    await log.has_flushed(2)
+    assert sorted(texts(*writes) for _, writes in log.flushes) == [
+        [(1, [b'{"text":"a"}'])],
+        [(2, [b'{"text":"b"}'])],
+    ]
+    for number in range(3):
+        await eventually(lambda: not free.has_unwritten, description="the other server answers")
+        free.add(Delta(str(number)))
+    await log.has_flushed(5)
+    assert [texts(*writes) for _, writes in log.flushes[2:]] == [[(2, [b'{"text":"%d"}' % n])] for n in range(3)]
+    assert stuck.has_unwritten
+
+
+async def test_a_turn_has_at_most_one_write_in_flight(log: Log, batcher: AppendBatcher) -> None:
+    """Its next write has the events that came meanwhile, as one: a stalled server gets no queue of them."""
+    one = writer(batcher, 1)
+    stalled = log.stalled["00"] = asyncio.Event()
+    one.add(Delta("a"))
+    await log.has_flushed(1)
+    for _ in range(3):
+        one.add(Delta("b"))
+        await asyncio.sleep(FLUSH_SECONDS)
+    assert len(log.flushes) == 1
+    stalled.set()
+    await log.has_flushed(2)
+    assert texts(*log.flushes[1][1]) == [(1, [b'{"text":"bbb"}'])]
+
+
+async def test_a_server_is_sent_two_batches_before_it_answers_and_the_rest_together(
+    log: Log, batcher: AppendBatcher
+) -> None:
+    turns = [writer(batcher, turn) for turn in range(1, 6)]
+    stalled = log.stalled["00"] = asyncio.Event()
+    for turn in turns[:2]:
+        turn.add(Delta("a"))
+        await log.has_flushed(turn.lease.turn)
+    for turn in turns[2:]:
+        turn.add(Delta("a"))
+        await asyncio.sleep(0.01)
+    turns[3].close()
+    assert len(log.flushes) == 2
+    stalled.set()
+    await log.has_flushed(3)
+    assert texts(*log.flushes[2][1]) == [(3, [b'{"text":"a"}']), (5, [b'{"text":"a"}'])], "a closed turn writes nothing"
+
+
+async def test_a_defect_ends_the_turns_of_its_batch_alone(log: Log, batcher: AppendBatcher) -> None:
+    broken, sound = writer(batcher, 1), writer(batcher, 2)
+    log.defect = ValueError("a defect")
+    broken.add(Delta("a"))
+    assert await asyncio.wait_for(broken.lost, 5) is log.defect
+    broken.close()
+    log.defect = None
+    sound.add(Delta("b"))
+    await log.has_flushed(2)
+    await eventually(lambda: not sound.has_unwritten, description="the turn is written")

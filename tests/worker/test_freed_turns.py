@@ -71,6 +71,9 @@ class Log:
         self.ended += sum(write.folded is not None for write in writes)
         return [self._reply or Written("ok", write.first + len(write.events) - 1) for write in writes]
 
+    def servers(self, leases: Sequence[Lease]) -> Sequence[object]:
+        return [None] * len(leases)
+
     async def fold(self, _lease: Lease, _seq: int, _folded: bytes) -> bool:
         return True
 

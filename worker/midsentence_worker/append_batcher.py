@@ -10,6 +10,10 @@ from midsentence.errors import StoreUnavailableError
 from midsentence.lease import Lease
 from midsentence.log import SessionLog, Write, Written
 
+# A server is sent another batch while it works on the one before. Its round trip then costs no throughput; with more
+# batches in flight, each would carry fewer appends and so cost more.
+_IN_FLIGHT = 2
+
 _NEVER = float("inf")
 _AWAKE = -_NEVER
 _CANCELLED = -_NEVER
@@ -18,7 +22,7 @@ _CANCELLED = -_NEVER
 class Flush:
     """When a writer is flushed. Each writer has one; only the batcher changes it. Times are the event loop's."""
 
-    __slots__ = ("at", "is_scheduled", "next_tick")
+    __slots__ = ("at", "is_busy", "is_scheduled", "next_tick")
 
     def __init__(self) -> None:
         self.at = _NEVER
@@ -26,6 +30,9 @@ class Flush:
         self.next_tick = 0.0
         # True while a flush is scheduled that another piece cannot bring forward: any but a retry.
         self.is_scheduled = False
+        # True from when a flush is due until the log has answered. The writer is not flushed again meanwhile, so no two
+        # writes of a turn are in flight, and what its model brings waits in the writer.
+        self.is_busy = False
 
 
 class Writer(Protocol):
@@ -33,6 +40,9 @@ class Writer(Protocol):
 
     @property
     def flush(self) -> Flush: ...
+
+    @property
+    def lease(self) -> Lease: ...
 
     @property
     def has_unwritten(self) -> bool: ...
@@ -46,8 +56,21 @@ class Writer(Protocol):
         ...
 
 
+class _Lane:
+    """One server: how many batches it has not answered yet, and the writers whose flush is due meanwhile."""
+
+    __slots__ = ("in_flight", "waiting")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.waiting: list[Writer] = []
+
+
 class AppendBatcher:
-    """Flushes the writers of all turns of a worker, in one pipeline: one for each turn would cost several times more.
+    """Flushes the writers of all turns of a worker, in one pipeline to each server of the log.
+
+    One for each turn would cost several times more. Servers do not wait for each other: while one stalls, the turns
+    of the others go on.
 
     A writer that was quiet is flushed at once, so that its reader waits for nothing. From then on its pieces wait for
     the next tick, which all writers share: one pipeline in each flush interval carries what all turns have to append.
@@ -60,7 +83,11 @@ class AppendBatcher:
         self._loop = asyncio.get_running_loop()
         # When the ticks fall within an interval: random, so that workers do not all send at the same moment.
         self._offset = random.random() * flush_seconds  # noqa: S311
+        # Writers in flight are not in it.
         self._scheduled: set[Writer] = set()
+        # By the server as the log names it; only those that have something to do.
+        self._lanes: dict[object, _Lane] = {}
+        self._batches: set[asyncio.Task[None]] = set()
         # Until when `run` sleeps; `schedule` wakes it only for an earlier flush. While it is awake it looks at all
         # writers again before it sleeps, so nothing needs to wake it.
         self._sleeps_until = _NEVER
@@ -77,9 +104,8 @@ class AppendBatcher:
         at = time + delay if delay is not None else (time if now else max(time, flush.next_tick))
         if at < flush.at:
             flush.at, flush.is_scheduled = at, delay is None
-            self._scheduled.add(writer)
-            if at < self._sleeps_until:
-                self._wake.set()
+            if not flush.is_busy:
+                self._await_flush(writer)
 
     def cancel(self, writer: Writer) -> None:
         """Do not flush a writer again, whatever it schedules."""
@@ -101,13 +127,20 @@ class AppendBatcher:
 
     async def run(self) -> None:
         """Flush writers when they are due, for ever."""
-        while True:
-            self._wake.clear()
-            now = self._loop.time()
-            if due := [writer for writer in self._scheduled if writer.flush.at <= now]:
-                await self._send(due)
-            else:
+        try:
+            while True:
+                self._wake.clear()
+                self._flush_due()
                 await self._sleep()
+        finally:
+            for task in self._batches:
+                task.cancel()
+            await asyncio.gather(*self._batches, return_exceptions=True)
+
+    def _await_flush(self, writer: Writer) -> None:
+        self._scheduled.add(writer)
+        if writer.flush.at < self._sleeps_until:
+            self._wake.set()
 
     async def _sleep(self) -> None:
         """Wait until the earliest flush is due, or an earlier one was scheduled."""
@@ -117,25 +150,61 @@ class AppendBatcher:
                 await self._wake.wait()
         self._sleeps_until = _AWAKE
 
-    async def _send(self, writers: Sequence[Writer]) -> None:
+    def _flush_due(self) -> None:
+        now = self._loop.time()
+        due = [writer for writer in self._scheduled if writer.flush.at <= now]
+        self._scheduled.difference_update(due)
+        servers = self._log.servers([writer.lease for writer in due])
+        for writer, server in zip(due, servers, strict=True):
+            writer.flush.is_busy = True
+            lane = self._lanes.get(server)
+            if lane is None:
+                lane = self._lanes[server] = _Lane()
+            lane.waiting.append(writer)
+        for server in set(servers):
+            self._send(server)
+
+    def _send(self, server: object) -> None:
+        """Send what waits for a server in one batch, or leave it waiting until the server answers another batch."""
+        lane = self._lanes[server]
+        if lane.in_flight < _IN_FLIGHT and (batch := self._batch(lane)):
+            lane.in_flight += 1
+            task = self._loop.create_task(self._write(server, batch))
+            self._batches.add(task)
+            task.add_done_callback(self._batches.discard)
+        elif not lane.in_flight:
+            del self._lanes[server]
+
+    def _batch(self, lane: _Lane) -> list[tuple[Writer, Write]]:
+        waiting, lane.waiting = lane.waiting, []
         next_tick = self._next_tick(self._loop.time())
         batch: list[tuple[Writer, Write]] = []
-        for writer in writers:
-            self._scheduled.discard(writer)
+        for writer in waiting:
             flush = writer.flush
-            flush.at, flush.next_tick, flush.is_scheduled = _NEVER, next_tick, False
-            if writer.has_unwritten:
+            if flush.at == _CANCELLED or not writer.has_unwritten:
+                flush.is_busy = False
+            else:
                 batch.append((writer, writer.unwritten()))
-        if not batch:
-            return
+            if flush.at != _CANCELLED:
+                flush.at, flush.next_tick, flush.is_scheduled = _NEVER, next_tick, False
+        return batch
+
+    async def _write(self, server: object, batch: Sequence[tuple[Writer, Write]]) -> None:
+        outcomes: Sequence[Written | Exception]
         try:
             outcomes = await self._log.write([write for _, write in batch])
-        except StoreUnavailableError as error:
+        except Exception as error:  # noqa: BLE001 - the writers distinguish an outage from a defect
             # Without its traceback, which holds this frame: `outcomes` would hold the error, the error the frame, and
             # the frame `outcomes` and all writers.
             outcomes = [error.with_traceback(None)] * len(batch)
+        self._lanes[server].in_flight -= 1
         for (writer, write), outcome in zip(batch, outcomes, strict=True):
+            flush = writer.flush
+            flush.is_busy = False
             writer.acknowledge(write, outcome)
+            if flush.at not in (_NEVER, _CANCELLED):
+                self._await_flush(writer)
+        self._send(server)
 
     def _next_tick(self, now: float) -> float:
         """The first tick after `now`."""
