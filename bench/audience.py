@@ -57,7 +57,10 @@ class Audience:
         return self._readers.request(do="end")
 
     def finish(self, tokens: dict[str, int], limit: float = 5) -> dict[str, Any]:
-        """Wait for each session's tokens. Counts since the start: missing, duplicates, lost (connections), last_ns."""
+        """Wait for each session's tokens. Counts since the start: missing, duplicates, lost (connections), last_ns.
+
+        `behind` is the part of the missing that had not come at the limit; the others were left out.
+        """
         return self._readers.request(limit + 30, do="finish", tokens=tokens, limit=limit)
 
     def cut(self, staying: int) -> int:

@@ -12,6 +12,8 @@ from bench.results import Measurement
 
 MIDSENTENCE, NCHAN = "midsentence", "nchan"
 SERVER, APPEND, REDIS = "server_us_per_token", "append_us_per_token", "redis_us_per_token"
+# Where a provider is read: the process that reads it, which is also the server of those that have no other.
+WORKER = "worker_us_per_token"
 # Sums are made within each round: the median of the sums is not the sum of the medians.
 SERVER_AND_REDIS, TOTAL = "server_and_redis_us_per_token", "total_us_per_token"
 # A fast relay that loses tokens or readers meets no goal.
@@ -98,7 +100,9 @@ def _figures(row: Measurement) -> Iterator[tuple[str, float]]:
     given = row.figures
     # The costs of a token first, with their sums.
     yield from ((name, value) for name, value in given.items() if name.endswith("_us_per_token"))
-    if SERVER in given:
+    if WORKER in given:
+        yield TOTAL, sum(given.get(part, 0.0) for part in (WORKER, SERVER, REDIS))
+    elif SERVER in given:
         redis = given.get(REDIS, 0.0)
         # The benchmark's own Python client feeds Nchan. Its cost is reported and not added to Nchan's.
         append = 0.0 if row.contender == NCHAN else given.get(APPEND, 0.0)

@@ -12,12 +12,24 @@ _ALLOWED = sorted(os.sched_getaffinity(0))
 # take no time from a server.
 SERVERS = _ALLOWED[0]
 REST = _ALLOWED[-1]
+# Where there is a worker, it has a CPU to itself, and all other processes are spread over the rest.
+WORKER = _ALLOWED[0]
+_OTHERS = _ALLOWED[1:] or _ALLOWED
 
 
 def placement() -> str:
     if len(_ALLOWED) == 1:
         return "one CPU for all processes: latencies include the waits for the readers, the producer and Redis"
-    return f"servers on CPU {SERVERS}, Redis, producer and readers on CPU {REST}"
+    others = " and ".join(map(str, sorted({other(0), other(1), other(2), REST})))
+    return (
+        f"servers on CPU {SERVERS}, Redis, producer and readers on CPU {REST}; in a house the worker on CPU {WORKER}, "
+        f"server, Redis, provider and readers on CPU {others}"
+    )
+
+
+def other(number: int) -> int:
+    """The CPU of the process with this number beside a worker."""
+    return _OTHERS[number % len(_OTHERS)]
 
 
 @contextmanager

@@ -111,6 +111,7 @@ class Readers:
         behind = sum(max(0, tokens[reader.session] - reader.scan.expected) for reader in accepted)
         return {
             "missing": self._tally.missing + behind,
+            "behind": behind,
             "duplicates": self._tally.duplicates,
             "lost": self._lost,
             "last_ns": time.monotonic_ns(),

@@ -1,7 +1,7 @@
 """Stream tokens for a while: the CPU cost of each delivered token, by process, and its latency."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,25 +76,36 @@ def token_counts(names: Sequence[str], load: Load) -> dict[str, int]:
 
 
 def _window(contender: Contender, producer: LineProcess, audience: Audience, seconds: float) -> dict[str, float]:
-    measured = {"server": contender.server_pids, "redis": contender.redis_pids, "append": [producer.pid]}
-    # Reported too: readers that are late would otherwise look like a relay that is.
-    measured["readers"] = [audience.pid]
-    audience.begin()
-    before = {name: cpu.spent_ns(pids) for name, pids in measured.items()}
-    begun = time.monotonic()
-    time.sleep(seconds)
-    after = {name: cpu.spent_ns(pids) for name, pids in measured.items()}
-    elapsed = time.monotonic() - begun
-    window = audience.end()
-    delivered = window["delivered"]
-    if not delivered:
-        raise BenchError(f"{contender.name}: no reader received a token")
-    figures = {
-        f"{name}_us_per_token": (after[name] - before[name]) / 1000 / delivered
-        for name, pids in measured.items()
-        if pids
+    # The readers are reported too: readers that are late would otherwise look like a relay that is.
+    pids = {
+        "server": contender.server_pids,
+        "redis": contender.redis_pids,
+        "append": [producer.pid],
+        "readers": [audience.pid],
     }
-    busy = {name: (after[name] - before[name]) / 1e9 / elapsed for name in measured}
-    figures |= {name: float(value) for name, value in window.items()}
+    figures, busy = window(audience, pids, seconds)
+    if not figures["delivered"]:
+        raise BenchError(f"{contender.name}: no reader received a token")
     # Near 1, the other processes are late, and tokens that were sent apart arrive together: see reads_per_token.
     return {**figures, "server_busy": busy.pop("server"), "rest_busy": sum(busy.values())}
+
+
+def window(
+    audience: Audience, pids: Mapping[str, Sequence[int]], seconds: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What readers receive within `seconds`, with the CPU of each process per token; and each one's share of a core.
+
+    `pids` has the processes by name; one without any is left out. Without a token there is no cost of one.
+    """
+    measured = {name: numbers for name, numbers in pids.items() if numbers}
+    audience.begin()
+    before = {name: cpu.spent_ns(numbers) for name, numbers in measured.items()}
+    begun = time.monotonic()
+    time.sleep(seconds)
+    spent = {name: cpu.spent_ns(numbers) - before[name] for name, numbers in measured.items()}
+    elapsed = time.monotonic() - begun
+    received = audience.end()
+    delivered = received["delivered"]
+    figures = {f"{name}_us_per_token": ns / 1000 / delivered for name, ns in spent.items() if delivered}
+    figures |= {name: float(value) for name, value in received.items()}
+    return figures, {name: ns / 1e9 / elapsed for name, ns in spent.items()}

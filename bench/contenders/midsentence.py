@@ -12,13 +12,12 @@ from bench.transcripts import Folding
 from midsentence_server.owner_cookie import COOKIE
 from tests.support.processes import ServerChild
 
-# Not a secret: the cookie that it signs is valid for one measurement.
-_SECRET = "nothing-but-a-benchmark"  # noqa: S105
-
 
 class Midsentence(Contender):
     name = "midsentence"
     folding: ClassVar[Folding] = "native"
+    # It protects nothing: the cookie that it signs is valid for one measurement.
+    secret: ClassVar[str] = "nothing-but-a-benchmark"  # noqa: S105
 
     def start_servers(self, directory: Path, count: int) -> None:
         servers = [ServerChild(directory, self.environment) for _ in range(count)]
@@ -34,7 +33,7 @@ class Midsentence(Contender):
         # A producer renews no lease, so none may expire during a measurement.
         return {
             "MIDSENTENCE_REDIS_URL": self.url,
-            "MIDSENTENCE_SECRET": _SECRET,
+            "MIDSENTENCE_SECRET": self.secret,
             "MIDSENTENCE_LEASE_SECONDS": "3600",
         }
 
@@ -42,7 +41,7 @@ class Midsentence(Contender):
         return f"/sessions/{session}/events"
 
     def headers(self) -> Sequence[str]:
-        return [f"Cookie: {COOKIE}={Signer(_SECRET, salt='midsentence.owner').sign(OWNER).decode()}"]
+        return [f"Cookie: {COOKIE}={Signer(self.secret, salt='midsentence.owner').sign(OWNER).decode()}"]
 
     def producer_command(self) -> Sequence[str]:
         return python("bench.producers.midsentence")

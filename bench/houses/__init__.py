@@ -1,0 +1,7 @@
+"""The houses, by the name of their contender."""
+
+from bench.house import House
+from bench.houses.handwritten import HandwrittenHouse
+from bench.houses.midsentence import MidsentenceHouse
+
+HOUSES: dict[str, type[House]] = {house.name: house for house in (MidsentenceHouse, HandwrittenHouse)}
