@@ -1,8 +1,9 @@
 """The ASGI application: its routes, its background tasks, its error handlers."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -15,6 +16,9 @@ from midsentence.errors import StoreUnavailableError
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence_server import errors, health, one_shot, page, sessions
+from midsentence_server.descriptors import DESCRIPTORS
+from midsentence_server.refusal_when_full import RefusalWhenFull
+from midsentence_server.relay.dialects import HEADERS
 from midsentence_server.services import Services
 from midsentence_server.shutdown import ShutdownMiddleware
 
@@ -28,19 +32,22 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
     services = Services.on(store or Store(settings))
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+    async def lifespan(_app: Starlette) -> AsyncGenerator[Mapping[str, Any]]:
         works = (services.live.run(), services.hub.run(), _log_store_state(services.store))
         tasks = [asyncio.create_task(work) for work in works]
-        yield
+        yield {DESCRIPTORS: services.descriptors}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await services.live.aclose()
         await services.store.aclose()
 
+    streams = [(_stream("/sessions/{session_id}/events", sessions.events), HEADERS)]
+    if settings.push:
+        streams.append((_stream("/push", one_shot.push), one_shot.OneShot.headers))
     routes = [
         # First: routes are tried in order, and thousands of readers may reconnect here at once.
-        _stream("/sessions/{session_id}/events", sessions.events),
+        *(route for route, _ in streams),
         Route("/", page.page),
         Route("/sessions", sessions.create, methods=["POST"]),
         Route("/sessions", sessions.index, methods=["GET"]),
@@ -55,12 +62,13 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
         Route("/readyz", health.ready),
         Mount("/page", page.static_files()),
     ]
-    if settings.push:
-        routes.append(_stream("/push", one_shot.push))
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(ShutdownMiddleware)],
+        middleware=[
+            Middleware(ShutdownMiddleware),
+            Middleware(RefusalWhenFull, services.descriptors, streams, always=("/healthz", "/readyz")),
+        ],
         exception_handlers=dict.fromkeys(errors.HANDLED, errors.handle),
     )
     app.state.services = services

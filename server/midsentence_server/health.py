@@ -17,5 +17,7 @@ async def ready(request: Request) -> Response:
     services = services_of(request)
     if services.hub.draining:
         raise HttpError(503, "draining", "This server is shutting down; ask another one.")
+    if services.descriptors.is_full:
+        raise HttpError(503, "full", "This server has no file descriptor for another stream; ask another one.")
     await services.store.ping()
     return Response("ready\n", media_type="text/plain")

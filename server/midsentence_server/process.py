@@ -15,6 +15,7 @@ import uvicorn
 
 from midsentence import address, logs
 from midsentence.settings import Settings
+from midsentence_server import descriptors
 from midsentence_server.app import create_app
 from midsentence_server.relay import asgi_fallback
 from midsentence_server.relay.hub import Hub
@@ -52,6 +53,7 @@ def run(settings: Settings, name: str, sockets: Sequence[socket.socket], announc
     The first socket is this process's own. `announce_ready` is called once it accepts connections.
     """
     logs.configure(settings, name)
+    open_files = descriptors.raise_limit()
     app = create_app(settings)
     # A full pass over ten thousand sessions would stop every stream for a fifth of a second. The objects of the start
     # stay anyway, and requests and streams leave no circles of references (tests/server/test_freed_memory.py).
@@ -73,7 +75,7 @@ def run(settings: Settings, name: str, sockets: Sequence[socket.socket], announc
         signal.signal(number, _stopped)
     own, *_ = sockets
     host, port, *_ = own.getsockname()
-    _logger.info("serving", host=host, port=port, pid=os.getpid())
+    _logger.info("serving", host=host, port=port, pid=os.getpid(), open_files=open_files)
     Server(config, app.state.services.hub, announce_ready).run([own])
 
 

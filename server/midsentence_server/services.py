@@ -9,6 +9,8 @@ from midsentence.owners import Owners
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
+from midsentence_server import descriptors
+from midsentence_server.descriptors import Descriptors
 from midsentence_server.owner_cookie import OwnerCookies
 from midsentence_server.relay.hub import Hub
 
@@ -22,12 +24,15 @@ class Services:
     owners: Owners
     owner_cookies: OwnerCookies
     hub: Hub
+    descriptors: Descriptors
 
     @classmethod
     def on(cls, store: Store) -> "Services":
         log, live, owners = SessionLog(store), Subscriptions(store), Owners(store)
         hub = Hub(log, live, store.settings)
-        return cls(store.settings, store, log, live, owners, OwnerCookies(owners), hub)
+        return cls(
+            store.settings, store, log, live, owners, OwnerCookies(owners), hub, Descriptors(descriptors.limit())
+        )
 
 
 def services_of(request: Request) -> Services:

@@ -73,6 +73,19 @@ async def test_on_headers_complete_begins_a_request() -> None:
     assert hasattr(HttpToolsProtocol, "on_headers_complete"), "TakeoverProtocol extends the scope in it"
 
 
+async def test_connection_made_begins_a_connection() -> None:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415
+
+    for name in ("connection_made", "connection_lost"):
+        assert name in vars(HttpToolsProtocol), "TakeoverProtocol learns the number of the descriptor in it"
+
+
+async def test_app_state_is_the_lifespans() -> None:
+    opened = Opened()
+    assert opened.connection.app_state == {}, "TakeoverProtocol finds `Descriptors` in it; else it refuses too late"
+    await opened.finished()
+
+
 async def test_the_application_starts_after_on_headers_complete() -> None:
     opened = Opened()
     assert not opened.application.scopes, "the extension is added to the scope after the request's task is created"

@@ -92,6 +92,11 @@ class Child:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def limit_open_files(self, soft: int, hard: int) -> None:
+        """Start it with these limits of file descriptors (RLIMIT_NOFILE)."""
+        limited = f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$0" "$@"'
+        self._argv = ["sh", "-c", limited, *self._argv]
+
     def spawn(self) -> None:
         assert not self.is_running, "started twice"
         self._begun = self._log.stat().st_size if self._log.exists() else 0

@@ -4,6 +4,7 @@ uvicorn has no interface for this, so it relies on private attributes. They are 
 is missing, streams go through ASGI. tests/server/test_uvicorn_reaches.py says what depends on each.
 """
 
+import asyncio
 import functools
 import operator
 import weakref
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from midsentence_server.descriptors import DESCRIPTORS, NUMBER, Descriptors
 from midsentence_server.relay import asgi_fallback
 from midsentence_server.relay.event_stream import TAKE_OVER
 from midsentence_server.relay.sinks import TakenConnection
@@ -34,18 +36,44 @@ REACHES = (
 class TakeoverProtocol(HttpToolsProtocol):
     # Which of them are missing; None before the first request.
     _missing: ClassVar[list[str] | None] = None
+    # The number of the connection's descriptor; None where it is not known.
+    _number: int | None = None
+    # Set while the connection has sent no request and is one of the last that the process can have.
+    _silent_in: Descriptors | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        descriptors: Descriptors | None = self.app_state.get(DESCRIPTORS)
+        socket = transport.get_extra_info("socket")
+        if descriptors is not None and socket is not None:
+            self._number = number = socket.fileno()
+            if not descriptors.allows_stream(number):
+                self._silent_in = descriptors
+                descriptors.keep_silent(self, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._no_longer_silent()
+
+    def _no_longer_silent(self) -> None:
+        if self._silent_in is not None:
+            self._silent_in.forget_silent(self)
+            self._silent_in = None
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        self._no_longer_silent()
+        scope: Any = self.scope
+        scope["extensions"] = {NUMBER: self._number}
         if TakeoverProtocol._missing is None:
             TakeoverProtocol._missing = missing_reaches(self)
         if TakeoverProtocol._missing:
             asgi_fallback.warn_once(f"uvicorn's connection has no {', '.join(TakeoverProtocol._missing)}")
             return
-        scope: Any = self.scope
         # For this request's cycle: when it is answered, another request may have arrived behind it. Weak references,
         # since the cycle holds its scope: every request would be freed by the garbage collector alone.
-        scope["extensions"] = {TAKE_OVER: functools.partial(_take_over, weakref.ref(self), weakref.ref(self.cycle))}
+        extension = functools.partial(_take_over, weakref.ref(self), weakref.ref(self.cycle))
+        scope["extensions"][TAKE_OVER] = extension
 
     def take_over(self, cycle: RequestResponseCycle, headers: Headers) -> TakenConnection | None:
         """Give the connection away, for a response with these headers; None where the client has left.
