@@ -12,7 +12,7 @@ from bench.transcripts import Folding
 
 
 class Target(NamedTuple):
-    """One reader: the session, the server's port, and the request up to and including its empty line."""
+    """One reader: the session, the server's port, and the whole request."""
 
     session: str
     port: int

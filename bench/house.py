@@ -1,6 +1,7 @@
 """A whole house: a scripted provider, the process that reads its streams, Redis, and the server with the readers."""
 
 import json
+import secrets
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -137,7 +138,7 @@ class House(ABC):
         head = {"Host": f"127.0.0.1:{self.port}", "Accept": "text/event-stream", **self.headers}
         body = ""
         if question is not None:
-            body = json.dumps({"text": question})
+            body = json.dumps({"id": secrets.token_hex(16), "text": question})
             head |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         return "\r\n".join(
             [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", body]

@@ -260,9 +260,10 @@ class Readers:
         assert reader.socket is not None  # noqa: S101 - it has an event
         try:
             if reader.stage == "connecting":
-                cursor = reader.text.cursor
-                extra = b"" if cursor is None else b"Last-Event-ID: %b\r\n" % cursor.encode()
-                reader.socket.send(reader.request[:-2] + extra + b"\r\n")
+                request, cursor = reader.request, reader.text.cursor
+                if cursor is not None:
+                    request = request.replace(b"\r\n\r\n", b"\r\nLast-Event-ID: %b\r\n\r\n" % cursor.encode(), 1)
+                reader.socket.send(request)
                 reader.stage = "asking"
                 self._epoll.modify(reader.socket.fileno(), select.EPOLLIN)
                 return

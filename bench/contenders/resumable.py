@@ -10,7 +10,7 @@ from bench.transcripts import Folding
 from tests.support.processes import Child, free_port, listens
 from tests.support.waiting import wait_until
 
-_HERE = Path(__file__).parents[1] / "peers" / "resumable"
+HERE = Path(__file__).parents[1] / "peers" / "resumable"
 
 
 class ResumableStream(Contender):
@@ -20,14 +20,14 @@ class ResumableStream(Contender):
     def unavailable(self) -> str | None:
         if shutil.which("node") is None:
             return "resumable-stream needs Node 20 or newer: https://nodejs.org."
-        if not (_HERE / "node_modules").exists():
+        if not (HERE / "node_modules").exists():
             return "resumable-stream is not installed: npm ci --prefix bench/peers/resumable."
         return None
 
     def start_servers(self, directory: Path, count: int) -> None:
         for number in range(count):
             port = free_port()
-            server = Child(["node", str(_HERE / "server.mjs"), str(port), self.url], directory / f"node-{number}.log")
+            server = Child(["node", str(HERE / "server.mjs"), str(port), self.url], directory / f"node-{number}.log")
             server.spawn()
             self.servers.append(server)
             self.ports.append(port)
@@ -38,4 +38,4 @@ class ResumableStream(Contender):
         return f"/stream/{session}"
 
     def producer_command(self) -> Sequence[str]:
-        return ["node", str(_HERE / "producer.mjs")]
+        return ["node", str(HERE / "producer.mjs")]
