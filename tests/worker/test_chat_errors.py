@@ -193,13 +193,12 @@ async def test_slow_model_has_not_stalled(upstream: Upstream) -> None:
     "answer",
     [
         Answer(finish=None, done=False),
-        Answer(finish=None, done=True),
         Answer(cut_after=4),
         Answer(cut_after=4, split_utf8=True),
     ],
-    ids=["ended", "done", "closed", "closed after bytes"],
+    ids=["ended", "closed", "closed after bytes"],
 )
-async def test_answer_without_a_finish_reason_is_truncated(upstream: Upstream, answer: Answer) -> None:
+async def test_answer_without_a_finish_reason_or_done_is_truncated(upstream: Upstream, answer: Answer) -> None:
     upstream.answers.append(answer)
     async with model_at(upstream.url) as model:
         text, failure = await collect_failure(model)

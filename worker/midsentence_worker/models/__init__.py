@@ -2,15 +2,16 @@
 
 How a provider's stream becomes the events of a turn:
 
-1. The OpenAI SDK reads the HTTP response as server-sent events and parses the JSON of each. It does not check the
-   objects, so every field that is used here may be missing or null.
-2. `chat_completions` turns chunks into pieces (`base.Piece`): text, reasoning, and one `Finish` with the reason and the
+1. `client` sends the request through the OpenAI SDK, again where `retry` says so. `error_messages` translates what
+   fails into a `ModelError` with a code of the protocol and a sentence for the reader (`errors`).
+2. `byte_stream` gives the bytes of the response as they arrive. `event_stream` splits them into events.
+3. `chat_chunks` and `response_events` decode an event's JSON into typed fields. Each field may be missing, null or of
+   another type.
+4. `chat_answer` turns chunks into pieces (`base.Piece`): text, reasoning, and one `Finish` with the reason and the
    usage. `background_response` does the same with the events of the Responses API. It also yields marks, which are
    positions in the provider's stream, and reconnects at the last one when the connection breaks.
-3. `surrogates` joins characters that a provider split between two chunks.
-4. `client` retries requests that have not begun to answer (`retry`); `error_messages` translates the SDK's errors into
-   a `ModelError` with a code of the protocol and a sentence for the reader (`errors`).
-5. `turn.Turn` hands the pieces to its writer, which merges and numbers them.
+5. `surrogates` joins characters that a provider split between two chunks.
+6. `turn.Turn` hands the pieces to its writer, which merges and numbers them.
 """
 
 from midsentence.settings import Settings

@@ -6,22 +6,22 @@ instead, and the part that was yielded already is cut off. A `StreamPosition` ho
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Self
 
 import openai
-from openai.types.responses import Response, ResponseStreamEvent
 
 from midsentence.events import Delta, Reasoning, Usage
+from midsentence_worker.models import json_documents as documents
 from midsentence_worker.models import retry
 from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Piece
-from midsentence_worker.models.client import ModelClient
-from midsentence_worker.models.errors import ModelError
+from midsentence_worker.models.client import REQUEST_ERRORS, ModelClient
+from midsentence_worker.models.errors import ModelError, StreamBrokenError, StreamStalledError
+from midsentence_worker.models.response_events import ResponseEvent, ResponseEvents
 from midsentence_worker.models.surrogates import SurrogateJoiner
-
-EventStream = openai.AsyncStream[ResponseStreamEvent]
 
 # How many connections in a row may bring nothing new; with the pauses between them some 15 seconds. The provider keeps
 # writing meanwhile, so waiting loses nothing, but a reader waits in front of half a sentence.
@@ -77,21 +77,14 @@ class StreamPosition:
 
 
 class BackgroundResponse:
-    """`events` is a connection that is open already, `ahead` the events that were read from it."""
+    """`events` is a connection that is open already."""
 
-    def __init__(
-        self,
-        client: ModelClient,
-        position: StreamPosition,
-        events: EventStream | None = None,
-        ahead: Sequence[ResponseStreamEvent] = (),
-    ) -> None:
+    def __init__(self, client: ModelClient, position: StreamPosition, events: ResponseEvents | None = None) -> None:
         self.position = position
         # Whether the provider ended the response, well or not, so that there is nothing to cancel.
         self.has_ended = False
         self._client = client
         self._events = events
-        self._ahead = list(ahead)
         # Whether the provider is known to have the response.
         self._exists = events is not None
         self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
@@ -126,40 +119,42 @@ class BackgroundResponse:
         """Close the connection. The provider keeps writing the response."""
         events, self._events = self._events, None
         if events is not None:
-            await events.close()
+            await events.aclose()
 
     async def _connection(self) -> AsyncGenerator[Piece, None]:
         if self._events is None:
             self._events = await self._connected()
         try:
-            while (event := self._ahead.pop(0) if self._ahead else await anext(self._events, None)) is not None:
+            while events := await self._events.read():
                 # Nothing is awaited between a text and its mark, so one write to the log holds both. If the log held a
                 # text without its mark, the next worker would read that text again.
-                for piece in self._pieces(event):
-                    yield piece
-        # The SDK raises ValueError for data that is not JSON; here it is the last event before a cut.
-        except (openai.APIConnectionError, ValueError) as error:
+                for event in events:
+                    for piece in self._pieces(event):
+                        yield piece
+        except (StreamStalledError, StreamBrokenError) as error:
             raise _ConnectionBrokenError.of(self._client.errors.of_stream(error)) from error
-        except openai.OpenAIError as error:
-            raise self._client.errors.of_stream(error) from error
         raise _ConnectionBrokenError.of(self._client.errors.truncated())
 
-    async def _connected(self) -> EventStream:
+    async def _connected(self) -> ResponseEvents:
         # Half a character that came before the break comes again.
         self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
         if self.position.number is None:
             raise _NotStreamedError
+        request = partial(
+            self._client.sdk.responses.with_raw_response.retrieve,
+            self.position.response_id,
+            stream=True,
+            starting_after=self.position.number,
+        )
         try:
-            events = await self._client.sdk.responses.retrieve(
-                self.position.response_id, stream=True, starting_after=self.position.number
-            )
-        except openai.OpenAIError as error:
+            events = ResponseEvents(await self._client.open(request))
+        except REQUEST_ERRORS as error:
             if _is_refusal(error):
                 raise _NotStreamedError from error
             raise _retried(self._client.errors.of_request(error)) from error
         # Gateways that cannot stream a response answer with the whole document.
-        if not events.response.headers.get("content-type", "").startswith("text/event-stream"):
-            await events.close()
+        if not events.content_type.startswith("text/event-stream"):
+            await events.aclose()
             raise _NotStreamedError
         return events
 
@@ -169,43 +164,46 @@ class BackgroundResponse:
         OpenAI streams a response for five minutes from its beginning, and keeps it for weeks.
         """
         response = await self._client.with_retries(self._document)
-        while response.status in _RUNNING:
+        while response.get("status") in _RUNNING:
             await asyncio.sleep(_POLL_SECONDS)
             response = await self._client.with_retries(self._document)
-        finish = self._finish(str(response.status), response)
+        finish = self._finish(str(response.get("status")), response)
         return [*self._advanced(Delta, _whole_text(response)[self.position.characters :], None), finish]
 
-    async def _document(self) -> Response:
+    async def _document(self) -> Mapping[str, Any]:
         try:
-            return await self._client.sdk.responses.retrieve(self.position.response_id)
+            reply = await self._client.sdk.responses.with_raw_response.retrieve(self.position.response_id)
         except openai.APIStatusError as error:
             if not _is_refusal(error):
                 raise
             failure = self._client.errors.of_request(error)
+        else:
+            try:
+                return documents.mapping(documents.parse(reply.content))
+            except documents.UNREADABLE as error:
+                raise self._client.errors.unreadable() from error
         if self._exists:
             raise self._client.errors.truncated()
         raise CannotResumeError(failure.message)
 
-    # The SDK does not check the events: whatever its types say, each part of one may be missing or null.
-
-    def _pieces(self, event: Any) -> list[Piece]:
-        number, kind = getattr(event, "sequence_number", None), getattr(event, "type", "")
+    def _pieces(self, event: ResponseEvent) -> list[Piece]:
+        number, kind = event.number, event.type
         # Servers that do not know `starting_after` send all events again.
-        if isinstance(number, int) and self.position.number is not None and number <= self.position.number:
+        if number is not None and self.position.number is not None and number <= self.position.number:
             return []
         if kind in _TEXT:
-            return self._advanced(Delta, self._text.join_whole_chunks(_delta(event)), number)
+            return self._advanced(Delta, self._text.join_whole_chunks(event.delta), number)
         if kind in _REASONING:
-            return self._advanced(Reasoning, self._reasoning.join_whole_chunks(_delta(event)), number)
+            return self._advanced(Reasoning, self._reasoning.join_whole_chunks(event.delta), number)
         if kind in _BEGINNING:
             return [self._reached(number)]
-        if kind == "error":
-            raise self._client.errors.of_event(event)
-        status = str(kind).removeprefix("response.")
+        if event.is_error:
+            raise self._client.errors.of_event(event.fields)
+        status = kind.removeprefix("response.")
         if status in _ENDED:
-            finish = self._finish(status, getattr(event, "response", None))
+            finish = self._finish(status, event.response)
             # The mark stays before this event. A worker that resumes behind it would wait for an end that came already.
-            last = number - 1 if isinstance(number, int) else None
+            last = None if number is None else number - 1
             return [*self._advanced(Delta, self._text.flush(), last), finish]
         return []
 
@@ -222,16 +220,16 @@ class BackgroundResponse:
         self.position.number = number
         return self.position.mark
 
-    def _finish(self, status: str, response: Any) -> Finish:
+    def _finish(self, status: str, response: Mapping[str, Any]) -> Finish:
         self.has_ended = True
         # The API has no event for a cancellation, so some servers send another end with this status.
-        if "cancelled" in {status, getattr(response, "status", None)}:
+        if "cancelled" in {status, documents.string(response.get("status"))}:
             raise self._client.errors.cancelled()
         if status == "failed":
-            raise self._client.errors.of_event(getattr(response, "error", None))
+            raise self._client.errors.of_event(response)
         if status == "completed":
             return Finish("stop", _usage(response))
-        reason = getattr(getattr(response, "incomplete_details", None), "reason", None)
+        reason = documents.mapping(response.get("incomplete_details")).get("reason")
         return Finish(_INCOMPLETE.get(str(reason), "length"), _usage(response))
 
 
@@ -239,33 +237,25 @@ def _retried(failure: ModelError) -> ModelError:
     return _ConnectionBrokenError.of(failure) if failure.retryable else failure
 
 
-def _is_refusal(error: openai.OpenAIError) -> bool:
+def _is_refusal(error: Exception) -> bool:
     if not isinstance(error, openai.APIStatusError):
         return False
     return 400 <= error.status_code < 500 and error.status_code not in {401, 403, *_TRANSIENT}
 
 
-def _delta(event: Any) -> str:
-    text = getattr(event, "delta", None)
-    return text if isinstance(text, str) else ""
-
-
-def _whole_text(response: Any) -> str:
+def _whole_text(response: Mapping[str, Any]) -> str:
     """The text of a complete response, as its deltas add up to it."""
-    parts = [part for item in response.output or () for part in getattr(item, "content", None) or ()]
-    texts = [getattr(part, "text", None) or getattr(part, "refusal", None) for part in parts if _is_text(part)]
     joiner = SurrogateJoiner()
-    return joiner.join("".join(text for text in texts if isinstance(text, str))) + joiner.flush()
+    text = "".join(
+        documents.string(part.get("text")) or documents.string(part.get("refusal"))
+        for item in documents.array(response.get("output"))
+        for part in map(documents.mapping, documents.array(documents.mapping(item).get("content")))
+        if part.get("type") in {"output_text", "refusal"}
+    )
+    return joiner.join(text) + joiner.flush()
 
 
-def _is_text(part: Any) -> bool:
-    return getattr(part, "type", None) in {"output_text", "refusal"}
-
-
-def _usage(response: Any) -> Usage | None:
-    usage = getattr(response, "usage", None)
-    match getattr(usage, "input_tokens", None), getattr(usage, "output_tokens", None):
-        case (int(input_tokens), int(output_tokens)):
-            return Usage(input_tokens, output_tokens, "reported")
-        case _:
-            return None
+def _usage(response: Mapping[str, Any]) -> Usage | None:
+    usage = documents.mapping(response.get("usage"))
+    asked, answered = documents.count(usage.get("input_tokens")), documents.count(usage.get("output_tokens"))
+    return None if asked is None or answered is None else Usage(asked, answered, "reported")

@@ -2,34 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
-from typing import Any, Literal
+from functools import partial
 
 import openai
 from openai.types.chat import (
     ChatCompletionAssistantMessageParam,
-    ChatCompletionChunk,
     ChatCompletionMessageParam,
     ChatCompletionSystemMessageParam,
     ChatCompletionUserMessageParam,
 )
 
-from midsentence.events import Delta, Reasoning, Usage
-from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Takeover
+from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
+from midsentence_worker.models.byte_stream import ByteStream
+from midsentence_worker.models.chat_answer import ChatAnswer
 from midsentence_worker.models.client import ModelClient
+from midsentence_worker.models.errors import StreamBrokenError, StreamStalledError
 from midsentence_worker.models.rehearsal import rehearse
-from midsentence_worker.models.surrogates import SurrogateJoiner
 
-# After the finish reason only the usage can follow. Some servers neither send it nor close the connection.
-_USAGE_SECONDS = 5.0
-
-_ENDINGS: dict[str, Literal["length", "content_filter"]] = {
-    "length": "length",
-    "content_filter": "content_filter",
-    "sensitive": "content_filter",  # Zhipu
-}
-# Failures that OpenRouter, Zhipu and DeepSeek report as finish reasons.
-_FAILURES = frozenset({"error", "network_error", "insufficient_system_resource"})
+# After the finish reason mostly the usage follows, and sometimes the last text. Some servers neither send `[DONE]` nor
+# close the connection: this silence is then the end.
+_TAIL_SECONDS = 5.0
+# After `[DONE]` only the end of the body follows. It frees the connection for another request.
+_END_SECONDS = 0.05
 
 # Without these vLLM closes the partial answer and begins another one behind it. llama.cpp knows them too; versions
 # before that continue a last message of the assistant anyway.
@@ -45,8 +39,6 @@ data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}
 data: [DONE]
 
 """
-
-_Chunks = openai.AsyncStream[ChatCompletionChunk]
 
 
 class ChatCompletionsModel:
@@ -71,16 +63,24 @@ class ChatCompletionsModel:
         A last message of the assistant is continued. Raises CannotResumeError where the server refuses to.
         """
         del mark  # chat completions have no marks
-        chunks = await self._client.with_retries(lambda: self._open(messages))
+        source = await self._client.with_retries(lambda: self._open(messages))
         try:
-            async with aclosing(self._pieces(chunks)) as pieces:
-                async for piece in pieces:
+            answer = ChatAnswer(self._client.errors)
+            tail_ends = None
+            while not answer.is_done and (data := await self._read(source, answer, tail_ends)):
+                pieces = answer.feed(data)
+                for piece in pieces:
                     yield piece
-        # The SDK raises ValueError for data that is not JSON or not UTF-8.
-        except (openai.OpenAIError, ValueError) as error:
-            raise self._client.errors.of_stream(error) from error
+                if answer.failure is not None:
+                    raise answer.failure
+                if answer.has_finish and (pieces or tail_ends is None):
+                    tail_ends = asyncio.get_running_loop().time() + _TAIL_SECONDS
+            if answer.is_done:
+                await source.read_to_end(_END_SECONDS)
+            for piece in answer.end(source.content_type):
+                yield piece
         finally:
-            await chunks.close()
+            await source.aclose()
 
     async def warm_up(self) -> None:
         await rehearse(ChatCompletionsModel(self._client.scripted(_REHEARSAL)))
@@ -91,7 +91,21 @@ class ChatCompletionsModel:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _open(self, messages: Sequence[Message]) -> _Chunks:
+    async def _read(self, source: ByteStream, answer: ChatAnswer, until: float | None) -> bytes:
+        """Read on, until a time if one is given. Returns no bytes where the answer has ended."""
+        try:
+            if until is None:
+                return await source.read()
+            async with asyncio.timeout_at(until):
+                return await source.read()
+        except TimeoutError:
+            return b""
+        except (StreamStalledError, StreamBrokenError) as error:
+            if answer.is_complete:
+                return b""
+            raise self._client.errors.of_stream(error) from error
+
+    async def _open(self, messages: Sequence[Message]) -> ByteStream:
         try:
             return await self._with_usage(messages)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
@@ -99,53 +113,32 @@ class ChatCompletionsModel:
                 raise CannotResumeError(self._client.errors.of_request(error).message) from error
             raise
 
-    async def _with_usage(self, messages: Sequence[Message]) -> _Chunks:
+    async def _with_usage(self, messages: Sequence[Message]) -> ByteStream:
         if self._takes_usage_option is not False:
             try:
-                chunks = await self._create(messages, include_usage=True)
+                source = await self._create(messages, include_usage=True)
             except (openai.BadRequestError, openai.UnprocessableEntityError):
                 # A server that accepted the option before refuses something else.
                 if self._takes_usage_option:
                     raise
             else:
                 self._takes_usage_option = True
-                return chunks
-        chunks = await self._create(messages, include_usage=False)
+                return source
+        source = await self._create(messages, include_usage=False)
         self._takes_usage_option = False
-        return chunks
+        return source
 
-    async def _create(self, messages: Sequence[Message], *, include_usage: bool) -> _Chunks:
-        return await self._client.sdk.chat.completions.create(
-            model=self._client.model,
-            messages=[_param(message) for message in messages],
-            stream=True,
-            stream_options={"include_usage": True} if include_usage else openai.omit,
-            extra_body=_CONTINUE if _continues(messages) else None,
+    async def _create(self, messages: Sequence[Message], *, include_usage: bool) -> ByteStream:
+        return await self._client.open(
+            partial(
+                self._client.sdk.chat.completions.with_raw_response.create,
+                model=self._client.model,
+                messages=[_param(message) for message in messages],
+                stream=True,
+                stream_options={"include_usage": True} if include_usage else openai.omit,
+                extra_body=_CONTINUE if _continues(messages) else None,
+            )
         )
-
-    async def _pieces(self, chunks: _Chunks) -> AsyncGenerator[Piece, None]:
-        text, reasoning = SurrogateJoiner(), SurrogateJoiner()
-        usage, has_chunks = None, False
-        while (chunk := await anext(chunks, None)) is not None:
-            has_chunks = True
-            usage = _usage(chunk) or usage
-            choice = _choice(chunk)
-            if thought := reasoning.join(_first(choice, "reasoning_content", "reasoning")):
-                yield Reasoning(thought)
-            if written := text.join(_first(choice, "content", "refusal")):
-                yield Delta(written)
-            if finish := getattr(choice, "finish_reason", None):
-                if rest := text.flush():
-                    yield Delta(rest)
-                yield Finish(self._reason(finish), await _last_usage(chunks) or usage)
-                return
-        raise self._client.errors.truncated() if has_chunks else self._client.errors.empty(chunks.response)
-
-    def _reason(self, finish: str) -> Literal["stop", "length", "content_filter"]:
-        if finish in _FAILURES:
-            raise self._client.errors.failed(f"finish_reason {finish}")
-        # No tools are offered, so a tool call ends the answer like "stop". So do reasons that only some servers know.
-        return _ENDINGS.get(finish, "stop")
 
 
 def _continues(messages: Sequence[Message]) -> bool:
@@ -160,35 +153,3 @@ def _param(message: Message) -> ChatCompletionMessageParam:
             return ChatCompletionUserMessageParam(role="user", content=message.text)
         case "assistant":
             return ChatCompletionAssistantMessageParam(role="assistant", content=message.text)
-
-
-# The SDK does not check the chunks: whatever its types say, each part of a chunk may be missing or null.
-
-
-def _choice(chunk: Any) -> Any:
-    return next(iter(getattr(chunk, "choices", None) or ()), None)
-
-
-def _first(choice: Any, *names: str) -> str:
-    delta = getattr(choice, "delta", None)
-    return next((text for name in names if isinstance(text := getattr(delta, name, None), str) and text), "")
-
-
-def _usage(chunk: Any) -> Usage | None:
-    usage = getattr(chunk, "usage", None)
-    counts = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
-    match counts:
-        case (int(prompt_tokens), int(answer_tokens)):
-            return Usage(prompt_tokens, answer_tokens, "reported")
-        case _:
-            return None
-
-
-async def _last_usage(chunks: _Chunks) -> Usage | None:
-    """Read the usage that may follow the finish reason. The answer is complete, so a failure is ignored."""
-    usage = None
-    with suppress(TimeoutError, openai.OpenAIError, ValueError):
-        async with asyncio.timeout(_USAGE_SECONDS):
-            while (chunk := await anext(chunks, None)) is not None:
-                usage = _usage(chunk) or usage
-    return usage

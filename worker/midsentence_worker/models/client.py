@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx2
 import openai
 
 from midsentence.settings import Settings
 from midsentence_worker.models import retry
+from midsentence_worker.models.byte_stream import BREAKS, ByteStream
 from midsentence_worker.models.error_messages import ErrorMessages
+from midsentence_worker.models.errors import InvalidKeyError, StreamBrokenError, StreamStalledError
 
 _OPENAI_URL = "https://api.openai.com/v1"
 # Shorter than a lease, so that the worker that tried an address which drops packets still reports it.
@@ -17,25 +19,60 @@ _CONNECT_SECONDS = 5.0
 
 _Reply = TypeVar("_Reply")
 
+StreamRequest = Callable[..., Awaitable[Any]]
+# What a request raises: the SDK's own errors; those of the HTTP client, where the body of an error cannot be read;
+# silence; and a break before the stream had brought an event.
+REQUEST_ERRORS = (
+    openai.OpenAIError,
+    *BREAKS,
+    InvalidKeyError,
+    TimeoutError,
+    StreamStalledError,
+    StreamBrokenError,
+)
+
 
 class ModelClient:
     def __init__(self, settings: Settings, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self._settings = settings
         address = settings.openai_base_url or _OPENAI_URL
+        url = httpx2.URL(address)
         self.model = settings.model_name
         self.errors = ErrorMessages(settings, address)
-        timeout = httpx2.Timeout(settings.model_timeout_seconds, connect=_CONNECT_SECONDS, pool=None)
+        # Local servers need no key; the SDK insists on one.
+        self._key = settings.openai_api_key or "none"
+        self._patience = settings.model_timeout_seconds
         self.sdk = openai.AsyncOpenAI(
-            # Local servers need no key; the SDK insists on one.
-            api_key=settings.openai_api_key or "none",
-            base_url=address,
+            api_key=self._key,
+            # aiohttp refuses a request with a password in its address and a key in its headers.
+            base_url=url.copy_with(username=None, password=None),
             # The SDK's own retries would wait three times for a silent model, and two minutes for a busy one.
             max_retries=0,
-            # The worker limits how many turns run; a limit on connections would be a second, invisible queue.
-            http_client=openai.DefaultAsyncHttpxClient(
-                timeout=timeout, limits=httpx2.Limits(max_connections=None), transport=transport
+            # The worker limits how many turns run; a limit on connections would be a second, invisible queue. For
+            # aiohttp 0 means no limit, and None its default of 100.
+            http_client=openai.DefaultAioHttpClient(
+                timeout=httpx2.Timeout(self._patience, connect=_CONNECT_SECONDS, pool=None),
+                limits=httpx2.Limits(max_connections=0),
+                transport=transport,
+                auth=httpx2.BasicAuth(url.username, url.password) if url.userinfo else None,
             ),
         )
+
+    async def open(self, request: StreamRequest) -> ByteStream:
+        """Send a request for a stream and wait until its answer begins, at most as long as a model may be silent.
+
+        `request` is a method of the SDK's `with_raw_response`. Raises REQUEST_ERRORS.
+        """
+        # A line break in a header would end it, and a letter outside ASCII cannot be sent.
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise InvalidKeyError
+        async with asyncio.timeout(self._patience):
+            # aiohttp's own time-out would set a timer for each read. Compressed, a stream could not be read from
+            # aiohttp's buffer.
+            response = await request(
+                timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS), extra_headers={"Accept-Encoding": "identity"}
+            )
+        return ByteStream(response.http_response, self._patience)
 
     def scripted(self, stream: bytes) -> "ModelClient":
         """Make a client with the same settings that gets this event stream for every request, from no server."""
@@ -49,8 +86,8 @@ class ModelClient:
         while True:
             try:
                 return await request()
-            except (openai.OpenAIError, UnicodeEncodeError) as error:
-                pause = retry.pause(error, attempt) if isinstance(error, openai.OpenAIError) else None
+            except REQUEST_ERRORS as error:
+                pause = retry.pause(error, attempt)
                 if pause is None:
                     raise self.errors.of_request(error) from error
             await asyncio.sleep(pause)

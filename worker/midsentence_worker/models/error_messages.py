@@ -10,8 +10,15 @@ import httpx2
 import openai
 
 from midsentence.settings import Settings
-from midsentence_worker.models.errors import ErrorCode, ModelError
-from midsentence_worker.models.retry import retry_after
+from midsentence_worker.models import json_documents as documents
+from midsentence_worker.models import retry
+from midsentence_worker.models.errors import (
+    ErrorCode,
+    InvalidKeyError,
+    ModelError,
+    StreamBrokenError,
+    StreamStalledError,
+)
 
 _LONGEST_QUOTE = 300
 # OpenAI repeats a refused key masked ("sk-ab***yz"). The person who chats must not see that either.
@@ -30,29 +37,27 @@ class ErrorMessages:
 
     def of_request(self, error: Exception) -> ModelError:
         """Translate the error of a request that returned no stream."""
-        if isinstance(error, openai.APIStatusError):
-            return self._by_status(error)
-        cause = error.__cause__
-        if isinstance(cause, httpx2.ReadTimeout | httpx2.WriteTimeout):
-            return self._stalled()
-        # A key with a line break or a letter outside ASCII cannot be sent in a header.
-        if isinstance(cause, httpx2.LocalProtocolError) or isinstance(error, UnicodeEncodeError):
+        refused = retry.refusal(error)
+        if refused is not None:
+            return self._by_status(refused, error.body if isinstance(error, openai.APIStatusError) else None)
+        if retry.is_stall(error):
+            return self.stalled()
+        if isinstance(error, InvalidKeyError):
             return self._error(
                 "model_refused_key", "OPENAI_API_KEY cannot be a key: copy it again, without line breaks."
             )
         return self._error(
             "model_unreachable",
             f"Nobody answers at {self._address}: start the model's server there, or correct OPENAI_BASE_URL.",
-            str(cause or error),
+            str(error.__cause__ or error),
         )
 
-    def of_stream(self, error: Exception) -> ModelError:
+    def of_stream(self, error: StreamStalledError | StreamBrokenError) -> ModelError:
         """Translate an error that ended a stream."""
-        if isinstance(error, openai.APITimeoutError):
-            return self._stalled()
-        if isinstance(error, openai.APIConnectionError):
-            return self.truncated()
-        return self.failed(error.body if isinstance(error, openai.APIError) else "It sent something that is no answer.")
+        return self.stalled() if isinstance(error, StreamStalledError) else self.truncated()
+
+    def unreadable(self) -> ModelError:
+        return self.failed("It sent something that is no answer.")
 
     def failed(self, reported: object) -> ModelError:
         """The provider itself ended the answer; `reported` is its reason."""
@@ -60,11 +65,12 @@ class ErrorMessages:
             "model_failed", f"The model at {self._address} failed while it answered: ask again.", reported
         )
 
-    def of_event(self, error: object) -> ModelError:
-        """Translate an error that the provider reports inside a stream, by its `code` and `message`."""
-        message = getattr(error, "message", None)
-        is_rate_limit = "rate_limit" in str(getattr(error, "code", None))
-        return self.rate_limited(message) if is_rate_limit else self.failed(message)
+    def of_event(self, reported: object) -> ModelError:
+        """Translate an error that the provider reports inside a stream: an object, or a text."""
+        error = documents.mapping(reported)
+        error = documents.mapping(error.get("error")) or error
+        is_rate_limit = "rate_limit" in str(error.get("code"))
+        return self.rate_limited(reported) if is_rate_limit else self.failed(reported)
 
     def rate_limited(self, reported: object, when: str = "later") -> ModelError:
         sentence = f"{self._address} takes no more requests for now: ask again {when}."
@@ -81,31 +87,28 @@ class ErrorMessages:
     def truncated(self) -> ModelError:
         return self._error("model_truncated", "The model's answer broke off before its end: ask again.")
 
-    def empty(self, response: httpx2.Response) -> ModelError:
+    def empty(self, content_type: str) -> ModelError:
         """Explain a 200 without a stream: mostly a web page, because the address lacks its /v1."""
-        kind = response.headers.get("content-type", "")
-        if kind.startswith("text/event-stream"):
+        if content_type.startswith("text/event-stream"):
             return self.truncated()
         return self._error(
             "model_failed",
             f"{self._address} sent no stream: check OPENAI_BASE_URL, which mostly ends in /v1.",
-            f"Content-Type {kind or 'missing'}",
+            f"Content-Type {content_type or 'missing'}",
         )
 
-    def _by_status(self, error: openai.APIStatusError) -> ModelError:
-        status = error.status_code
+    def _by_status(self, response: httpx2.Response, body: object) -> ModelError:
+        status = response.status_code
         if status in {401, 403}:
             do = "check OPENAI_API_KEY" if self._key else "set OPENAI_API_KEY"
             # At 401 the provider's own text is about the key alone; at 403 it may name a region or a model.
-            reported = error.body if status == 403 else None
+            reported = body if status == 403 else None
             return self._error("model_refused_key", f"{self._address} refused the key ({status}): {do}.", reported)
         if status == 429:
-            wait = retry_after(error.response)
-            return self.rate_limited(error.body, f"in {ceil(wait)} seconds" if wait else "later")
+            wait = retry.retry_after(response)
+            return self.rate_limited(body, f"in {ceil(wait)} seconds" if wait else "later")
         if status >= 500:
-            return self._error(
-                "model_failed", f"The model at {self._address} failed ({status}): ask again.", error.body
-            )
+            return self._error("model_failed", f"The model at {self._address} failed ({status}): ask again.", body)
         if status == 404:
             unknown, check = f"model {self._model}", "MIDSENTENCE_MODEL"
             if self._api == "responses":
@@ -115,9 +118,9 @@ class ErrorMessages:
             sentence = (
                 f"The model {self._model} at {self._address} refused the request ({status}): change what you ask."
             )
-        return self._error("model_refused_request", sentence, error.body)
+        return self._error("model_refused_request", sentence, body)
 
-    def _stalled(self) -> ModelError:
+    def stalled(self) -> ModelError:
         return self._error("model_stalled", f"The model was silent for {self._patience:g} seconds: ask again.")
 
     def _error(self, code: ErrorCode, sentence: str, reported: object = None) -> ModelError:

@@ -47,3 +47,15 @@ class ModelError(MidsentenceError):
         self.code: ErrorCode = code
         self.message = message
         self.retryable = RETRYABLE[code]
+
+
+class InvalidKeyError(Exception):
+    """No HTTP header can hold the provider's key."""
+
+
+class StreamStalledError(Exception):
+    """No byte of a stream came for the whole time-out."""
+
+
+class StreamBrokenError(Exception):
+    """The connection ended before the stream did."""

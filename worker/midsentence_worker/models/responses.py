@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 import openai
 from openai.types.responses import EasyInputMessageParam
 
-from midsentence_worker.models.background_response import BackgroundResponse, EventStream, StreamPosition
+from midsentence_worker.models.background_response import BackgroundResponse, StreamPosition
 from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
-from midsentence_worker.models.client import ModelClient
+from midsentence_worker.models.client import REQUEST_ERRORS, ModelClient
 from midsentence_worker.models.errors import ModelError
 from midsentence_worker.models.rehearsal import rehearse
+from midsentence_worker.models.response_events import ResponseEvents, UnreadableEventError
 
 _CANCEL_SECONDS = 5.0
 
@@ -92,7 +94,8 @@ class ResponsesModel:
 
     async def _opened(self, messages: Sequence[Message]) -> BackgroundResponse:
         """Send the request, and read until the response has an id."""
-        events = await self._client.sdk.responses.create(
+        request = partial(
+            self._client.sdk.responses.with_raw_response.create,
             model=self._client.model,
             instructions="\n\n".join(message.text for message in messages if message.role == "system") or openai.omit,
             input=[
@@ -104,28 +107,28 @@ class ResponsesModel:
             store=True,
             stream=True,
         )
+        events = ResponseEvents(await self._client.open(request))
         try:
             return await self._identified(events)
         except BaseException:
-            await events.close()
+            await events.aclose()
             raise
 
-    async def _identified(self, events: EventStream) -> BackgroundResponse:
+    async def _identified(self, events: ResponseEvents) -> BackgroundResponse:
         try:
-            async for event in events:
-                response_id = getattr(getattr(event, "response", None), "id", None)
-                number = getattr(event, "sequence_number", None)
-                if isinstance(response_id, str):
-                    # One less, so that this event counts as new.
-                    position = StreamPosition(response_id, number - 1 if isinstance(number, int) else None)
-                    return BackgroundResponse(self._client, position, events, [event])
-                if event.type == "error":
-                    raise self._client.errors.of_event(event)
-        except openai.APIConnectionError:
-            raise
-        except (openai.OpenAIError, ValueError) as error:
-            raise self._client.errors.of_stream(error) from error
-        raise self._client.errors.empty(events.response)
+            while batch := await events.read():
+                for at, event in enumerate(batch):
+                    response_id = event.response.get("id")
+                    if isinstance(response_id, str):
+                        # One less, so that this event counts as new.
+                        position = StreamPosition(response_id, None if event.number is None else event.number - 1)
+                        events.put_back(batch[at:])
+                        return BackgroundResponse(self._client, position, events)
+                    if event.is_error:
+                        raise self._client.errors.of_event(event.fields)
+        except UnreadableEventError as error:
+            raise self._client.errors.unreadable() from error
+        raise self._client.errors.empty(events.content_type)
 
     def _in_background(self, cancellation: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(cancellation)
@@ -138,7 +141,7 @@ class ResponsesModel:
                 response = await opening
             await response.detach()
             await self._cancelled(response.position)
-        except (ModelError, openai.OpenAIError, UnicodeEncodeError, TimeoutError):
+        except (ModelError, *REQUEST_ERRORS):
             pass  # nobody waits for this answer any more, and there is no id to cancel it by
         finally:
             del opening
