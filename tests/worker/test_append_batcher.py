@@ -109,6 +109,28 @@ async def test_a_piece_after_a_silence_is_flushed_at_once(log: Log, batcher: App
     assert log.flushes[1][0] - begun < FLUSH_SECONDS / 4
 
 
+async def test_quiet_turns_share_a_pipeline_while_others_are_flushed(log: Log, batcher: AppendBatcher) -> None:
+    """Most models write less than a piece in each flush interval, but a worker has many of them."""
+    batcher._interval = 10 * FLUSH_SECONDS  # pyright: ignore[reportPrivateUsage]
+    one, two, three = (writer(batcher, turn) for turn in (1, 2, 3))
+    for turn in (one, two):
+        turn.add(Delta("a"))
+        await log.has_flushed(turn.lease.turn)
+        await eventually(lambda turn=turn: not turn.has_unwritten, description="the log has it")
+        turn.flush.next_tick = 0.0
+    # The next short tick is two fifths of a second away.
+    batcher._offset = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
+    three.add(Delta("first"))
+    await log.has_flushed(3)
+    one.add(Delta("b"))
+    await asyncio.sleep(0.01)
+    two.add(Delta("c"))
+    await log.has_flushed(4)
+    assert [texts(*writes) for _, writes in log.flushes[2:3]] == [[(3, [b'{"text":"first"}'])]]
+    assert sorted(texts(*log.flushes[3][1])) == [(1, [b'{"text":"b"}']), (2, [b'{"text":"c"}'])]
+    assert log.flushes[3][0] - log.flushes[2][0] < FLUSH_SECONDS * 5
+
+
 async def test_only_pieces_of_one_kind_are_merged_and_order_is_kept(log: Log, batcher: AppendBatcher) -> None:
     one = writer(batcher, 1)
     for piece in (Reasoning("a"), Reasoning("b"), Delta("c"), Delta(""), Delta("d"), Reasoning("e"), Delta("")):

@@ -14,6 +14,10 @@ from midsentence.log import SessionLog, Write, Written
 # batches in flight, each would carry fewer appends and so cost more.
 _IN_FLIGHT = 2
 
+# Short ticks in a flush interval. A pipeline costs Redis as much as several appends, and most models write less often
+# than once in an interval: without these, each of their pieces would be a pipeline of its own.
+_SHORT_TICKS = 5
+
 _NEVER = float("inf")
 _AWAKE = -_NEVER
 _CANCELLED = -_NEVER
@@ -72,8 +76,9 @@ class AppendBatcher:
     One for each turn would cost several times more. Servers do not wait for each other: while one stalls, the turns
     of the others go on.
 
-    A writer that was quiet is flushed at once, so that its reader waits for nothing. From then on its pieces wait for
-    the next tick, which all writers share: one pipeline in each flush interval carries what all turns have to append.
+    A writer that was quiet is flushed at once, or at the next short tick if others were flushed since the last one.
+    From then on its pieces wait for the next tick. All writers share the ticks, so that one pipeline carries what many
+    turns have to append.
     """
 
     def __init__(self, log: SessionLog, flush_seconds: float) -> None:
@@ -85,6 +90,8 @@ class AppendBatcher:
         self._offset = random.random() * flush_seconds  # noqa: S311
         # Writers in flight are not in it.
         self._scheduled: set[Writer] = set()
+        # The first short tick after the last flush of any writer.
+        self._next_short_tick = 0.0
         # By the server as the log names it; only those that have something to do.
         self._lanes: dict[object, _Lane] = {}
         self._batches: set[asyncio.Task[None]] = set()
@@ -95,13 +102,13 @@ class AppendBatcher:
         self._checkpoints: set[asyncio.Task[None]] = set()
 
     def schedule(self, writer: Writer, *, now: bool = False, delay: float | None = None) -> None:
-        """Flush a writer: `now`, or after a `delay`, or else at once if it was quiet and at the next tick if not.
+        """Flush a writer: `now`, or after a `delay`, or else as its ticks allow (see the class).
 
         A flush that is scheduled earlier stays.
         """
         time = self._loop.time()
         flush = writer.flush
-        at = time + delay if delay is not None else (time if now else max(time, flush.next_tick))
+        at = time + delay if delay is not None else (time if now else max(time, flush.next_tick, self._next_short_tick))
         if at < flush.at:
             flush.at, flush.is_scheduled = at, delay is None
             if not flush.is_busy:
@@ -177,7 +184,9 @@ class AppendBatcher:
 
     def _batch(self, lane: _Lane) -> list[tuple[Writer, Write]]:
         waiting, lane.waiting = lane.waiting, []
-        next_tick = self._next_tick(self._loop.time())
+        now = self._loop.time()
+        next_tick = self._next_tick(now, self._interval)
+        self._next_short_tick = self._next_tick(now, self._interval / _SHORT_TICKS)
         batch: list[tuple[Writer, Write]] = []
         for writer in waiting:
             flush = writer.flush
@@ -206,8 +215,8 @@ class AppendBatcher:
                 self._await_flush(writer)
         self._send(server)
 
-    def _next_tick(self, now: float) -> float:
+    def _next_tick(self, now: float, interval: float) -> float:
         """The first tick after `now`."""
-        if not self._interval:
+        if not interval:
             return now
-        return now + self._interval - (now - self._offset) % self._interval
+        return now + interval - (now - self._offset) % interval
