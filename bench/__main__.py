@@ -29,11 +29,8 @@ class Plan(NamedTuple):
     contenders: Sequence[str]
     seconds: float
     quick: bool
+    publish: bool
     out: Path
-
-    @property
-    def is_whole(self) -> bool:
-        return not self.quick and len(self.scenarios) == len(SCENARIOS) and len(self.contenders) == len(CONTENDERS)
 
 
 def plan() -> Plan:
@@ -44,13 +41,22 @@ def plan() -> Plan:
     parser.add_argument("--seconds", type=float, help="the length of each measured window")
     parser.add_argument("--quick", action="store_true", help="small sizes, to check that everything works")
     parser.add_argument("--out", type=Path, default=Path("results.jsonl"))
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="replace the published results of these scenarios; a whole run always does",
+    )
     given = parser.parse_args()
+    if given.publish and (given.quick or len(given.contenders) < len(CONTENDERS)):
+        parser.error("--publish needs all contenders at their full size")
+    is_whole = not given.quick and len(given.only) == len(SCENARIOS) and len(given.contenders) == len(CONTENDERS)
     return Plan(
         given.rounds,
         [SCENARIOS[name] for name in given.only],
         given.contenders,
         given.seconds or (_QUICK_SECONDS if given.quick else _SECONDS),
         given.quick,
+        given.publish or is_whole,
         given.out,
     )
 
@@ -94,9 +100,11 @@ def main() -> int:
         return 1
     shutil.rmtree(directory)
     print_line(f"{time.monotonic() - begun:.0f} s")
-    # The results of a partial run must not replace the published ones.
-    docs = _DOCS if chosen.is_whole else chosen.out.resolve().with_suffix("")
-    docs.mkdir(exist_ok=True)
+    # A quick look must not replace what is published.
+    docs = _DOCS if chosen.publish else chosen.out.resolve().with_suffix("")
+    if not chosen.publish:
+        for earlier in ("results.jsonl", "setting.json"):
+            (docs / "benchmarks" / earlier).unlink(missing_ok=True)
     report.write(chosen.out, docs)
     print_line(f"{docs / 'benchmarks.md'}")
     return 0

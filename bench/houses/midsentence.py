@@ -15,6 +15,7 @@ class MidsentenceHouse(House):
     name = Midsentence.name
     folding: ClassVar[Folding] = "native"
     post_path = "/sessions"
+    until_end = "?until=end"
 
     def start(self, directory: Path, provider_url: str, turns: int) -> None:
         settings = {

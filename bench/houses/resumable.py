@@ -1,5 +1,6 @@
 """The AI SDK's `streamText` and resumable-stream, in one process of Node."""
 
+import secrets
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,10 @@ class ResumableHouse(House):
     folding: ClassVar[Folding] = "whole"
     post_path = "/chat"
     streams_from_post = True
+
+    def body(self, question: str) -> dict[str, str]:
+        # The client names its chat, and would find the stream again under this name.
+        return {**super().body(question), "id": secrets.token_hex(16)}
 
     def start(self, directory: Path, provider_url: str, turns: int) -> None:
         del turns  # it has no limit

@@ -15,6 +15,7 @@ _TURNS = (1, 64, 256)
 _RATES = (20, 50, 100)
 # The goals are about these.
 _MORE = ((50, 20), (50, 100))
+_MANY_TURNS = 256
 # A process frees much of what its start needed.
 _SETTLE_SECONDS = 0.3
 _WARM_UP_SECONDS = 1.5
@@ -53,12 +54,15 @@ def measure(house: House, setting: Setting, turns: int, rate: float) -> dict[str
         provider.streamed(seconds + 30)
         counted = audience.finish({target.session: round(rate * seconds) for target in targets}, _LATE_SECONDS)
         asked = provider.asked
+    kept = ("worker", "server", "redis", "provider")
     return {
-        **figures,
+        **{name: figures[name] for part in kept if (name := f"{part}_us_per_token") in figures},
+        **{name: figures[name] for name in ("p50_ms", "p99_ms", "p999_ms")},
         "delivered_share": figures["delivered"] / (turns * rate * setting.seconds),
         "worker_busy": busy.pop("worker"),
         "rest_busy": sum(busy.values()),
-        "worker_bytes_per_turn": memory / turns,
+        # For few turns it would be the memory of imports and caches.
+        **({"worker_bytes_per_turn": memory / turns} if turns >= _MANY_TURNS else {}),
         # What a contender that is offered more than it can do has not done.
         "late": float(counted["behind"]),
         "missing": float(counted["missing"] - counted["behind"]),

@@ -1,98 +1,74 @@
-"""The time from POST to 202, and from POST to the first token of a model that answers at once."""
+"""The time from POST to 202, and from POST to the first token of a provider that answers at once."""
 
 import json
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPResponse
 
 from bench import cpu
 from bench.child import BenchError
-from bench.contender import Contender, python
-from bench.contenders.midsentence import Midsentence
+from bench.contender import Contender
+from bench.house import House, ScriptedProvider
+from bench.houses import HOUSES
 from bench.percentiles import percentiles
 from bench.scenario import Outcome, Scenario, Setting
-from tests.support.processes import Child, WorkerChild, free_port, listens
-from tests.support.waiting import wait_until
+from bench.tokens import TOKEN
 
 _WARM_UP = 20
-_TIMEOUT_SECONDS = 10
-# The snapshot has the question too; only an answer has one of these.
-_SIGNS = (b"event: delta", b'"role":"assistant"')
+_CONCURRENCY = 64
 
 
 def run(contender: Contender, setting: Setting) -> Iterator[Outcome]:
-    assert isinstance(contender, Midsentence)  # noqa: S101 - see SCENARIO
-    directory = setting.fresh()
     times = setting.many(300, 20)
-    with contender.running(directory), _answering(contender, directory):
-        _ask(contender, _WARM_UP)
-        before = cpu.spent_ns(contender.server_pids)
-        asked = _ask(contender, times)
-        spent = cpu.spent_ns(contender.server_pids) - before
+    yield Outcome({"questions": times}, measure(HOUSES[contender.name](), setting, times))
+
+
+def measure(house: House, setting: Setting, times: int) -> dict[str, float]:
+    directory = setting.fresh()
+    directory.mkdir(parents=True)
+    with ScriptedProvider(directory) as provider, house.running(directory, provider.url, _CONCURRENCY):
+        _ask(house, _WARM_UP)
+        before = {part: cpu.spent_ns(pids) for part, pids in house.pids.items() if pids}
+        asked = _ask(house, times)
+        spent = {f"{part}_us_per_question": cpu.spent_ns(house.pids[part]) - ns for part, ns in before.items()}
     accepted, token = zip(*asked, strict=True)
     accepted_p50, accepted_p99 = percentiles(accepted, 50, 99)
     token_p50, token_p99 = percentiles(token, 50, 99)
-    figures = {
+    return {
         "accepted_p50_ms": accepted_p50,
         "accepted_p99_ms": accepted_p99,
         "first_token_p50_ms": token_p50,
         "first_token_p99_ms": token_p99,
-        "server_us_per_question": spent / 1000 / times,
+        **{figure: ns / 1000 / times for figure, ns in spent.items()},
     }
-    yield Outcome({"questions": times}, figures)
 
 
-@contextmanager
-def _answering(contender: Midsentence, directory: Path) -> Generator[None]:
-    """Run a worker with the tests' scripted model, which echoes the question without a delay."""
-    port = free_port()
-    upstream = Child(python("tests.support.upstream", "--port", str(port)), directory / "upstream.log")
-    settings = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "none"}
-    worker = WorkerChild(directory, {**contender.environment, **settings})
-    children = (upstream, worker)
-    try:
-        with cpu.pinned_to(cpu.REST):
-            for child in children:
-                child.spawn()
-        wait_until(lambda: listens(port), description="the model listens")
-        worker.wait()
-        yield
-    finally:
-        for child in children:
-            child.stop()
-
-
-def _ask(contender: Contender, times: int) -> list[tuple[float, float]]:
-    """Ask one question after the other: milliseconds from POST to 202, and from POST to the answer's first token."""
-    headers = dict(line.split(": ", 1) for line in contender.headers())
-    port = contender.ports[0]
+def _ask(house: House, times: int) -> list[tuple[float, float]]:
+    """Ask one question after the other: milliseconds from POST to the response, and to the answer's first token."""
     asked: list[tuple[float, float]] = []
     # Two connections that stay open, as in a browser.
-    with (
-        closing(HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)) as posting,
-        closing(HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)) as reading,
-    ):
+    with closing(house.connection()) as posting, closing(house.connection()) as reading:
         for number in range(times):
             begun = time.monotonic()
-            body = json.dumps({"text": f"Question {number}"})
-            posting.request("POST", "/sessions", body, {**headers, "Content-Type": "application/json"})
-            url = json.load(posting.getresponse())["events_url"]
+            response = house.post(posting, f"Question {number}")
             accepted = time.monotonic()
-            reading.request("GET", f"{url}?until=end", headers=headers)
-            response = reading.getresponse()
-            while not _has_token(response.readline()):
-                pass
+            if not house.streams_from_post:
+                reading.request(
+                    "GET", f"{json.load(response)['events_url']}{house.until_end}", headers={**house.headers}
+                )
+                response = reading.getresponse()
+            _find_token(response)
             asked.append(((accepted - begun) * 1000, (time.monotonic() - begun) * 1000))
             response.read()
     return asked
 
 
-def _has_token(line: bytes) -> bool:
-    if not line:
-        raise BenchError("the answer ended without a token")
-    return any(sign in line for sign in _SIGNS)
+def _find_token(response: HTTPResponse) -> None:
+    while line := response.readline():
+        if TOKEN.search(line):
+            return
+    raise BenchError("the answer ended without a token")
 
 
-SCENARIO = Scenario("post", run, ("midsentence",))
+SCENARIO = Scenario("post", run, tuple(HOUSES))

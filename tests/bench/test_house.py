@@ -12,6 +12,7 @@ import pytest
 from bench.house import ScriptedProvider
 from bench.houses import HOUSES
 from bench.scenario import Setting
+from bench.scenarios import capacity, post
 from bench.scenarios.house import measure
 from bench.tokens import WIDTH, numbers
 
@@ -81,3 +82,35 @@ def _asking(provider: ScriptedProvider, question: str) -> AbstractContextManager
     body = json.dumps({"model": "gpt-5-mini", "messages": [{"role": "user", "content": question}], "stream": True})
     connection.request("POST", f"{address.path}/chat/completions", body)
     return closing(connection)
+
+
+@pytest.mark.parametrize("name", _AVAILABLE)
+def test_first_token_is_awaited_in_every_house(name: str, tmp_path: Path) -> None:
+    figures = post.measure(HOUSES[name](), Setting(tmp_path, seconds=1, quick=True), times=5)
+    assert 0 < figures["accepted_p50_ms"] < figures["first_token_p50_ms"] <= figures["first_token_p99_ms"]
+    assert figures["worker_us_per_question"] > 0
+
+
+def test_rate_is_offered_and_measured(tmp_path: Path) -> None:
+    """Whether the house keeps up is the machine's matter; that each token comes once is not."""
+    setting = Setting(tmp_path, seconds=1, quick=True)
+    figures = capacity.measure(HOUSES["midsentence"](), setting, turns=2, last=500)
+    assert 0 <= figures["tokens_per_second"] <= 500
+    for error in ("missing", "duplicates", "lost", "asked_again"):
+        assert figures[error] == 0, error
+
+
+@pytest.mark.parametrize("limit", [600, 1500, 12_345])
+def test_capacity_is_found_within_five_percent(limit: float) -> None:
+    found, figures = capacity.highest(lambda rate: {"rate": rate} if rate <= limit else None, 500, 64_000)
+    assert 0.95 * limit <= found <= limit
+    assert figures == {"rate": found}, "they belong to the rate that was kept up with"
+
+
+def test_capacity_below_the_first_rate_is_found() -> None:
+    found, _ = capacity.highest(lambda rate: {"rate": rate} if rate <= 200 else None, 500, 64_000)
+    assert 125 <= found <= 200
+
+
+def test_house_that_keeps_up_with_nothing_has_no_capacity() -> None:
+    assert capacity.highest(lambda _: None, 500, 64_000) == (0, {})

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.report import write
+from bench.report import write, write_page
 
 STREAM = {"sessions": 200, "readers": 1, "rate": 50, "flush_ms": 0, "servers": 1}
 # For each round: what a token costs the server, and Redis.
@@ -89,14 +89,14 @@ def test_missed_goal_is_in_the_row_the_count_and_the_list(report: str) -> None:
 
 
 def test_unmeasured_goal_is_not_counted_as_met(report: str) -> None:
-    assert "Of 8 goals that this run measured, 2 are met and 6 missed. It did not measure 6 more." in report
+    assert "Of 8 goals that were measured, 2 are met and 6 missed. 12 more were not measured." in report
     assert "p99" not in report
 
 
 def test_report_names_machine_and_versions_but_no_local_path(docs: Path) -> None:
-    setting = json.loads((docs / "benchmarks" / "setting.json").read_text())
-    assert setting["machine"]["kernel"]
-    assert re.match(r"\d+\.", setting["versions"]["Valkey"])
+    (run,) = json.loads((docs / "benchmarks" / "setting.json").read_text())["runs"]
+    assert run["machine"]["kernel"]
+    assert re.match(r"\d+\.", run["versions"]["Valkey"])
     for path in (docs / "benchmarks.md", *(docs / "benchmarks").iterdir()):
         text = path.read_text()
         assert str(docs.parent) not in text, path.name
@@ -109,7 +109,7 @@ def test_report_from_kept_results_is_identical_to_the_byte(docs: Path) -> None:
     names = {path.name for path in files[1:]}
     assert names == {"cpu.svg", "latency.svg", "memory.svg", "results.jsonl", "setting.json"}
     before = {path.name: path.read_bytes() for path in files}
-    write(docs / "benchmarks" / "results.jsonl", docs)
+    write_page(docs)
     assert {path.name: path.read_bytes() for path in files} == before
 
 
@@ -122,7 +122,7 @@ def test_hand_written_text_of_the_page_stays(docs: Path) -> None:
     page = docs / "benchmarks.md"
     generated = page.read_text()
     page.write_text(f"# Title\n\n{generated}\nThe send(2).\n")
-    write(docs / "benchmarks" / "results.jsonl", docs)
+    write_page(docs)
     assert page.read_text() == f"# Title\n\n{generated}\nThe send(2).\n"
     page.write_text(generated)
 
@@ -134,5 +134,58 @@ def test_published_page_has_the_figures_of_the_kept_results(tmp_path: Path) -> N
     (kept / "results.jsonl").write_bytes((published / "benchmarks" / "results.jsonl").read_bytes())
     page = (published / "benchmarks.md").read_text()
     (tmp_path / "benchmarks.md").write_text(page)
-    write(kept / "results.jsonl", tmp_path)
+    write_page(tmp_path)
     assert (tmp_path / "benchmarks.md").read_text() == page
+
+
+def row(scenario: str, contender: str, parameters: Mapping[str, float], **figures: float) -> dict[str, Any]:
+    return {
+        "scenario": scenario,
+        "contender": contender,
+        "parameters": parameters,
+        "figures": figures,
+        "round": 1,
+    }
+
+
+def published(directory: Path, *runs: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """Write these runs one after the other; returns the page, and what setting.json has of the runs."""
+    for rows in runs:
+        results = directory / "run.jsonl"
+        results.write_text("".join(json.dumps(line) + "\n" for line in rows))
+        write(results, directory / "docs")
+    setting = json.loads((directory / "docs" / "benchmarks" / "setting.json").read_text())
+    return (directory / "docs" / "benchmarks.md").read_text(), setting["runs"]
+
+
+def test_partial_run_replaces_only_its_own_scenarios(tmp_path: Path) -> None:
+    first = [row("relay", "midsentence", {}, p50_ms=1), row("post", "midsentence", {}, first_token_p50_ms=2)]
+    page, runs = published(tmp_path, first, [row("post", "midsentence", {}, first_token_p50_ms=3)])
+    assert "| p50, ms | 1 |" in page
+    assert "| first token p50, ms | 3 |" in page
+    assert [run["scenarios"] for run in runs] == [["relay"], ["post"]]
+    page, runs = published(tmp_path, first)
+    assert "| first token p50, ms | 2 |" in page
+    assert [run["scenarios"] for run in runs] == [["relay", "post"]], "a run without results left is not named"
+
+
+def test_house_is_judged_by_its_own_shares_of_all_processes(tmp_path: Path) -> None:
+    at = {"turns": 50, "rate": 20}
+    costs = {"worker_us_per_token": 60, "server_us_per_token": 20, "redis_us_per_token": 20, "late": 0}
+    rows = [
+        row("house", "midsentence", at, **costs),
+        row("house", "resumable-stream", at, worker_us_per_token=190, redis_us_per_token=1),
+        row("house", "handwritten", at, worker_us_per_token=500, redis_us_per_token=100, late=7),
+    ]
+    page, _ = published(tmp_path, rows)
+    assert "≤ 70: 60, met" in line(page, "| worker, µs per token | 60 | 190 | 500 |")
+    total = line(page, "| total, µs per token | 100 | 191 | 600 |")
+    assert "≤ 0.25 × handwritten: 0.17 = 100 / 600, met" in total
+    assert "≤ 0.5 × resumable-stream: 0.52 = 100 / 191, **missed**" in total
+    assert "≤ 0.33" not in page
+    assert "| late | 0 | – | 7 |" in page, "what a contender could not do is not left out"
+
+
+def test_capacity_is_judged_by_the_least(tmp_path: Path) -> None:
+    page, _ = published(tmp_path, [row("capacity", "midsentence", {"turns": 256}, tokens_per_second=11_000)])
+    assert "≥ 12,000: 11,000, **missed**" in page
