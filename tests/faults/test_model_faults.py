@@ -56,7 +56,6 @@ FAULTS = {
         "model_failed", True, [Answer(status=500, headers=SOON, body={"error": {"message": f"Bearer {KEY} broke"}})] * 3
     ),
     "an HTML page": Fault("model_failed", True, [Answer(body="<html>Welcome</html>")], hint="/v1"),
-    "no finish reason": Fault("model_truncated", True, [Answer(FIVE, finish=None)], "".join(FIVE)),
     "no finish reason and no [DONE]": Fault(
         "model_truncated", True, [Answer(FIVE, finish=None, done=False)], "".join(FIVE)
     ),
