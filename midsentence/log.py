@@ -17,16 +17,17 @@ from midsentence.errors import (
     QueueFullError,
     SessionBusyError,
     SessionNotFoundError,
+    StoreUnavailableError,
     TurnNotFoundError,
 )
 from midsentence.events import EndReason, Entry, Event, Queued, Snapshot, State
 from midsentence.fold import Fold
 from midsentence.ids import EventId, is_session_id, new_session_id
 from midsentence.lease import Lease
-from midsentence.store.scripts import Script
+from midsentence.store.scripts import Script, command
 from midsentence.store.store import Store
 
-__all__ = ["Access", "Kind", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
+__all__ = ["Access", "Head", "Kind", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
 
 Kind = Literal["chat", "push"]
 OnBusy = Literal["queue", "reject", "interrupt"]
@@ -44,6 +45,8 @@ _CAPABILITY_BYTES = 16
 # The prefix of a message's key in Redis: the client's Idempotency-Key, or else a generated key, by which a request that
 # the network repeats is recognised.
 _CLIENT_KEY, _GENERATED_KEY = "c:", "m:"
+
+_HEAD_FIELDS = ("owner", "kind", "share", "state", "turn", "last", "top", "title", "model")
 
 _entries = msgspec.json.Decoder(list[Entry]).decode
 
@@ -89,6 +92,21 @@ class View(NamedTuple):
     def snapshot(self, session_id: str) -> Snapshot:
         assert self.fold is not None  # noqa: S101 - a caller's mistake, not a condition
         return Snapshot(session_id, self.state, self.fold.messages())
+
+
+class Head(NamedTuple):
+    """What differs wherever two views of a session differ, the messages in its queue apart.
+
+    `top` is the id of the log's last event. `newest` is the number of the newest turn, those in the queue included.
+    """
+
+    access: Access
+    state: State
+    turn: int
+    newest: int
+    top: bytes
+    title: str
+    model: str | None
 
 
 class SessionLog:
@@ -191,6 +209,14 @@ class SessionLog:
             raise SessionNotFoundError(session_id)
         return _view(reply, cursor)
 
+    async def heads(self, session_ids: Sequence[str]) -> list[Head | StoreUnavailableError | None]:
+        """Read the heads of many sessions in one round trip, without a script: far cheaper than `read`.
+
+        In the place of a session that does not exist is None, of one that cannot be read the error.
+        """
+        requests = [command("HMGET", keys.session(session_id).meta, *_HEAD_FIELDS) for session_id in session_ids]
+        return [_head(reply) for reply in await self._store.execute_all(requests)]
+
     async def write(self, writes: Sequence[Write]) -> list[Written | Exception]:
         """Append for many turns in one round trip. Replies are in the order of the writes.
 
@@ -201,7 +227,11 @@ class SessionLog:
 
     def servers(self, leases: Sequence[Lease]) -> Sequence[object]:
         """Name the server that has each lease's session, or None where it is not known. See `Topology.servers`."""
-        return self._store.servers([keys.jobs(lease.session_id) for lease in leases])
+        return self.servers_of([lease.session_id for lease in leases])
+
+    def servers_of(self, session_ids: Sequence[str]) -> Sequence[object]:
+        """Name the server that has each session, or None where it is not known. See `Topology.servers`."""
+        return self._store.servers([keys.jobs(session_id) for session_id in session_ids])
 
     async def fold(self, lease: Lease, seq: int, messages: bytes) -> bool:
         """Store a checkpoint: the messages of the running turn, folded up to its event `seq`.
@@ -301,6 +331,20 @@ def _view(reply: Any, cursor: EventId | None) -> View:
         events,
         fold,
     )
+
+
+def _head(reply: Any) -> Head | StoreUnavailableError | None:
+    if isinstance(reply, StoreUnavailableError):
+        return reply
+    if isinstance(reply, Exception):
+        # A RedisError is a defect of ours.
+        raise reply
+    owner, kind, share, state, turn, newest, top, title, model = reply
+    if owner is None:
+        return None
+    access = Access(owner.decode(), kind.decode(), share.decode() if share else "")
+    name = None if model is None else model.decode()
+    return Head(access, state.decode(), int(turn), int(newest), top, title.decode(), name)
 
 
 def _events(entries: Any) -> list[Event]:

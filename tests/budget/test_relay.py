@@ -14,6 +14,7 @@ from midsentence.store.subscriber import Subscriber
 from midsentence.store.subscriptions import Subscriptions
 from midsentence_server.relay.dialects import Native
 from midsentence_server.relay.feed import Feed
+from midsentence_server.relay.log_checks import LogChecks
 from midsentence_server.relay.reader import Reader
 from midsentence_server.relay.sinks import SocketSink
 from tests.support.call_counter import count_calls
@@ -75,7 +76,8 @@ class Relay:
 
     async def open(self, readers: int) -> None:
         for session_id in self.sessions:
-            feed = Feed(session_id, cast("SessionLog", Log()), ping_seconds=15, replay_seconds=300)
+            log = cast("SessionLog", Log())
+            feed = Feed(session_id, log, LogChecks(log), ping_seconds=15, replay_seconds=300)
             self.live.listen([keys.session(session_id).live], feed)
             feed.subscribed()
             for _ in range(readers):

@@ -11,9 +11,10 @@ from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import Delta, Event, Message, Queued, decode, encode
 from midsentence.fold import Fold
 from midsentence.ids import EventId
-from midsentence.log import Access, SessionLog, View
+from midsentence.log import Access, Head, SessionLog, View
 from midsentence_server.relay.dialects import Native
 from midsentence_server.relay.feed import Burst, Feed, chunk
+from midsentence_server.relay.log_checks import LogChecks
 from midsentence_server.relay.reader import Reader
 from tests.support.waiting import eventually
 
@@ -41,6 +42,7 @@ class ScriptedLog:
     state: str = "streaming"
     replayed: int = REPLAYED
     reads: int = 0
+    heads_read: int = 0
     trouble: Exception | None = None
 
     def append(self, count: int, epoch: int = 1) -> None:
@@ -75,14 +77,33 @@ class ScriptedLog:
         recent = held[-self.replayed - 1 :] if window else held[-1:]
         return View(*about, recent[0].id, recent[1:], fold)
 
+    async def heads(self, session_ids: list[str]) -> list[Head | StoreUnavailableError | None]:
+        assert session_ids == [SESSION]
+        self.heads_read += 1
+        await asyncio.sleep(0)
+        if isinstance(self.trouble, StoreUnavailableError):
+            return [self.trouble]
+        if self.trouble is not None:
+            return [None]
+        top = str(self.events[-1].id).encode()
+        return [Head(Access(OWNER, "chat", ""), cast("Any", self.state), 1, 1, top, "", None)]
+
+    def servers_of(self, session_ids: list[str]) -> list[object]:
+        return [None for _ in session_ids]
+
     def answer(self) -> str:
         return "".join(f"{event.id.epoch}-{event.id.seq}," for event in self.events[1:])
 
 
 def make(log: ScriptedLog, replay_seconds: float = 300) -> Feed:
-    feed = Feed(SESSION, cast("SessionLog", log), ping_seconds=15, replay_seconds=replay_seconds)
+    feed = unsubscribed(log, replay_seconds)
     feed.subscribed()
     return feed
+
+
+def unsubscribed(log: ScriptedLog, replay_seconds: float = 300) -> Feed:
+    typed = cast("SessionLog", log)
+    return Feed(SESSION, typed, LogChecks(typed), ping_seconds=15, replay_seconds=replay_seconds)
 
 
 @dataclass
@@ -198,7 +219,7 @@ async def test_no_schedule_loses_or_repeats_an_event() -> None:  # noqa: PLR0912
                     epoch += 1
                     log.announced.clear()
                 case 7:
-                    feed.refresh()
+                    feed.tick(asyncio.get_running_loop().time() + 5)
                 case 8:
                     tab.pipe.is_busy = True
                 case 9:
@@ -221,7 +242,7 @@ async def test_no_schedule_loses_or_repeats_an_event() -> None:  # noqa: PLR0912
                 await asyncio.sleep(0)
         publish(feed, log.announced)
         log.append(1, epoch)  # its announcement is lost; a poll finds it
-        feed.refresh()
+        feed.tick(asyncio.get_running_loop().time() + 40)
         for number, tab in enumerate(tabs):
             tab.unblock()
             await eventually(
@@ -437,7 +458,7 @@ async def test_a_feed_is_not_dropped_while_a_request_waits_for_a_read() -> None:
 
 
 async def test_a_feed_is_not_dropped_before_it_is_subscribed() -> None:
-    feed = Feed(SESSION, cast("SessionLog", ScriptedLog()), ping_seconds=15, replay_seconds=300)
+    feed = unsubscribed(ScriptedLog())
     assert feed.tick(asyncio.get_running_loop().time() + 60)
 
 

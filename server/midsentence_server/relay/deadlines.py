@@ -1,7 +1,9 @@
-"""The times of one feed, and what is due by them. Pure: the caller gives the time."""
+"""The times of one feed, and what is due by them. The caller gives the time."""
 
-# A published message can be lost unnoticed. The log is polled to bound how long such a loss lasts: briefly while an
-# answer is written, longer while the session is idle, where only the beginning of a turn can be missed.
+import random
+
+# A published message can be lost unnoticed. To bound how long such a loss lasts, the feed is compared with the log:
+# often while an answer is written, rarely while the session is idle, where only the beginning of a turn can be missed.
 _POLL_STREAMING_SECONDS = 3.0
 _POLL_IDLE_SECONDS = 30.0
 # A feed that is not loaded yet is always due; it is checked again this much later.
@@ -11,16 +13,20 @@ _MIN_TICK_SECONDS = 0.1
 _KEEP_SECONDS = 30.0
 # A feed outlives its last reader by this: readers that were cut in the middle of an answer come back soon, all at once.
 LINGER_SECONDS = 10.0
+# Thousands of streams may fall silent together. Each ping and each poll comes early by a random part up to this, so
+# that they spread.
+_EARLY = 0.3
 
 
 class Deadlines:
-    __slots__ = ("_keep_seconds", "_left_at", "_ping_seconds", "_poll_at", "frames_at", "output_at")
+    __slots__ = ("_keep_seconds", "_left_at", "_ping_seconds", "_poll_at", "_scale", "frames_at", "output_at")
 
     def __init__(self, now: float, *, ping_seconds: float, replay_seconds: float) -> None:
         # When frames came, and when the readers were last sent anything.
         self.frames_at = self.output_at = now
         self._left_at = now
-        self._poll_at = now + _POLL_STREAMING_SECONDS
+        self._scale = _jitter()
+        self._poll_at = now + _POLL_STREAMING_SECONDS * self._scale
         self._ping_seconds = ping_seconds
         self._keep_seconds = min(replay_seconds, _KEEP_SECONDS)
 
@@ -28,7 +34,8 @@ class Deadlines:
         self._left_at = now
 
     def log_read(self, now: float, *, is_idle: bool) -> None:
-        self._poll_at = now + (_POLL_IDLE_SECONDS if is_idle else _POLL_STREAMING_SECONDS)
+        self._scale = _jitter()
+        self._poll_at = now + (_POLL_IDLE_SECONDS if is_idle else _POLL_STREAMING_SECONDS) * self._scale
 
     def poll_begun(self, now: float) -> None:
         self._poll_at = now + _POLL_STREAMING_SECONDS
@@ -39,7 +46,7 @@ class Deadlines:
 
     def is_silent(self, now: float) -> bool:
         """Whether the readers need a ping."""
-        return now - self.output_at >= self._ping_seconds
+        return now >= self._ping_due()
 
     def is_stale(self, now: float) -> bool:
         """Whether the log should be polled."""
@@ -55,9 +62,17 @@ class Deadlines:
         if may_cool:
             due = min(due, self.frames_at + self._keep_seconds)
         # No more often than necessary: there may be ten thousand feeds.
-        return min(max(due, now + _MIN_TICK_SECONDS), self.output_at + self._ping_seconds, now + LINGER_SECONDS)
+        return min(max(due, now + _MIN_TICK_SECONDS), self._ping_due(), now + LINGER_SECONDS)
+
+    def _ping_due(self) -> float:
+        return self.output_at + self._ping_seconds * self._scale
 
     def _poll_due(self) -> float:
         # An in-order frame proves that nothing was missed, so it postpones the next poll; by a limited time, because
         # changes of the state are not numbered.
-        return min(max(self._poll_at, self.frames_at + _POLL_STREAMING_SECONDS), self._poll_at + _POLL_IDLE_SECONDS)
+        since_frames = self.frames_at + _POLL_STREAMING_SECONDS * self._scale
+        return min(max(self._poll_at, since_frames), self._poll_at + _POLL_IDLE_SECONDS)
+
+
+def _jitter() -> float:
+    return 1 - _EARLY * random.random()  # noqa: S311 - jitter

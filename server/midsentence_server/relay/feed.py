@@ -1,6 +1,7 @@
 """One session as this process follows it: notified by Redis, read from the log, relayed to all of its readers."""
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -9,7 +10,7 @@ from midsentence.announcements import decode
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import StateChange, encode
 from midsentence.ids import EventId
-from midsentence.log import Access, SessionLog, View
+from midsentence.log import Access, Head, SessionLog, View
 from midsentence_server.relay.deadlines import Deadlines
 from midsentence_server.relay.replay_buffer import Frame, ReplayBuffer
 from midsentence_server.relay.single_flight import SingleFlight
@@ -42,6 +43,13 @@ class Follower(Protocol):
         """Nothing was sent for MIDSENTENCE_PING_SECONDS."""
 
 
+class Checks(Protocol):
+    """Compares feeds with their logs, many at once."""
+
+    def add(self, feed: "Feed") -> None:
+        """Compare this feed soon, by `Feed.compare`."""
+
+
 def chunk(wire: bytes) -> bytes:
     """RFC 9112, 7.1."""
     return b"%x\r\n%b\r\n" % (len(wire), wire)
@@ -49,13 +57,20 @@ def chunk(wire: bytes) -> bytes:
 
 class Feed:
     __slots__ = (
-        "_burst", "_burst_before", "_flight", "_frames", "_is_current", "_is_subscribed", "_log", "_loop", "_retry",
-        "_snapshots", "_subscription", "_times", "_unloaded", "access", "draining", "followers", "gone", "session_id",
-        "state", "state_wire", "tick_at", "top",
+        "_burst", "_burst_before", "_checks", "_flight", "_frames", "_is_closed", "_is_current", "_is_subscribed",
+        "_log", "_loop", "_retry", "_snapshots", "_subscription", "_times", "_unloaded", "access", "draining",
+        "followers", "gone", "session_id", "state", "state_wire", "tick_at", "top",
     )  # fmt: skip
 
     def __init__(
-        self, session_id: str, log: SessionLog, *, ping_seconds: float, replay_seconds: float, draining: bool = False
+        self,
+        session_id: str,
+        log: SessionLog,
+        checks: Checks,
+        *,
+        ping_seconds: float,
+        replay_seconds: float,
+        draining: bool = False,
     ) -> None:
         self.session_id = session_id
         self.followers: set[Follower] = set()
@@ -68,6 +83,7 @@ class Feed:
         self.gone = False
         self.draining = draining
         self._log = log
+        self._checks = checks
         # Kept, since Python 3.11 asks the system for the process id at every `get_running_loop`.
         self._loop = asyncio.get_running_loop()
         self._times = Deadlines(self._loop.time(), ping_seconds=ping_seconds, replay_seconds=replay_seconds)
@@ -82,7 +98,7 @@ class Feed:
         self._unloaded: list[bytes] = []
         # How often the subscription was made, whether it stands, and whether the log was read since.
         self._subscription = 0
-        self._is_subscribed = self._is_current = False
+        self._is_subscribed = self._is_current = self._is_closed = False
         self._flight = SingleFlight()
         self._retry: asyncio.TimerHandle | None = None
 
@@ -151,7 +167,7 @@ class Feed:
         self._is_subscribed = True
         if self.top:
             # Messages may have been missed while it was interrupted.
-            self.refresh()
+            self._checks.add(self)
 
     def interrupted(self) -> None:
         self._is_subscribed = self._is_current = False
@@ -188,9 +204,44 @@ class Feed:
 
     # The log
 
-    def refresh(self) -> None:
-        """Read the log again soon, from the newest event here."""
-        self._flight.start(self._load)
+    def refresh(self) -> "asyncio.Future[None]":
+        """Read the log again soon, from the newest event here. The future need not be awaited; do not cancel it."""
+        return self._flight.start(self._load)
+
+    @property
+    def subscription(self) -> int:
+        """How often the subscription was made. A check that begins now tells nothing about a later one."""
+        return self._subscription
+
+    def compare(self, head: Head | StoreUnavailableError | None, subscription: int) -> "asyncio.Future[None] | None":
+        """Read the log where this head of it, read during that subscription, shows that something was missed.
+
+        Returns the read, as `refresh` does.
+        """
+        if self._is_closed:
+            return None
+        if isinstance(head, StoreUnavailableError):
+            self._retry_with(self._check_again)
+            return None
+        if head is None or not self._is_at(head):
+            return self.refresh()
+        self._times.log_read(self._loop.time(), is_idle=self.is_idle)
+        if not self._is_current:
+            self._is_current = self._is_subscribed and subscription == self._subscription
+            self._wake()
+        return None
+
+    def _is_at(self, head: Head) -> bool:
+        state = self.state
+        return (
+            head.top == self.top
+            and head.access == self.access
+            and state is not None
+            # No message waits; the marks of one that does are not in a head.
+            and head.newest == head.turn
+            and not state.queued
+            and (head.state, head.turn, head.title, head.model) == (state.state, state.turn, state.title, state.model)
+        )
 
     async def load(self, cursor: bytes) -> None:
         """Wait for a read of the log that begins after this call and covers this cursor, b"" for none.
@@ -200,6 +251,7 @@ class Feed:
         await self._flight.wait(cursor, self._load)
 
     def close(self) -> None:
+        self._is_closed = True
         if self._retry is not None:
             self._retry.cancel()
         self._flight.close()
@@ -215,7 +267,7 @@ class Feed:
                 follower.ping()
         if self.top and times.is_stale(now):
             times.poll_begun(now)
-            self.refresh()
+            self._checks.add(self)
         if self.is_idle and times.is_cold(now):
             self._frames.clear()
             self._snapshots.clear()
@@ -246,8 +298,8 @@ class Feed:
             if not isinstance(error, StoreUnavailableError):
                 _logger.exception("load_failed", session=self.session_id)
             # Readers stay, and are served from their cursors when the log can be read again.
-            if self.top and self._retry is None:
-                self._retry = self._loop.call_later(_RETRY_SECONDS, self._read_again)
+            if self.top:
+                self._retry_with(self._read_again)
             raise
         self._adopt(top, view)
         self._is_current = self._is_subscribed and subscription == self._subscription
@@ -260,9 +312,17 @@ class Feed:
         (start,) = starts
         return await self._log.read(self.session_id, EventId.parse(start.decode()))
 
+    def _retry_with(self, action: Callable[[], None]) -> None:
+        if self._retry is None:
+            self._retry = self._loop.call_later(_RETRY_SECONDS, action)
+
     def _read_again(self) -> None:
         self._retry = None
         self.refresh()
+
+    def _check_again(self) -> None:
+        self._retry = None
+        self._checks.add(self)
 
     def _adopt(self, top: bytes, view: View) -> None:
         """Take over a view that was read when `top` was the newest event here. Frames may have come since.

@@ -11,6 +11,7 @@ from midsentence.settings import Settings
 from midsentence.store.subscriptions import Subscriptions
 from midsentence_server.relay.clock import Clock
 from midsentence_server.relay.feed import Feed
+from midsentence_server.relay.log_checks import LogChecks
 
 # How late a ping or a poll may be.
 _TICK_SECONDS = 0.1
@@ -25,6 +26,7 @@ class Hub:
         self._feeds: dict[str, Feed] = {}
         # Until Redis confirmed the subscription. Kept here: a feed must not hold the task that holds the feed.
         self._subscribing: dict[str, asyncio.Task[None]] = {}
+        self._checks = LogChecks(log)
         self._clock = Clock(self._feeds, min(_TICK_SECONDS, settings.ping_seconds / 4), self._drop)
 
     async def feed(self, session_id: str) -> Feed:
@@ -63,6 +65,7 @@ class Hub:
         feed = self._feeds[session_id] = Feed(
             session_id,
             self.log,
+            self._checks,
             ping_seconds=self._settings.ping_seconds,
             replay_seconds=self._settings.replay_seconds,
             draining=self.draining,
