@@ -67,9 +67,15 @@ class ChatAnswer:
         return self.has_finish and not self._goes_on
 
     @property
-    def failure(self) -> ModelError | None:
-        """The provider's own failure. The pieces before it stay valid."""
-        return None if self._failed is None else ModelError(*self._failed)
+    def has_failed(self) -> bool:
+        """Whether the provider itself reported a failure. The pieces before it stay valid."""
+        return self._failed is not None
+
+    @property
+    def failure(self) -> ModelError:
+        """The provider's own failure, a new exception each time."""
+        assert self._failed is not None  # noqa: S101 - has_failed
+        return ModelError(*self._failed)
 
     def feed(self, data: bytes) -> list[Piece]:
         """Take the next bytes of the stream."""
@@ -94,8 +100,8 @@ class ChatAnswer:
         pieces: list[Piece] = []
         if self._body:
             self._take_body(pieces)
-        if (failure := self._failed) is not None:
-            raise ModelError(*failure)
+        if self.has_failed:
+            raise self.failure
         if not self.has_finish:
             raise self._errors.truncated() if self._has_chunks else self._errors.empty(content_type)
         if rest := self._reasoning.flush():

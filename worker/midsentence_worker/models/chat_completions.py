@@ -67,11 +67,19 @@ class ChatCompletionsModel:
         try:
             answer = ChatAnswer(self._client.errors)
             tail_ends = None
-            while not answer.is_done and (data := await self._read(source, answer, tail_ends)):
+            while not answer.is_done:
+                try:
+                    data = await (source.read() if tail_ends is None else _read_until(tail_ends, source))
+                except (StreamStalledError, StreamBrokenError) as error:
+                    if answer.is_complete:
+                        break
+                    raise self._client.errors.of_stream(error) from error
+                if not data:
+                    break
                 pieces = answer.feed(data)
                 for piece in pieces:
                     yield piece
-                if answer.failure is not None:
+                if answer.has_failed:
                     raise answer.failure
                 if answer.has_finish and (pieces or tail_ends is None):
                     tail_ends = asyncio.get_running_loop().time() + _TAIL_SECONDS
@@ -90,20 +98,6 @@ class ChatCompletionsModel:
 
     async def aclose(self) -> None:
         await self._client.aclose()
-
-    async def _read(self, source: ByteStream, answer: ChatAnswer, until: float | None) -> bytes:
-        """Read on, until a time if one is given. Returns no bytes where the answer has ended."""
-        try:
-            if until is None:
-                return await source.read()
-            async with asyncio.timeout_at(until):
-                return await source.read()
-        except TimeoutError:
-            return b""
-        except (StreamStalledError, StreamBrokenError) as error:
-            if answer.is_complete:
-                return b""
-            raise self._client.errors.of_stream(error) from error
 
     async def _open(self, messages: Sequence[Message]) -> ByteStream:
         try:
@@ -153,3 +147,12 @@ def _param(message: Message) -> ChatCompletionMessageParam:
             return ChatCompletionUserMessageParam(role="user", content=message.text)
         case "assistant":
             return ChatCompletionAssistantMessageParam(role="assistant", content=message.text)
+
+
+async def _read_until(time: float, source: ByteStream) -> bytes:
+    """Read on, until a time of the loop's clock. Returns no bytes after it."""
+    try:
+        async with asyncio.timeout_at(time):
+            return await source.read()
+    except TimeoutError:
+        return b""

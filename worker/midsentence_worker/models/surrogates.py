@@ -17,7 +17,7 @@ class SurrogateJoiner:
 
     def join(self, text: str) -> str:
         """The text so far, except for a first surrogate at its end, which is held until the next call."""
-        if not self._held and not _SURROGATE.search(text):
+        if not self._held and (text.isascii() or not _SURROGATE.search(text)):
             return text
         text = self._held + text
         self._held = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
