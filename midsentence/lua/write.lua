@@ -1,5 +1,4 @@
--- What append.lua and finish.lua share, and no more: Redis creates all of a script's functions anew at every call,
--- and an append is the most frequent one. KEYS begin with the session's hash, its log and its channel (keys.py).
+-- What append.lua and finish.lua share. KEYS begin with the session's hash, its log and its channel (keys.py).
 local META, LOG, LIVE = KEYS[1], KEYS[2], KEYS[3]
 
 -- The seq of an event's id, that of readers or that of the stream.

@@ -1,12 +1,17 @@
-"""The cost of an append in the worker, in calls of functions: the number does not depend on the machine's load."""
+"""The cost of an append, in numbers that do not depend on the machine's load.
+
+In the worker they are calls of functions, in Redis commands.
+"""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from midsentence.events import Delta
+from midsentence.jobs import Jobs
 from midsentence.lease import Lease
-from midsentence.log import SessionLog
+from midsentence.log import SessionLog, Write, Written
 from midsentence.settings import Settings
 from midsentence.store.node import Node
 from midsentence.store.store import Store
@@ -15,6 +20,8 @@ from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.turn_writer import TurnWriter
 from tests.support.call_counter import count_calls
 from tests.support.memory_socket import MemorySocket
+from tests.support.processes import RedisChild
+from tests.support.redis_deployments import execute
 
 pytestmark = pytest.mark.anyio
 
@@ -57,3 +64,25 @@ async def test_an_append_stays_within_its_budget_of_calls() -> None:
     sending.cancel()
     await store.aclose()
     assert calls.count / (TURNS * ROUNDS) <= BUDGET
+
+
+async def test_an_append_in_order_runs_four_commands(tmp_path: Path) -> None:
+    """An append that append_in_order.lua leaves to the rest of the script runs HMGET twice."""
+    redis = RedisChild(tmp_path)
+    redis.start()
+    try:
+        store = Store(Settings.model_validate({"redis_url": redis.url}))
+        log = SessionLog(store)
+        await log.start("ann", "hello")
+        (claim,) = await Jobs(store).claim("a worker", "a model", 1)
+        execute(redis, "CONFIG", "RESETSTAT")
+        for seq in range(1, ROUNDS + 1):
+            write = Write(claim.lease, seq, [(Delta.type, Delta(" token").encoded())], None, f"mark {seq}")
+            assert await log.write([write]) == [Written("ok", seq)]
+        await store.aclose()
+        stats = execute(redis, "INFO", "commandstats")
+    finally:
+        redis.stop()
+    calls = {name: stats[f"cmdstat_{name}"]["calls"] for name in ("hmget", "xadd", "hset", "spublish")}
+    # The first append follows the message, which has another epoch.
+    assert calls == {"hmget": ROUNDS + 1, "xadd": ROUNDS, "hset": ROUNDS + 1, "spublish": ROUNDS}
