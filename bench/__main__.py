@@ -67,7 +67,7 @@ def run(plan: Plan, directory: Path) -> None:
         for scenario in plan.scenarios:
             # In turn within a round, so that other load on the machine affects all of them alike.
             for name in plan.contenders:
-                if scenario.contenders is None or name in scenario.contenders:
+                if scenario.is_for(name):
                     for parameters, figures in scenario.run(CONTENDERS[name](), setting):
                         # A percentile of no values is NaN, which JSON lacks.
                         known = {figure: value for figure, value in figures.items() if not math.isnan(value)}
@@ -83,7 +83,8 @@ def print_line(line: str) -> None:
 
 def main() -> int:
     chosen = plan()
-    unavailable = [why for name in chosen.contenders if (why := CONTENDERS[name]().unavailable())]
+    measured = [name for name in chosen.contenders if any(scenario.is_for(name) for scenario in chosen.scenarios)]
+    unavailable = [why for name in measured if (why := CONTENDERS[name]().unavailable())]
     if unavailable:
         print_line("\n".join([*unavailable, "Or leave it out: --contenders midsentence …"]))
         return 2

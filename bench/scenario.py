@@ -40,6 +40,9 @@ class Scenario(NamedTuple):
     run: Callable[[Contender, Setting], Iterator[Outcome]]
     contenders: Sequence[str] | None = None
 
+    def is_for(self, contender: str) -> bool:
+        return self.contenders is None or contender in self.contenders
+
 
 def streamed(contender: Contender, setting: Setting, stream: Stream) -> Outcome:
     return Outcome(stream.parameters, measure(contender, stream, setting.fresh()))
