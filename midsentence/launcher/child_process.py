@@ -33,10 +33,14 @@ class Child:
 
 
 class ChildProcess:
-    """Runs one child. An exit before `restart_from_now_on()` is an error; after it, the child is started again."""
+    """Runs one child. An exit before `restart_from_now_on()` is an error; after it, the child is started again.
 
-    def __init__(self, child: Child) -> None:
+    `report` is given a sentence for each exit that nobody asked for.
+    """
+
+    def __init__(self, child: Child, report: Callable[[str], None] | None = None) -> None:
         self.child = child
+        self._report = report or write_report
         self._pid: int | None = None
         self._restarts = False
         self._stopping = asyncio.Event()
@@ -51,14 +55,22 @@ class ChildProcess:
     def restart_from_now_on(self) -> None:
         self._restarts = True
 
+    def terminate(self) -> None:
+        """Send SIGTERM, and start the child no more."""
+        self._signal(signal.SIGTERM)
+
     async def stop(self, within: float) -> None:
         """Send SIGTERM, and SIGKILL where it has not exited `within` seconds."""
+        self.terminate()
+        await self.stopped(within)
+
+    async def stopped(self, within: float) -> None:
+        """Wait for the exit after `terminate()`. Sends SIGKILL where it takes more than `within` seconds."""
         if self._task is None:
             return
-        self._signal(signal.SIGTERM)
         _, pending = await asyncio.wait([self._task], timeout=within)
         if pending:
-            report(f"{self.child.name} has not stopped within {within:g} s and is killed.")
+            self._report(f"{self.child.name} has not stopped within {within:g} s and is killed.")
             self.kill()
             await asyncio.wait(pending)
         self._task.exception()  # retrieved, since asyncio would print it with its traceback after the first cause
@@ -84,7 +96,7 @@ class ChildProcess:
                 raise CannotStartError(f"{self.child.name} could not start ({exit_reason}); {self._log_hint()}.")
             if clock() - started >= _STABLE_SECONDS:
                 delay = _FIRST_DELAY
-            report(f"{self.child.name} stopped ({exit_reason}); it is started again in {delay:g} s.")
+            self._report(f"{self.child.name} stopped ({exit_reason}); it is started again in {delay:g} s.")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
             delay = min(delay * 2, _LONGEST_DELAY)
@@ -155,7 +167,7 @@ def _kill_with_parent() -> Callable[[], None] | None:
     return hook
 
 
-def report(line: str) -> None:
+def write_report(line: str) -> None:
     write_line(2, f"midsentence: {line}")
 
 

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 from midsentence.launcher.child_process import Child, ChildProcess
+
+KILLED = 130  # the exit code that a shell reports of a program killed by Ctrl-C
 
 _POLL_SECONDS = 0.03
 
@@ -17,6 +20,12 @@ class Stage:
 
     children: tuple[Child, ...]
     stop_seconds: float
+    sockets: Sequence[socket.socket] = ()
+    """Listening sockets that the children inherit, so that a port refuses nobody while a child is started again.
+
+    They are closed when the children are asked to stop. A connection would otherwise wait there until the last child
+    has drained, and then be reset.
+    """
 
 
 @dataclass
@@ -35,16 +44,20 @@ class StopRequest:
 
 
 async def supervise(
-    stages: Sequence[Stage], ready: Callable[[], Awaitable[bool]], announce: Callable[[], Awaitable[None]]
+    stages: Sequence[Stage],
+    ready: Callable[[], Awaitable[bool]],
+    announce: Callable[[], Awaitable[None]],
+    report: Callable[[str], None] | None = None,
 ) -> bool:
     """Run until a signal asks to stop. Returns False where a second signal killed the children.
 
     All children are started at once, and each waits for what it needs, which is faster than one after the other. The
-    last stage is stopped first. `announce` is called once `ready` returns True.
+    last stage is stopped first. `announce` is called once `ready` returns True. `report` is given a sentence for each
+    exit that nobody asked for, and writes it to standard error by default.
 
     Raises CannotStartError where a child exits before that. No child is left running in any case.
     """
-    processes = [[ChildProcess(child) for child in stage.children] for stage in stages]
+    processes = [[ChildProcess(child, report) for child in stage.children] for stage in stages]
     everyone = [process for stage in processes for process in stage]
     request = StopRequest(lambda: _kill(everyone))
     with _on_signals(request):
@@ -62,7 +75,12 @@ async def supervise(
             starting.cancel()
             stop.cancel()
             for stage, members in reversed(list(zip(stages, processes, strict=True))):
-                await asyncio.gather(*(process.stop(stage.stop_seconds) for process in members))
+                for process in members:
+                    process.terminate()
+                # Not before: a child that is just started again would inherit a descriptor that is closed.
+                for listener in stage.sockets:
+                    listener.close()
+                await asyncio.gather(*(process.stopped(stage.stop_seconds) for process in members))
     return not request.is_kill
 
 

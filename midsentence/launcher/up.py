@@ -10,18 +10,17 @@ from typing import Annotated
 
 import typer
 
-from midsentence.address import Address, free_address
+from midsentence.address import Address, free_address, listening_sockets
 from midsentence.errors import BadSettingsError, CannotStartError, StoreUnavailableError
 from midsentence.launcher import valkey
-from midsentence.launcher.child_process import Child, report, write_line
-from midsentence.launcher.supervisor import Stage, supervise
+from midsentence.launcher.child_process import Child, write_line, write_report
+from midsentence.launcher.process_count import process_count
+from midsentence.launcher.program import Program, stop_seconds
+from midsentence.launcher.supervisor import KILLED, Stage, supervise
 from midsentence.redis_url import RedisUrl
 from midsentence.settings import Settings
 
 REFUSED = 2
-KILLED = 130  # the exit code that a shell reports of a program killed by Ctrl-C
-# A process needs this much time beyond its drain to close; one that takes longer hangs.
-STOP_MARGIN_SECONDS = 3.0
 VALKEY_STOP_SECONDS = 10.0
 REDIS_TIMEOUT_SECONDS = 5.0
 # For a program that is started and stopped by hand at a terminal, unlike a deployed server.
@@ -36,6 +35,8 @@ class Request:
 
     host: str
     port: int
+    servers: int
+    workers: int
     data_dir: str | None
     may_open: bool
 
@@ -55,25 +56,32 @@ def main() -> None:
 
 
 def refuse(sentence: str) -> int:
-    report(sentence)
+    write_report(sentence)
     return REFUSED
+
+
+Count = Annotated[str, typer.Option(metavar="N", help="How many, or `auto` for one on each CPU.")]
 
 
 @app.command()
 def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the page.")] = 8000,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    *,
+    servers: Count = "1",
+    workers: Count = "1",
     data_dir: Annotated[
         str | None,
         typer.Option(help="Where conversations are kept, by default $XDG_DATA_HOME/midsentence."),
     ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the page in the browser.")] = False,
 ) -> int:
-    """Run the page, the server, a worker and an embedded Valkey until Ctrl-C.
+    """Run the page, servers, workers and an embedded Valkey until Ctrl-C.
 
     MIDSENTENCE_REDIS_URL names a Redis or Valkey to use instead; docs/operations.md lists all settings.
     """
-    request = Request(host, port, data_dir, may_open=not no_open)
+    counts = process_count("--servers", servers), process_count("--workers", workers)
+    request = Request(host, port, *counts, data_dir, may_open=not no_open)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     settings = Settings.load()
@@ -101,12 +109,10 @@ class Store:
 
 def run_on(redis_url: str, store: Store | None, address: Address, settings: Settings, request: Request) -> int:
     env = os.environ | {"MIDSENTENCE_REDIS_URL": redis_url}
-    server = program("midsentence-server", "midsentence_server")
-    clients = (
-        Child("The server", (*server, "--host", address.ip, "--port", str(address.port)), env),
-        Child("The worker", program("midsentence-worker", "midsentence_worker"), env),
-    )
-    stages = [Stage(clients, settings.drain_seconds + STOP_MARGIN_SECONDS)]
+    sockets = listening_sockets(address, request.servers)
+    programs = (Program("server", request.servers, sockets, env), Program("worker", request.workers, env=env))
+    clients = tuple(child for program in programs for child in program.children())
+    stages = [Stage(clients, stop_seconds(settings), sockets)]
     if store:
         stages.insert(0, Stage((store.child,), VALKEY_STOP_SECONDS))
 
@@ -133,13 +139,6 @@ def announcement(address: Address, settings: Settings, store: Store | None) -> s
         )
     kept = f"Conversations are kept in {store.directory}." if store else "Conversations are kept in your Redis."
     return f"\nmidsentence is ready: {address.url}\n{model}\n{kept} Ctrl-C stops everything.\n"
-
-
-def program(name: str, package: str) -> tuple[str, ...]:
-    beside = Path(sys.executable).with_name(name)
-    if os.access(beside, os.X_OK):
-        return (str(beside),)
-    return (sys.executable, "-c", f"from {package}.main import main; main()")
 
 
 def data_directory(named: str | None) -> Path:

@@ -1,5 +1,6 @@
 """docker-compose.yml, as docker-compose resolves it."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from midsentence.launcher.program import stop_seconds
 from midsentence.settings import PREFIX, Settings
 from tests.support.nginx import TEMPLATE, VARIABLE
 
@@ -109,7 +111,8 @@ def test_nginx_and_the_servers_have_the_same_body_limit() -> None:
 
 def test_the_stop_grace_period_exceeds_the_drain(ours: dict[str, Service]) -> None:
     for name, service in ours.items():
-        assert seconds(service["stop_grace_period"]) > float(service["environment"]["MIDSENTENCE_DRAIN_SECONDS"]), name
+        settings = Settings.model_validate({"drain_seconds": service["environment"]["MIDSENTENCE_DRAIN_SECONDS"]})
+        assert seconds(service["stop_grace_period"]) > stop_seconds(settings), name
 
 
 def test_every_variable_of_a_process_is_a_setting(ours: dict[str, Service]) -> None:
@@ -156,6 +159,19 @@ def test_valkey_keeps_the_log_over_a_restart_and_never_evicts(all_services: dict
         "noeviction",
     )
     assert valkey["volumes"] == ["log:/data:rw"]
+
+
+def test_each_service_runs_the_number_of_processes_that_is_asked_for() -> None:
+    for environment, counts in (
+        ({}, ["1", "1"]),
+        ({"MIDSENTENCE_SERVER_PROCESSES": "2", "MIDSENTENCE_WORKER_PROCESSES": "auto"}, ["2", "auto"]),
+    ):
+        configured = services(**environment)
+        for name, count in zip(("server", "worker"), counts, strict=True):
+            for service in (configured[f"{name}1"], configured[f"{name}2"]):
+                image = (ROOT / service["build"]["dockerfile"]).read_text()
+                (command,) = re.findall(r"^CMD (.+)", image, re.MULTILINE)
+                assert service["command"] == [*json.loads(command), "--processes", count]
 
 
 def test_the_images_start_scripts_of_the_project(ours: dict[str, Service]) -> None:

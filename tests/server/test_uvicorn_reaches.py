@@ -188,7 +188,21 @@ async def test_protocol_class_can_be_configured() -> None:
 
     config = uvicorn.Config(Application(), http=HttpToolsProtocol)
     config.load()
-    assert config.http_protocol_class is HttpToolsProtocol, "main.py passes TakeoverProtocol"
+    assert config.http_protocol_class is HttpToolsProtocol, (
+        "process.py passes TakeoverProtocol, and makes connections of it"
+    )
+
+
+async def test_on_tick_is_awaited_until_it_asks_to_stop() -> None:
+    ticks: list[int] = []
+
+    class Server(uvicorn.Server):
+        async def on_tick(self, counter: int) -> bool:
+            ticks.append(counter)
+            return len(ticks) == 3
+
+    await Server(uvicorn.Config(Application())).main_loop()
+    assert len(ticks) == 3, "process.Server.on_tick accepts what waits at the sockets of other processes"
 
 
 @pytest.fixture
@@ -219,12 +233,12 @@ def served() -> "list[str]":
 
 
 def test_startup_is_awaited_before_the_server_is_started(served: list[str]) -> None:
-    assert served[0] == "startup, started=False", "main.Server.startup keeps the loop that drains the hub"
+    assert served[0] == "startup, started=False", "process.Server.startup keeps the loop that drains the hub"
 
 
 def test_handle_exit_is_called_for_a_signal(served: list[str]) -> None:
-    assert served[1] == "handle_exit, started=True", "main.Server.handle_exit drains the hub; else streams are cut"
+    assert served[1] == "handle_exit, started=True", "process.Server.handle_exit drains the hub; else streams are cut"
 
 
 def test_a_signal_is_raised_again_after_the_shutdown(served: list[str]) -> None:
-    assert served[2:] == ["raised again"], "main.py installs a handler for it that exits with 0"
+    assert served[2:] == ["raised again"], "process.py installs a handler for it that exits with 0"

@@ -160,19 +160,28 @@ class RedisChild(Child):
 
 
 class ServerChild(Child):
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+    """A server in `processes` processes; `process` is the one that was started here."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], processes: int = 1) -> None:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
-        super().__init__(
-            command("midsentence-server", "--port", str(self.port)), directory / f"server-{self.port}.log", environment
-        )
+        argv = command("midsentence-server", "--port", str(self.port), "--processes", str(processes))
+        super().__init__(argv, directory / f"server-{self.port}.log", environment)
+        self._processes = processes
 
     def start(self) -> None:
         self.spawn()
         self.wait()
 
     def wait(self, path: str = "/readyz") -> None:
+        if self._processes > 1:
+            wait_until(lambda: self._all_are_ready, description="all processes are ready", timeout=_START_SECONDS)
         wait_until(lambda: self._answers(path), description=f"the server answers {path}", timeout=_START_SECONDS)
+
+    @property
+    def _all_are_ready(self) -> bool:
+        assert self.is_running, self.log
+        return "processes_ready" in self.recent
 
     def _answers(self, path: str) -> bool:
         assert self.is_running, self.log
@@ -184,8 +193,10 @@ class ServerChild(Child):
 
 
 class WorkerChild(Child):
-    def __init__(self, directory: Path, environment: Mapping[str, str], number: int = 0) -> None:
-        super().__init__(command("midsentence-worker"), directory / f"worker-{number}.log", environment)
+    def __init__(self, directory: Path, environment: Mapping[str, str], number: int = 0, processes: int = 1) -> None:
+        argv = command("midsentence-worker", "--processes", str(processes))
+        super().__init__(argv, directory / f"worker-{number}.log", environment)
+        self._processes = processes
 
     def start(self) -> None:
         self.spawn()
@@ -197,7 +208,7 @@ class WorkerChild(Child):
     @property
     def _reached_redis(self) -> bool:
         assert self.is_running, self.log
-        return "redis_answers" in self.recent
+        return self.recent.count("redis_answers") >= self._processes
 
 
 class Stack:
@@ -210,10 +221,11 @@ class Stack:
         *,
         servers: int = 1,
         workers: int = 1,
+        processes: int = 1,
         settings: Mapping[str, str] | None = None,
         redis_url: str | None = None,
     ) -> None:
-        """With a `redis_url`, no Redis is started: the caller owns the one at that URL."""
+        """`processes`: of each server and each worker. With a `redis_url`, no Redis is started: it is the caller's."""
         self.upstream = upstream
         self.redis = RedisChild(directory / "redis")
         self._own_redis = [self.redis] if redis_url is None else []
@@ -227,8 +239,8 @@ class Stack:
             "OPENAI_BASE_URL": upstream.url,
             **(settings or {}),
         }
-        self.servers = [ServerChild(directory, self.environment) for _ in range(servers)]
-        self.workers = [WorkerChild(directory, self.environment, number) for number in range(workers)]
+        self.servers = [ServerChild(directory, self.environment, processes) for _ in range(servers)]
+        self.workers = [WorkerChild(directory, self.environment, number, processes) for number in range(workers)]
 
     @property
     def base_url(self) -> str:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from midsentence.errors import CannotStartError
-from midsentence.launcher.child_process import Child, report, write_line
+from midsentence.launcher.child_process import Child, write_line, write_report
 from midsentence.launcher.supervisor import Stage, supervise
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     try:
         sys.exit(0 if asyncio.run(supervise(stages, ready, announce)) else 130)
     except CannotStartError as error:
-        report(str(error))
+        write_report(str(error))
         sys.exit(2)
 
 

