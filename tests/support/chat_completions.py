@@ -23,6 +23,7 @@ class Completion:
         await self.response_writer.head()
         if self.answer.raw:
             for piece in self.answer.raw:
+                await self.answer.wait_until_due()
                 await self.response_writer.chunk(piece)
         elif not await self._events():
             return False

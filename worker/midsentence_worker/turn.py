@@ -182,6 +182,8 @@ class Turn:
                         self.writer.reached(value)
                     case Finish(reason, usage):
                         return End(reason, usage or answer.estimated_usage(asked))
+                if self.writer.is_full:
+                    await self.writer.drain()
         raise ModelError("model_truncated", "The model's answer broke off before its end: ask again.")
 
     async def _cancel_upstream(self, mark: str) -> None:

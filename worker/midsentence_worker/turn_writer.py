@@ -16,7 +16,9 @@ _RETRY_SECONDS = 0.2
 # After so many events the log is given what the turn folds to. A reader that attaches reads hardly more events than
 # these.
 _CHECKPOINT_EVENTS = 256
-_PIECES = (Delta, Reasoning)
+# So much text of a turn may wait for the log. While it is exceeded, nothing is read from the provider, so its socket
+# fills up and the provider waits: a Redis that stalls does not fill the worker's memory.
+BACKLOG_CHARACTERS = 2**18
 
 _logger = structlog.get_logger()
 
@@ -44,6 +46,10 @@ class TurnWriter:
         self._pieces: list[str] = []
         self._kind: type[Delta | Reasoning] = Delta
         self._has_begun = False
+        # Characters of all pieces so far: those that were added, those in the last write, and those that the log has.
+        self._added = self._sent = self._stored = 0
+        # Resolves when the backlog is small again; None while nobody waits for that.
+        self._drained: asyncio.Future[None] | None = None
         self._mark = self._written_mark = ""
         # What the finished turn folds to; set by `end`.
         self._folded: bytes | None = None
@@ -59,12 +65,14 @@ class TurnWriter:
         self._fold = fold
 
     def add(self, payload: Payload) -> None:
-        if isinstance(payload, _PIECES):
-            kind = type(payload)
+        # Called for each piece, so the types are compared without a call.
+        kind = type(payload)
+        if kind is Delta or kind is Reasoning:
             if kind is not self._kind:
                 self._number_pieces()
                 self._kind = kind
             self._pieces.append(payload.text)
+            self._added += len(payload.text)
             # The first piece is flushed now: the reader waits for it in front of an empty answer.
             if not self.flush.is_scheduled or not self._has_begun:
                 self._batcher.schedule(self, now=not self._has_begun)
@@ -73,6 +81,19 @@ class TurnWriter:
             self._number_pieces()
             self._events.append((payload.type, payload.encoded()))
             self._batcher.schedule(self)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for the log that the model should wait too."""
+        return self._added - self._stored > BACKLOG_CHARACTERS
+
+    async def drain(self) -> None:
+        """Wait until the log has stored the most of what waits for it."""
+        self._drained = asyncio.get_running_loop().create_future()
+        try:
+            await self._drained
+        finally:
+            self._drained = None
 
     def reached(self, mark: str) -> None:
         """Note the position in the model's own stream that all added pieces reach to."""
@@ -106,6 +127,7 @@ class TurnWriter:
     def unwritten(self) -> Write:
         """All that the log does not have yet."""
         self._number_pieces()
+        self._sent = self._added
         return Write(
             self.lease, self._after + self._written + 1, self._events[self._written :], self._folded, self._mark
         )
@@ -116,15 +138,7 @@ class TurnWriter:
             self.stop()
         match outcome:
             case Written("ok"):
-                self._written += len(write.events)
-                self._written_mark = write.mark
-                if self._folded is None and self._written >= self._checkpoint_at:
-                    self._checkpoint_at = self._written + _CHECKPOINT_EVENTS
-                    self._batcher.checkpoint(self.lease, self._after + self._written, self._fold_to(self._written))
-                if self._folded is not None and self._written == len(self._events) and not self._done.done():
-                    self._done.set_result(None)
-                elif self.has_unwritten:
-                    self._batcher.schedule(self)
+                self._confirm(write)
             case Written("hole", seq) if seq >= self._after:
                 _logger.warning("tail_sent_again", session=self.lease.session_id, turn=self.lease.turn, after=seq)
                 self._written = seq - self._after
@@ -137,6 +151,20 @@ class TurnWriter:
                 self._batcher.schedule(self, delay=_RETRY_SECONDS)
             case error:
                 self.lose(error)
+
+    def _confirm(self, write: Write) -> None:
+        self._written += len(write.events)
+        self._written_mark = write.mark
+        self._stored = self._sent
+        if self._drained is not None and not self.is_full and not self._drained.done():
+            self._drained.set_result(None)
+        if self._folded is None and self._written >= self._checkpoint_at:
+            self._checkpoint_at = self._written + _CHECKPOINT_EVENTS
+            self._batcher.checkpoint(self.lease, self._after + self._written, self._fold_to(self._written))
+        if self._folded is not None and self._written == len(self._events) and not self._done.done():
+            self._done.set_result(None)
+        elif self.has_unwritten:
+            self._batcher.schedule(self)
 
     def _number_pieces(self) -> None:
         if text := "".join(self._pieces):

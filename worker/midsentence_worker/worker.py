@@ -6,6 +6,7 @@ import random
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from time import thread_time
 
 import structlog
 
@@ -17,6 +18,7 @@ from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
 from midsentence_worker.append_batcher import AppendBatcher
+from midsentence_worker.load import LoadMeter
 from midsentence_worker.models.base import Model
 from midsentence_worker.turn import Turn, TurnServices
 
@@ -25,6 +27,9 @@ _CLAIM_SECONDS = 1.0
 _TRIM_SECONDS = 5.0
 # A lease is renewed this many times in its duration, so that one lost renewal costs nothing.
 _RENEWALS = 3
+# How often the worker measures its load, and how often at most it logs that it is overloaded.
+_LOAD_SECONDS = 0.25
+_LOAD_LOG_SECONDS = 60.0
 
 _logger = structlog.get_logger()
 
@@ -40,6 +45,8 @@ class Worker:
         self._services = TurnServices(settings, model, self._log, self._jobs, self._batcher)
         self._turns: dict[asyncio.Task[None], Turn] = {}
         self._wake_up = asyncio.Event()
+        self._load = LoadMeter()
+        self._load_logged_at = -_LOAD_LOG_SECONDS
         self._draining = False
         # When Redis last confirmed a renewal, by the loop's clock.
         self._renewed_at = 0.0
@@ -76,6 +83,7 @@ class Worker:
             asyncio.create_task(self._batcher.run()),
             asyncio.create_task(self._every(self._renew, self._settings.lease_seconds / _RENEWALS)),
             asyncio.create_task(self._every(self._trim, _TRIM_SECONDS)),
+            asyncio.create_task(self._measure_load()),
         ]
         try:
             await self._claim_until_drained()
@@ -129,6 +137,9 @@ class Worker:
 
     async def _claim(self) -> None:
         free = self._settings.worker_concurrency - len(self._turns)
+        room = self._load.room(len(self._turns))
+        if room is not None:
+            free = min(free, room)
         if free <= 0:
             return
         for claim in await self._jobs.claim(self.name, self._model.name, free):
@@ -170,6 +181,25 @@ class Worker:
                 elif renewal is Renewal.LOST:
                     turn.writer.lose(FencedError("the lease is another worker's, or the session is gone"))
         self._renewed_at = asyncio.get_running_loop().time()
+
+    async def _measure_load(self) -> None:
+        loop = asyncio.get_running_loop()
+        time, cpu = loop.time(), thread_time()
+        while True:
+            await asyncio.sleep(_LOAD_SECONDS)
+            now, spent = loop.time(), thread_time()
+            self._load.sample(now - time, spent - cpu, now - time - _LOAD_SECONDS)
+            time, cpu = now, spent
+            if self._load.is_overloaded and self._turns and now - self._load_logged_at >= _LOAD_LOG_SECONDS:
+                self._load_logged_at = now
+                _logger.warning(
+                    "worker_overloaded",
+                    worker=self.name,
+                    turns=len(self._turns),
+                    busy=round(self._load.busy, 2),
+                    late_ms=round(self._load.late * 1000),
+                    advice="it claims no turns until it is less busy: start another worker",
+                )
 
     async def _trim(self) -> None:
         await self._jobs.trim()
