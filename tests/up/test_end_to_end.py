@@ -16,6 +16,9 @@ from tests.support.processes import free_port
 from tests.support.waiting import wait_until
 from tests.up.running import Running, children_of, is_alive, running
 
+# The demo model writes twenty words a second.
+QUESTION = "你好, 3 words"
+
 
 class Midsentence:
     def __init__(self, directory: Path) -> None:
@@ -70,7 +73,7 @@ def test_an_answer_survives_a_restart(midsentence: Midsentence) -> None:
         with midsentence.run() as program:
             assert "demo" in program.out
             assert f"http://127.0.0.1:{midsentence.port}" in program.out
-            session, answer = ask(visitor, "你好")
+            session, answer = ask(visitor, QUESTION)
             assert answer
             pids = children_of(program.process.pid)
             assert len(pids) == 3
@@ -79,12 +82,12 @@ def test_an_answer_survives_a_restart(midsentence: Midsentence) -> None:
             assert not any(is_alive(pid) for pid in pids)
         with midsentence.run():
             messages = visitor.get(f"/sessions/{session}").json()["messages"]
-            assert [message["text"] for message in messages] == ["你好", answer]
+            assert [message["text"] for message in messages] == [QUESTION, answer]
 
 
 def test_each_killed_child_is_restarted_and_the_servers_keep_their_port(midsentence: Midsentence) -> None:
     with midsentence.run("--servers", "2", "--workers", "2") as program, midsentence.visitor() as visitor:
-        session, _ = ask(visitor, "one")
+        session, _ = ask(visitor, QUESTION)
         for pid in children_of(program.process.pid):
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: len(children_of(program.process.pid)) == 5, description="all five live again")
@@ -92,7 +95,7 @@ def test_each_killed_child_is_restarted_and_the_servers_keep_their_port(midsente
             assert f"midsentence: {name} stopped (SIGKILL); it is started again in 0.5 s." in program.err
         wait_until(lambda: answers(visitor), description="the server is ready on its port")
         assert visitor.get(f"/sessions/{session}").status_code == 200
-        _, answer = ask(visitor, "two")
+        _, answer = ask(visitor, QUESTION)
         assert answer
 
 

@@ -147,10 +147,16 @@ def test_every_line_of_the_log_names_its_process(shared: Stack) -> None:
 class HalfRequest:
     """A POST whose body is not complete: its process cannot exit before the time to drain is over."""
 
+    HEAD = (
+        b"POST /sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 15\r\n"
+        b"Expect: 100-continue\r\n\r\n"
+    )
+
     def __init__(self, server: ServerChild) -> None:
         self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        head = b"POST /sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
-        self._socket.sendall(head + b'{"text":')
+        self._socket.sendall(self.HEAD + b'{"text":')
+        # The server writes it when it begins to read the body, so the connection is no longer in its queue.
+        assert self._socket.recv(1000).startswith(b"HTTP/1.1 100 Continue")
 
     def __enter__(self) -> Self:
         return self
