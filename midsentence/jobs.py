@@ -1,11 +1,12 @@
 """Claimable turns and the leases on running ones. All times are on the clock of Redis."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from midsentence import keys
+from midsentence.errors import StoreUnavailableError
 from midsentence.ids import EventId
 from midsentence.lease import Lease
 from midsentence.store.scripts import Script
@@ -47,41 +48,46 @@ class Jobs:
         self._partitions = [keys.partition(number) for number in range(store.settings.partitions)]
 
     @property
+    def partitions(self) -> range:
+        """The numbers of all partitions, as `keys.partition_of` gives them."""
+        return range(len(self._partitions))
+
+    @property
     def wake_channels(self) -> list[str]:
         """The channels on which ids of sessions with claimable turns are published."""
         return [partition.wake for partition in self._partitions]
 
-    async def claim(self, worker: str, model: str, limit: int) -> list[Claim]:
+    async def claim(
+        self, worker: str, model: str, limit: int, partitions: Collection[int] | None = None
+    ) -> list[Claim]:
         """Claim up to `limit` turns that wait or whose lease expired. Readers see `model` in `state`.
 
-        Raises StoreUnavailableError where no partition can be asked.
+        `partitions` are those to ask, by default all. Fewer claims than `limit` mean that they have no more. Raises
+        StoreUnavailableError where none of them can be asked.
         """
         claims: list[Claim] = []
-        found = True
-        # A partition yields at most its share in a round, so repeat until a whole round yields nothing.
-        while found and len(claims) < limit:
-            found = False
-            # The order is random, or the first partition would starve the others.
-            remaining = random.sample(self._partitions, len(self._partitions))
-            while remaining and (free := limit - len(claims)):
-                asked, remaining = remaining[:free], remaining[free:]
-                claimed = await self._claim(worker, model, asked, free // len(asked))
-                claims += claimed
-                found = found or bool(claimed)
+        trouble: StoreUnavailableError | None = None
+        is_answered = False
+        # The order is random, or the first partition would starve the others.
+        numbers = self.partitions if partitions is None else partitions
+        waiting = [self._partitions[number] for number in random.sample([*numbers], len(numbers))]
+        while waiting and (free := limit - len(claims)) > 0:
+            asked, waiting = waiting[:free], waiting[free:]
+            share = free // len(asked)
+            requests = [_CLAIM.request(part[:3], (part.prefix, worker, self._lease, share, model)) for part in asked]
+            for part, reply in zip(asked, await self._store.execute_all(requests), strict=True):
+                if isinstance(reply, StoreUnavailableError):
+                    trouble = reply
+                    continue
+                is_answered = True
+                if not isinstance(reply, Exception):
+                    claims += [_claimed(worker, claimed) for claimed in reply]
+                    if len(reply) == share:
+                        # It may have more.
+                        waiting.append(part)
+        if trouble is not None and not is_answered:
+            raise trouble
         return claims
-
-    async def _claim(
-        self, worker: str, model: str, partitions: Sequence[keys.PartitionKeys], share: int
-    ) -> list[Claim]:
-        requests = [_CLAIM.request(part[:3], (part.prefix, worker, self._lease, share, model)) for part in partitions]
-        return [
-            Claim(
-                Lease(session_id.decode(), turn, epoch, worker), EventId.of(top).seq, attempt, bool(stop), mark.decode()
-            )
-            for reply in await self._store.run_all(requests)
-            if not isinstance(reply, Exception)
-            for session_id, turn, epoch, top, attempt, stop, mark in reply
-        ]
 
     async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
         """Prolong leases. Each reply says whether the lease is lost, held, or held with a stop asked for."""
@@ -113,3 +119,10 @@ class Jobs:
         """
         requests = [_TRIM.request(part[:3], (part.prefix, _TRIMS_PER_SWEEP)) for part in self._partitions]
         return sum(reply for reply in await self._store.run_all(requests) if isinstance(reply, int))
+
+
+def _claimed(worker: str, reply: Any) -> Claim:
+    """Decode one claim of lua/claim.lua."""
+    session_id, turn, epoch, top, attempt, stop, mark = reply
+    lease = Lease(session_id.decode(), turn, epoch, worker)
+    return Claim(lease, EventId.of(top).seq, attempt, bool(stop), mark.decode())

@@ -1,6 +1,7 @@
 """A worker: claims turns, runs many at once, renews their leases, and hands the rest over when it shuts down."""
 
 import asyncio
+import contextlib
 import os
 import random
 import secrets
@@ -10,7 +11,7 @@ from time import thread_time
 
 import structlog
 
-from midsentence import announcements
+from midsentence import announcements, keys
 from midsentence.errors import FencedError, StoreUnavailableError
 from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.log import SessionLog
@@ -22,8 +23,8 @@ from midsentence_worker.load import LoadMeter
 from midsentence_worker.models.base import Model
 from midsentence_worker.turn import Turn, TurnServices
 
-# How often a worker tries to claim without a wake-up: a wake-up may be lost, and none announces an expired lease.
-_CLAIM_SECONDS = 1.0
+# How often a worker asks all partitions for turns to claim: a wake-up may be lost, and none announces an expired lease.
+_SWEEP_SECONDS = 1.0
 _TRIM_SECONDS = 5.0
 # A lease is renewed this many times in its duration, so that one lost renewal costs nothing.
 _RENEWALS = 3
@@ -47,12 +48,16 @@ class Worker:
         self._wake_up = asyncio.Event()
         self._load = LoadMeter()
         self._load_logged_at = -_LOAD_LOG_SECONDS
+        # The partitions that may have a turn to claim.
+        self._to_claim: set[int] = set()
         self._draining = False
         # When Redis last confirmed a renewal, by the loop's clock.
         self._renewed_at = 0.0
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def subscribed(self) -> None:
+        # Wake-ups may have been lost.
+        self._to_claim.update(self._jobs.partitions)
         self._wake_up.set()
 
     def interrupted(self) -> None:
@@ -68,6 +73,7 @@ class Worker:
                 if turn.writer.lease.session_id == wake.session_id:
                     turn.writer.stop()
         else:
+            self._to_claim.add(keys.partition_of(wake.session_id))
             self._wake_up.set()
 
     def drain(self) -> None:
@@ -96,8 +102,13 @@ class Worker:
 
     async def _claim_until_drained(self) -> None:
         reachable = None
+        sweep_at = 0.0
         while not self._draining:
             self._wake_up.clear()
+            if (now := asyncio.get_running_loop().time()) >= sweep_at:
+                # Random, so that workers do not all sweep at the same moment.
+                sweep_at = now + _SWEEP_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311
+                self._to_claim.update(self._jobs.partitions)
             try:
                 if reachable is False:
                     await self._let_renew()
@@ -111,12 +122,9 @@ class Worker:
                 if reachable is not False:
                     _logger.warning("waiting_for_redis", error=str(error))
                 reachable = False
-            try:
-                # Random, so that workers do not all claim at the same moment.
-                async with asyncio.timeout(_CLAIM_SECONDS * random.uniform(0.75, 1.25)):  # noqa: S311
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(sweep_at):
                     await self._wake_up.wait()
-            except TimeoutError:
-                continue
 
     async def _let_renew(self) -> None:
         """After an outage, renew this worker's leases and give the others time to renew theirs.
@@ -140,9 +148,22 @@ class Worker:
         room = self._load.room(len(self._turns))
         if room is not None:
             free = min(free, room)
-        if free <= 0:
+        if free <= 0 or not self._to_claim:
             return
-        for claim in await self._jobs.claim(self.name, self._model.name, free):
+        asked, self._to_claim = self._to_claim, set()
+        try:
+            claims = await self._jobs.claim(self.name, self._model.name, free, asked)
+        except StoreUnavailableError:
+            self._to_claim.update(self._jobs.partitions)
+            if len(asked) == len(self._jobs.partitions):
+                raise
+            # Only all of them tell an outage from one node of a cluster that is gone.
+            self._wake_up.set()
+            return
+        if len(claims) == free:
+            # They may have more, for which there is no room yet.
+            self._to_claim |= asked
+        for claim in claims:
             self._begin(claim)
 
     def _begin(self, claim: Claim) -> None:
