@@ -1,5 +1,7 @@
 """A worker claims as many turns as its core can carry."""
 
+from collections.abc import Collection
+
 import pytest
 
 from midsentence.jobs import Claim
@@ -51,7 +53,12 @@ class RecordingJobs:
     def __init__(self) -> None:
         self.limits: list[int] = []
 
-    async def claim(self, _worker: str, _model: str, limit: int) -> list[Claim]:
+    @property
+    def partitions(self) -> range:
+        return range(4)
+
+    async def claim(self, _worker: str, _model: str, limit: int, partitions: Collection[int]) -> list[Claim]:
+        assert set(partitions) == set(self.partitions)
         self.limits.append(limit)
         return []
 
@@ -73,6 +80,7 @@ async def test_worker_claims_what_it_has_room_for(
         return room
 
     monkeypatch.setattr(LoadMeter, "room", room_of)
+    worker.subscribed()
     await worker._claim()  # pyright: ignore[reportPrivateUsage]
     assert jobs.limits == limits
     await store.aclose()
