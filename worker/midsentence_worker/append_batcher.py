@@ -18,8 +18,10 @@ _IN_FLIGHT = 2
 # than once in an interval: without these, each of their pieces would be a pipeline of its own.
 _SHORT_TICKS = 5
 
+# uvloop's timers count whole milliseconds, so they may be due up to one too early.
+_EARLY_SECONDS = 0.001
+
 _NEVER = float("inf")
-_AWAKE = -_NEVER
 _CANCELLED = -_NEVER
 
 
@@ -95,10 +97,9 @@ class AppendBatcher:
         # By the server as the log names it; only those that have something to do.
         self._lanes: dict[object, _Lane] = {}
         self._batches: set[asyncio.Task[None]] = set()
-        # Until when `run` sleeps; `schedule` wakes it only for an earlier flush. While it is awake it looks at all
-        # writers again before it sleeps, so nothing needs to wake it.
-        self._sleeps_until = _NEVER
-        self._wake = asyncio.Event()
+        # The one timer, and when it is due: at the earliest flush that is scheduled.
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = _NEVER
         self._checkpoints: set[asyncio.Task[None]] = set()
 
     def schedule(self, writer: Writer, *, now: bool = False, delay: float | None = None) -> None:
@@ -133,32 +134,28 @@ class AppendBatcher:
             await self._log.fold(lease, seq, folded)
 
     async def run(self) -> None:
-        """Flush writers when they are due, for ever."""
+        """Flush writers when they are due, until cancelled."""
         try:
-            while True:
-                self._wake.clear()
-                self._flush_due()
-                await self._sleep()
+            await self._loop.create_future()
         finally:
+            if self._timer is not None:
+                self._timer.cancel()
             for task in self._batches:
                 task.cancel()
             await asyncio.gather(*self._batches, return_exceptions=True)
 
     def _await_flush(self, writer: Writer) -> None:
         self._scheduled.add(writer)
-        if writer.flush.at < self._sleeps_until:
-            self._wake.set()
-
-    async def _sleep(self) -> None:
-        """Wait until the earliest flush is due, or an earlier one was scheduled."""
-        self._sleeps_until = min((writer.flush.at for writer in self._scheduled), default=_NEVER)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(None if self._sleeps_until == _NEVER else self._sleeps_until):
-                await self._wake.wait()
-        self._sleeps_until = _AWAKE
+        at = writer.flush.at
+        if at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = at
+            self._timer = self._loop.call_at(at, self._flush_due)
 
     def _flush_due(self) -> None:
-        now = self._loop.time()
+        self._timer, self._timer_at = None, _NEVER
+        now = self._loop.time() + _EARLY_SECONDS
         due = [writer for writer in self._scheduled if writer.flush.at <= now]
         self._scheduled.difference_update(due)
         servers = self._log.servers([writer.lease for writer in due])
@@ -170,6 +167,8 @@ class AppendBatcher:
             lane.waiting.append(writer)
         for server in set(servers):
             self._send(server)
+        if self._scheduled:
+            self._await_flush(min(self._scheduled, key=_due))
 
     def _send(self, server: object) -> None:
         """Send what waits for a server in one batch, or leave it waiting until the server answers another batch."""
@@ -220,3 +219,7 @@ class AppendBatcher:
         if not interval:
             return now
         return now + interval - (now - self._offset) % interval
+
+
+def _due(writer: Writer) -> float:
+    return writer.flush.at
