@@ -7,7 +7,8 @@ lua/claim.lua and lua/trim.lua build a session's keys from `PartitionKeys.prefix
 from typing import NamedTuple
 
 # The hash tag of each partition, by its number. A search chose them so that the CRC16 slots of the first 2, 4, 8 … 256
-# tags spread evenly over the 16,384 slots of a cluster. The bare numbers as tags would crowd on a few masters.
+# tags spread evenly over the 16,384 slots of a cluster. The bare numbers as tags would crowd on a few masters. The tags
+# must never change: the keys of all sessions contain them.
 _TAGS = """
     2b7 16 2b6 17 201 c0 200 c1 ae 22d ad 22e 3c d 3b e e4 20f cf 264 1a 218 73 219 3 34 2 35 223 49 222 48 274 bf
     21f d4 209 63 208 62 25 2a4 24 2a5 58 232 59 233 6d 2c6 6e 2c7 b1 210 b0 211 23e f7 23d f6 2ac 2b 2ab 2c 278 12

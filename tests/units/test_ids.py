@@ -1,6 +1,7 @@
 """Event ids, session ids, and the keys of a session."""
 
 import base64
+import hashlib
 from collections import Counter
 
 import msgspec
@@ -12,6 +13,7 @@ from redis.crc import key_slot
 from midsentence import keys
 from midsentence.events import Event, decode, encode
 from midsentence.ids import EventId, is_session_id, new_session_id
+from midsentence.settings import Settings
 
 numbers = st.integers(0, 10**11)
 event_ids = st.builds(EventId, numbers, st.integers(0, 999), numbers)
@@ -78,6 +80,22 @@ def test_a_malformed_session_id_is_not_valid(text: str) -> None:
 def test_partitions_spread_evenly_over_the_slots_of_a_cluster(partitions: int) -> None:
     slots = [key_slot(keys.partition(number).jobs.encode()) for number in range(partitions)]
     assert set(Counter(slot * partitions // 16384 for slot in slots).values()) == {1}
+
+
+@pytest.mark.parametrize("masters", [2, 3, 4, 5, 6, 8])
+def test_sessions_spread_evenly_over_the_usual_numbers_of_masters(masters: int) -> None:
+    """No master has 4 % more than its share, where each has a range of slots as `--cluster create` deals them out."""
+    count = Settings.model_fields["partitions"].default
+    assert 256 % count == 0, "a derived id takes its partition from one byte"
+    slots = [key_slot(keys.partition(number).jobs.encode()) for number in range(count)]
+    sizes = Counter(slot * masters // 16384 for slot in slots)
+    assert max(sizes.values()) <= 1.04 * count / masters
+
+
+def test_tag_of_a_partition_stays_the_same() -> None:
+    """Another tag would orphan the sessions of the partition."""
+    tags = " ".join(keys.partition(number).prefix for number in range(256))
+    assert hashlib.sha256(tags.encode()).hexdigest()[:16] == "0dd1051bdd71157b"
 
 
 def test_all_keys_of_a_session_share_a_slot() -> None:
