@@ -102,22 +102,37 @@ async def test_a_piece_after_a_silence_is_flushed_at_once(log: Log, batcher: App
     one = writer(batcher, 1)
     one.add(Delta("a"))
     await log.has_flushed(1)
-    await asyncio.sleep(FLUSH_SECONDS * 1.2)
+    await asyncio.sleep(FLUSH_SECONDS * 4.2)
     begun = asyncio.get_running_loop().time()
     one.add(Delta("b"))
     await log.has_flushed(2)
     assert log.flushes[1][0] - begun < FLUSH_SECONDS / 4
 
 
-async def test_quiet_turns_share_a_pipeline_while_others_are_flushed(log: Log, batcher: AppendBatcher) -> None:
+async def test_pieces_of_slow_turns_are_flushed_at_the_same_tick(log: Log, batcher: AppendBatcher) -> None:
     """Most models write less than a piece in each flush interval, but a worker has many of them."""
+    one, two = writer(batcher, 1), writer(batcher, 2)
+    one.add(Delta("a"))
+    two.add(Delta("a"))
+    await log.has_flushed(1)
+    await asyncio.sleep(FLUSH_SECONDS * 1.5)
+    # The next tick is a whole interval away.
+    batcher._offset = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
+    one.add(Delta("b"))
+    await asyncio.sleep(FLUSH_SECONDS / 4)
+    two.add(Delta("c"))
+    await log.has_flushed(2)
+    assert sorted(texts(*log.flushes[-1][1])) == [(1, [b'{"text":"b"}']), (2, [b'{"text":"c"}'])]
+
+
+async def test_quiet_turns_share_a_pipeline_while_others_are_flushed(log: Log, batcher: AppendBatcher) -> None:
     batcher._interval = 10 * FLUSH_SECONDS  # pyright: ignore[reportPrivateUsage]
     one, two, three = (writer(batcher, turn) for turn in (1, 2, 3))
     for turn in (one, two):
         turn.add(Delta("a"))
         await log.has_flushed(turn.lease.turn)
         await eventually(lambda turn=turn: not turn.has_unwritten, description="the log has it")
-        turn.flush.next_tick = 0.0
+        turn.flush.quiet_at = 0.0
     # The next short tick is two fifths of a second away.
     batcher._offset = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
     three.add(Delta("first"))

@@ -14,8 +14,10 @@ from midsentence.log import SessionLog, Write, Written
 # batches in flight, each would carry fewer appends and so cost more.
 _IN_FLIGHT = 2
 
-# Short ticks in a flush interval. A pipeline costs Redis as much as several appends, and most models write less often
-# than once in an interval: without these, each of their pieces would be a pipeline of its own.
+# A writer whose last flush is so many intervals ago is quiet: its next piece waits for a short tick at most. A model
+# that writes 20 tokens a second is not quiet. Its pieces are better appended together with those of other turns: a
+# pipeline costs Redis as much as several appends, and the worker as much as several pieces.
+_QUIET_INTERVALS = 4
 _SHORT_TICKS = 5
 
 # uvloop's timers count whole milliseconds, so they may be due up to one too early.
@@ -28,12 +30,12 @@ _CANCELLED = -_NEVER
 class Flush:
     """When a writer is flushed. Each writer has one; only the batcher changes it. Times are the event loop's."""
 
-    __slots__ = ("at", "is_busy", "is_scheduled", "next_tick")
+    __slots__ = ("at", "is_busy", "is_scheduled", "quiet_at")
 
     def __init__(self) -> None:
         self.at = _NEVER
-        # The first tick after the writer's last flush. Until then its pieces wait for that tick.
-        self.next_tick = 0.0
+        # From when on the writer is quiet.
+        self.quiet_at = 0.0
         # True while a flush is scheduled that another piece cannot bring forward: any but a retry.
         self.is_scheduled = False
         # True from when a flush is due until the log has answered. The writer is not flushed again meanwhile, so no two
@@ -78,9 +80,9 @@ class AppendBatcher:
     One for each turn would cost several times more. Servers do not wait for each other: while one stalls, the turns
     of the others go on.
 
-    A writer that was quiet is flushed at once, or at the next short tick if others were flushed since the last one.
-    From then on its pieces wait for the next tick. All writers share the ticks, so that one pipeline carries what many
-    turns have to append.
+    The first piece is flushed at once, and later ones wait for the next tick, so that one pipeline carries what many
+    turns have to append. The piece of a writer that was quiet is flushed at once too, or at the next short tick if
+    others were flushed since the last one.
     """
 
     def __init__(self, log: SessionLog, flush_seconds: float) -> None:
@@ -109,7 +111,12 @@ class AppendBatcher:
         """
         time = self._loop.time()
         flush = writer.flush
-        at = time + delay if delay is not None else (time if now else max(time, flush.next_tick, self._next_short_tick))
+        if now:
+            at = time
+        elif delay is not None:
+            at = time + delay
+        else:
+            at = self._next_tick(time) if time < flush.quiet_at else max(time, self._next_short_tick)
         if at < flush.at:
             flush.at, flush.is_scheduled = at, delay is None
             if not flush.is_busy:
@@ -184,8 +191,8 @@ class AppendBatcher:
     def _batch(self, lane: _Lane) -> list[tuple[Writer, Write]]:
         waiting, lane.waiting = lane.waiting, []
         now = self._loop.time()
-        next_tick = self._next_tick(now, self._interval)
-        self._next_short_tick = self._next_tick(now, self._interval / _SHORT_TICKS)
+        quiet_at = now + _QUIET_INTERVALS * self._interval
+        self._next_short_tick = self._next_tick(now, _SHORT_TICKS)
         batch: list[tuple[Writer, Write]] = []
         for writer in waiting:
             flush = writer.flush
@@ -194,7 +201,7 @@ class AppendBatcher:
             else:
                 batch.append((writer, writer.unwritten()))
             if flush.at != _CANCELLED:
-                flush.at, flush.next_tick, flush.is_scheduled = _NEVER, next_tick, False
+                flush.at, flush.quiet_at, flush.is_scheduled = _NEVER, quiet_at, False
         return batch
 
     async def _write(self, server: object, batch: Sequence[tuple[Writer, Write]]) -> None:
@@ -214,11 +221,10 @@ class AppendBatcher:
                 self._await_flush(writer)
         self._send(server)
 
-    def _next_tick(self, now: float, interval: float) -> float:
-        """The first tick after `now`."""
-        if not interval:
-            return now
-        return now + interval - (now - self._offset) % interval
+    def _next_tick(self, now: float, parts: int = 1) -> float:
+        """The first tick after `now`, or the first of so many short ticks in each interval."""
+        interval = self._interval / parts
+        return now + interval - (now - self._offset) % interval if interval else now
 
 
 def _due(writer: Writer) -> float:
