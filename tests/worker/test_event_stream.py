@@ -30,7 +30,7 @@ def parsed_slowly(stream: bytes) -> list[ServerSentEvent]:
     for line in lines:
         if line == b"":
             if data_buffer != b"":
-                events.append(ServerSentEvent(event_type_buffer, data_buffer.removesuffix(b"\n")))
+                events.append((event_type_buffer, data_buffer.removesuffix(b"\n")))
             data_buffer = event_type_buffer = b""
             continue
         field, _, value = line.partition(b":")
@@ -80,8 +80,8 @@ def test_event_is_given_as_soon_as_its_blank_line_came() -> None:
     assert [parser.feed(part) for part in (b"data: a\r", b"\n", b"\r", b"\ndata: b\n\n")] == [
         [],
         [],
-        [ServerSentEvent(b"", b"a")],
-        [ServerSentEvent(b"", b"b")],
+        [(b"", b"a")],
+        [(b"", b"b")],
     ]
 
 

@@ -17,7 +17,7 @@ from midsentence_worker.models.chat_chunks import (
 )
 from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import ErrorCode, ModelError
-from midsentence_worker.models.event_stream import EventStreamParser, EventTooLongError, ServerSentEvent
+from midsentence_worker.models.event_stream import EventStreamParser, EventTooLongError
 from midsentence_worker.models.surrogates import SurrogateJoiner
 
 # A whole answer in one event is far below this.
@@ -89,10 +89,10 @@ class ChatAnswer:
             self._body += data
             if events or len(self._body) > LONGEST_EVENT_BYTES:
                 self._body = None
-        for event in events:
+        for event_type, event_data in events:
             if self._failed is not None or self.is_done:
                 break
-            self._take(event, pieces)
+            self._take(event_type, event_data, pieces)
         return pieces
 
     def end(self, content_type: str) -> Iterable[Piece]:
@@ -111,9 +111,9 @@ class ChatAnswer:
         pieces.append(Finish(_ENDINGS.get(self._finish, "stop"), self._usage))
         return pieces
 
-    def _take(self, event: ServerSentEvent, pieces: list[Piece]) -> None:
+    def _take(self, event_type: bytes, data: bytes, pieces: list[Piece]) -> None:
         try:
-            decoded = decode(event.type, event.data)
+            decoded = decode(event_type, data)
         except documents.UNREADABLE:
             self._fail(self._errors.unreadable())
             return

@@ -3,16 +3,11 @@
 It keeps an event's type and data. `id` and `retry` are for clients that reconnect by themselves, so they are ignored.
 """
 
-from typing import NamedTuple
-
 _BOM = b"\xef\xbb\xbf"
 
-
-class ServerSentEvent(NamedTuple):
-    """`type` is empty where the stream names none. `data` has its lines joined by LF."""
-
-    type: bytes
-    data: bytes
+# An event's type, empty where the stream names none, and its data, whose lines are joined by LF. It is a plain tuple,
+# since one is made for each token.
+ServerSentEvent = tuple[bytes, bytes]
 
 
 class EventTooLongError(ValueError):
@@ -52,11 +47,15 @@ class EventStreamParser:
             self._line.clear()
             self._line_bytes = 0
         for line in lines:
-            if line:
+            if line.startswith(b"data:"):
+                value = line[6:] if line[5:6] == b" " else line[5:]
+                self._data.append(value)
+                self._data_bytes += len(value)
+            elif line:
                 self._take(line)
             else:
                 if self._data:
-                    events.append(ServerSentEvent(self._type, b"\n".join(self._data)))
+                    events.append((self._type, b"\n".join(self._data)))
                     self._data.clear()
                     self._data_bytes = 0
                 self._type = b""
@@ -68,11 +67,7 @@ class EventStreamParser:
         return events
 
     def _take(self, line: bytes) -> None:
-        if line.startswith(b"data:"):
-            value = line[6:] if line[5:6] == b" " else line[5:]
-            self._data.append(value)
-            self._data_bytes += len(value)
-        elif line.startswith(b"event:"):
+        if line.startswith(b"event:"):
             self._type = line[6:].removeprefix(b" ")
         elif line == b"data":
             self._data.append(b"")

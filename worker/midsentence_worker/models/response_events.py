@@ -107,12 +107,12 @@ class ResponseEvents:
     def _decoded(self, data: bytes) -> list[ResponseEvent]:
         events: list[ResponseEvent] = []
         try:
-            for event in self._parser.feed(data):
-                if event.data.startswith(_DONE):
+            for _, event_data in self._parser.feed(data):
+                if event_data.startswith(_DONE):
                     self._is_done = True
                     break
-                if (decoded := decode(event.data)) is not None:
-                    events.append(decoded)
+                if (event := decode(event_data)) is not None:
+                    events.append(event)
         except (EventTooLongError, *documents.UNREADABLE) as error:
             self._failure = UnreadableEventError(str(error))
         return events
