@@ -1,0 +1,100 @@
+"""The cost of a token in the worker, from the provider's socket to the log's, in calls of functions."""
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from midsentence.events import Event
+from midsentence.events import Message as UserMessage
+from midsentence.fold import Fold
+from midsentence.ids import EventId
+from midsentence.jobs import Claim, Jobs
+from midsentence.lease import Lease
+from midsentence.log import SessionLog, Write, Written
+from midsentence.settings import Settings
+from midsentence.store.node import Node
+from midsentence.store.store import Store
+from midsentence.store.topology import Single
+from midsentence_worker.append_batcher import AppendBatcher
+from midsentence_worker.turn import Turn, TurnServices
+from tests.support.call_counter import count_calls
+from tests.support.memory_socket import MemorySocket
+from tests.support.model_client import model_at
+from tests.support.upstream import Answer, Upstream
+
+pytestmark = pytest.mark.anyio
+
+WARM_UP, TOKENS = 20, 100
+# For one token that comes alone and is appended alone, the most expensive case.
+BUDGETS = {"chat": 212, "responses": 239}
+# The event loop's own calls depend on how often it turns.
+WITHOUT = ("asyncio.base_events", "asyncio.events", "asyncio.selector_events", "selectors", "tests", __name__)
+
+
+class CountingLog(SessionLog):
+    """A log that knows one question and counts the tokens that Redis has."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.tokens = 0
+        self._awaited = 0
+        self._written: asyncio.Future[None] | None = None
+
+    async def has(self, tokens: int) -> None:
+        self._awaited = tokens
+        self._written = asyncio.get_running_loop().create_future()
+        await self._written
+
+    async def read(self, *_: Any, **__: Any) -> Any:
+        fold = Fold()
+        fold.apply(Event(EventId(1, 1, 0), UserMessage.type, UserMessage("user", "Hello?", 1, 0).encoded()))
+        return SimpleNamespace(fold=fold)
+
+    async def write(self, writes: Sequence[Write]) -> list[Written | Exception]:
+        outcomes = await super().write(writes)
+        self.tokens += sum(data.count(b" token") for write in writes for _, data in write.events)
+        if self._written is not None and self.tokens >= self._awaited and not self._written.done():
+            self._written.set_result(None)
+        return outcomes
+
+
+class NoJobs:
+    async def release(self, _lease: Lease, *, counts: bool) -> None:
+        assert not counts
+
+
+async def connect() -> MemorySocket:
+    return MemorySocket(lambda requests: b":0\r\n" * requests.count(b"EVALSHA"))
+
+
+@pytest.mark.parametrize("api", BUDGETS)
+async def test_a_token_stays_within_its_budget_of_calls(upstream: Upstream, api: str) -> None:
+    # One token more, so that the answer does not end.
+    answer = Answer(tokens=[" token"] * (WARM_UP + TOKENS + 1), gate=True)
+    upstream.answers.append(answer)
+    store = Store(Settings.model_validate({"redis_url": "redis://127.0.0.1:1"}))
+    store.topology = Single(Node(connect, "memory", 1))
+    log = CountingLog(store)
+    batcher = AppendBatcher(log, 0)
+    sending = asyncio.create_task(batcher.run())
+
+    async def tokens(count: int) -> None:
+        for number in range(log.tokens + 1, log.tokens + count + 1):
+            answer.release()
+            await log.has(number)
+
+    async with model_at(upstream.url, api=api) as model:
+        services = TurnServices(Settings.model_validate({}), model, log, cast("Jobs", NoJobs()), batcher)
+        turn = Turn(Claim(Lease("00" + "s" * 22, 1, 1, "a worker"), 0, 1), services)
+        running = asyncio.create_task(turn.run())
+        await tokens(WARM_UP)
+        with count_calls(without=WITHOUT) as calls:
+            await tokens(TOKENS)
+        running.cancel()
+        await asyncio.wait([running])
+    sending.cancel()
+    await store.aclose()
+    assert calls.count / TOKENS <= BUDGETS[api]
