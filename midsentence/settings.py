@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     api: Literal["chat", "responses"] = Field(
         "chat", description="How the model is called: chat completions, or OpenAI Responses in background mode."
     )
+    think_tags: bool = Field(
+        True, description="0: show `<think>…</think>` at the beginning of an answer as text, and not as reasoning."
+    )
     takeover: Literal["auto", "reattach", "continue", "restart", "fail"] = Field(
         "auto",
         description="How a worker takes over from a dead one; auto: reattach for responses, restart for chat.",

@@ -16,7 +16,12 @@ QUESTION = (Message("user", "Is anybody there?"),)
 
 @asynccontextmanager
 async def model_at(
-    address: str, *, key: str | None = None, timeout_seconds: float = 10, api: str = "chat"
+    address: str,
+    *,
+    key: str | None = None,
+    timeout_seconds: float = 10,
+    api: str = "chat",
+    think_tags: bool = True,
 ) -> AsyncGenerator[Model, None]:
     # Every setting is given, so that the environment of the tests has no effect.
     model = make_model(
@@ -27,6 +32,7 @@ async def model_at(
                 "model": "scripted",
                 "model_timeout_seconds": timeout_seconds,
                 "api": api,
+                "think_tags": think_tags,
             }
         )
     )

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from midsentence.events import Delta, Reasoning, Usage
-from midsentence_worker.models import chat_completions
+from midsentence_worker.models import chat_stream
 from midsentence_worker.models.base import Finish, Message
 from tests.support.model_client import QUESTION, collect, model_at, text_of
 from tests.support.upstream import Answer, Upstream, text_for
@@ -122,7 +122,7 @@ async def test_finished_answer_needs_no_done(upstream: Upstream, *, done: bool) 
 async def test_connection_that_stays_open_does_not_delay_the_end(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_completions, "_TAIL_SECONDS", 0.05)
+    monkeypatch.setattr(chat_stream, "TAIL_SECONDS", 0.05)
     upstream.answers.append(Answer(tokens=["Yes."], usage=None, done=False, linger=True))
     async with model_at(upstream.url) as model, asyncio.timeout(5):
         assert await collect(model) == [Delta("Yes."), Finish("stop", None)]

@@ -1,58 +1,72 @@
-"""What the bytes of a chat completion's stream add up to: pieces of text and reasoning, and one finish."""
+"""What the bytes of a chat completion's stream add up to: pieces of text and reasoning, and one finish.
 
-from collections.abc import Iterable
-from typing import Literal
+The rules, beside those of `chat_chunks`:
+
+- A finish reason does not end the answer: some servers send it with every chunk, or before the last text. The end of
+  the stream ends it, or `[DONE]`, or silence after a finish reason. `[DONE]` without a finish reason is `stop`.
+- An error of the provider ends it, with the provider's words. Before any text or reasoning it counts as the status of
+  HTTP that its code stands for.
+- A body that is no event stream is read as a completion, or as an error.
+- Where nothing can be read as an answer, it is a failure, which quotes what came instead.
+- Usage counts if it is possible, wherever it stands. The last one does.
+"""
+
+from collections.abc import Sequence
+from typing import NoReturn
 
 from midsentence.events import Delta, Reasoning, Usage
+from midsentence_worker.models import finish_reasons
 from midsentence_worker.models import json_documents as documents
 from midsentence_worker.models.base import Finish, Piece
 from midsentence_worker.models.chat_chunks import (
     Choice,
     Chunk,
+    Decoded,
     Done,
     Failure,
     ReportedUsage,
+    Unread,
     decode,
-    tolerant_chunk,
+    decode_body,
 )
 from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import ErrorCode, ModelError
 from midsentence_worker.models.event_stream import EventStreamParser, EventTooLongError
+from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.surrogates import SurrogateJoiner
+from midsentence_worker.models.think_tags import ThinkTags
 
 # A whole answer in one event is far below this.
 LONGEST_EVENT_BYTES = 16 * 2**20
-
-_ENDINGS: dict[str, Literal["length", "content_filter"]] = {
-    "length": "length",
-    "content_filter": "content_filter",
-    "sensitive": "content_filter",  # Zhipu
-}
-# Failures that OpenRouter, Zhipu and DeepSeek report as finish reasons.
-_FAILURES = frozenset({"error", "network_error", "insufficient_system_resource"})
+# Of a body that is neither an event stream nor JSON only the first words are quoted.
+_LONGEST_WORDS = 4096
+_LONGEST_FINISH_REASON = 100
 
 
 class ChatAnswer:
-    """The answer so far. It reads bytes and contacts nobody.
+    """The answer so far. It reads bytes and contacts nobody."""
 
-    A finish reason does not end the answer: some servers send it with every chunk, or before the last text. The end of
-    the stream ends it, or `[DONE]`, or silence after a finish reason.
-    """
-
-    def __init__(self, errors: ErrorMessages) -> None:
+    def __init__(self, errors: ErrorMessages, *, think_tags: bool = True) -> None:
+        """`think_tags`: whether `<think>…</think>` at the beginning of the text is reasoning."""
         # The code and the message of the provider's own failure. An exception that is kept here would form a cycle with
         # this object through its traceback, so it would not be freed at once.
         self._failed: tuple[ErrorCode, str] | None = None
+        # What the provider reported before any piece.
+        self._refused: Failure | None = None
         # `[DONE]` came.
         self.is_done = False
         self._errors = errors
         self._events = EventStreamParser(LONGEST_EVENT_BYTES)
         self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        self._tags = ThinkTags() if think_tags else None
         self._finish = ""
         # Text or reasoning followed a finish reason, so this server's finish reasons do not mean the end.
         self._goes_on = False
         self._usage: Usage | None = None
         self._has_chunks = False
+        # Text or reasoning came.
+        self._has_content = False
+        self._unread: Unread | None = None
         # The bytes so far, until the first event: a body that is no event stream.
         self._body: bytearray | None = bytearray()
 
@@ -68,14 +82,14 @@ class ChatAnswer:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the provider itself reported a failure. The pieces before it stay valid."""
-        return self._failed is not None
+        """Whether the provider failed. The pieces before that stay valid."""
+        return self._failed is not None or self._refused is not None
 
-    @property
-    def failure(self) -> ModelError:
-        """The provider's own failure, a new exception each time."""
-        assert self._failed is not None  # noqa: S101 - has_failed
-        return ModelError(*self._failed)
+    def raise_failure(self) -> NoReturn:
+        """Raise the provider's own failure: ModelError, or ReportedError where it came before any piece."""
+        if self._refused is not None:
+            raise ReportedError(self._refused.reported)
+        raise ModelError(*self._failed) if self._failed is not None else self._errors.truncated()
 
     def feed(self, data: bytes) -> list[Piece]:
         """Take the next bytes of the stream."""
@@ -86,43 +100,81 @@ class ChatAnswer:
             self._fail(self._errors.unreadable())
             return pieces
         if self._body is not None:
-            self._body += data
-            if events or len(self._body) > LONGEST_EVENT_BYTES:
-                self._body = None
+            self._keep(data, has_events=bool(events))
         for event_type, event_data in events:
-            if self._failed is not None or self.is_done:
+            if self.is_done or self._failed is not None or self._refused is not None:
                 break
-            self._take(event_type, event_data, pieces)
+            try:
+                decoded = decode(event_type, event_data)
+            except documents.UNREADABLE:
+                self._fail(self._errors.unreadable())
+                break
+            if isinstance(decoded, Chunk):
+                self._take_chunk(decoded, pieces)
+            else:
+                self._take(decoded, pieces)
+        if self._failed is not None:
+            self._flush(pieces)
         return pieces
 
-    def end(self, content_type: str) -> Iterable[Piece]:
-        """The last pieces of a stream that has ended. Raises ModelError where it ended before the answer did."""
+    def rest(self) -> list[Piece]:
+        """What is held of an answer that broke off: half a character, or the beginning of a tag."""
+        pieces: list[Piece] = []
+        self._flush(pieces)
+        return pieces
+
+    def end(self, content_type: str) -> Sequence[Piece]:
+        """The last pieces of a stream that has ended. Raises ModelError where it ended before the answer did.
+
+        Raises ReportedError where a body that is no event stream reports an error.
+        """
         pieces: list[Piece] = []
         if self._body:
-            self._take_body(pieces)
+            for decoded in decode_body(bytes(self._body)):
+                if not self.has_failed:
+                    self._take(decoded, pieces)
         if self.has_failed:
-            raise self.failure
+            self.raise_failure()
+        if self._unread is not None and not self._has_content and not (self._finish and self._unread.chunk is None):
+            reported = self._unread.reported
+            raise self._errors.empty(content_type, reported) if self._body else self._errors.unreadable(reported)
         if not self.has_finish:
-            raise self._errors.truncated() if self._has_chunks else self._errors.empty(content_type)
-        if rest := self._reasoning.flush():
-            pieces.append(Reasoning(rest))
-        if rest := self._text.flush():
-            pieces.append(Delta(rest))
-        pieces.append(Finish(_ENDINGS.get(self._finish, "stop"), self._usage))
+            if not self._has_chunks:
+                raise self._errors.empty(content_type)
+            # A completion that is no stream is whole, since its JSON is.
+            if not self._body or not self._has_content:
+                raise self._errors.truncated()
+        self._flush(pieces)
+        pieces.append(Finish(finish_reasons.reason_of(self._finish) or "stop", self._usage))
         return pieces
 
-    def _take(self, event_type: bytes, data: bytes, pieces: list[Piece]) -> None:
-        try:
-            decoded = decode(event_type, data)
-        except documents.UNREADABLE:
-            self._fail(self._errors.unreadable())
+    def _keep(self, data: bytes, *, has_events: bool) -> None:
+        body = self._body
+        if body is None or has_events:
+            self._body = None
             return
-        if isinstance(decoded, Chunk):
-            self._take_chunk(decoded, pieces)
-        elif isinstance(decoded, Failure):
-            self._fail(self._errors.of_event(decoded.reported))
-        elif isinstance(decoded, Done):
-            self.is_done = True
+        body += data
+        is_json = body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"["))
+        if len(body) > LONGEST_EVENT_BYTES:
+            self._body = None
+        elif not is_json:
+            del body[_LONGEST_WORDS:]
+
+    def _take(self, decoded: Decoded, pieces: list[Piece]) -> None:
+        match decoded:
+            case Chunk():
+                self._take_chunk(decoded, pieces)
+            case Unread(_, chunk):
+                if self._unread is None or chunk is not None:
+                    self._unread = decoded
+                if chunk is not None:
+                    self._take_chunk(chunk, pieces)
+            case Failure():
+                self._report(decoded)
+            case Done():
+                self.is_done = True
+            case None:
+                pass
 
     def _take_chunk(self, chunk: Chunk, pieces: list[Piece]) -> None:
         self._has_chunks = True
@@ -132,19 +184,55 @@ class ChatAnswer:
             return
         choice = chunk.choices[0]
         text, thought = _text(choice)
-        if self._finish and (text or thought):
-            self._goes_on = True
+        if text or thought:
+            self._has_content = True
+            if self._finish:
+                self._goes_on = True
         if thought and (thought := self._reasoning.join(thought)):
             pieces.append(Reasoning(thought))
         if text and (text := self._text.join(text)):
-            pieces.append(Delta(text))
+            if self._tags is None:
+                pieces.append(Delta(text))
+            else:
+                self._split(self._tags, text, pieces)
         if choice.usage is not None:
             self._usage = _usage(choice.usage) or self._usage
         if choice.finish_reason:
-            if choice.finish_reason in _FAILURES:
-                self._fail(self._errors.failed(f"finish_reason {choice.finish_reason}"))
-            else:
-                self._finish = choice.finish_reason
+            self._take_finish_reason(choice.finish_reason)
+
+    def _take_finish_reason(self, reported: str) -> None:
+        if finish_reasons.reason_of(reported[:_LONGEST_FINISH_REASON]) is None:
+            self._fail(self._errors.failed(f"finish_reason {reported}"))
+        else:
+            self._finish = reported[:_LONGEST_FINISH_REASON]
+
+    def _split(self, tags: ThinkTags, text: str, pieces: list[Piece]) -> None:
+        thought, text = tags.split(text)
+        if tags.has_ended:
+            self._tags = None
+        if thought:
+            pieces.append(Reasoning(thought))
+        if text:
+            pieces.append(Delta(text))
+
+    def _flush(self, pieces: list[Piece]) -> None:
+        if rest := self._reasoning.flush():
+            pieces.append(Reasoning(rest))
+        thought, rest = "", self._text.flush()
+        if self._tags is not None:
+            thought, text = self._tags.split(rest)
+            more, rest = self._tags.flush()
+            thought, rest = thought + more, text + rest
+        if thought:
+            pieces.append(Reasoning(thought))
+        if rest:
+            pieces.append(Delta(rest))
+
+    def _report(self, failure: Failure) -> None:
+        if self._has_content or self.is_complete:
+            self._fail(self._errors.of_event(failure.reported))
+        else:
+            self._refused = failure
 
     def _fail(self, failure: ModelError) -> None:
         if self.is_complete:
@@ -152,27 +240,20 @@ class ChatAnswer:
         else:
             self._failed = failure.code, failure.message
 
-    def _take_body(self, pieces: list[Piece]) -> None:
-        """Read a completion, or an error, from a body that is one JSON document."""
-        body = bytes(self._body or b"")
-        try:
-            document = documents.mapping(documents.parse(body))
-        except documents.UNREADABLE:
-            return
-        if document.get("error"):
-            self._fail(self._errors.of_event(document))
-        elif document.get("choices"):
-            self._take_chunk(tolerant_chunk(document), pieces)
-
 
 def _text(choice: Choice) -> tuple[str, str]:
     """The text and the reasoning of a choice."""
-    delta = choice.delta or choice.message
-    if delta is None:
-        return choice.text or "", ""
-    return delta.content or delta.refusal or choice.text or "", delta.reasoning_content or delta.reasoning or ""
+    text = thought = ""
+    if (delta := choice.delta) is not None:
+        text = delta.content or delta.refusal or ""
+        thought = delta.reasoning_content or delta.reasoning or ""
+    if not text and (message := choice.message) is not None:
+        text = message.content or message.refusal or ""
+        thought = thought or message.reasoning_content or message.reasoning or ""
+    return text or choice.text or "", thought
 
 
 def _usage(usage: ReportedUsage) -> Usage | None:
-    asked, answered = documents.count(usage.prompt_tokens), documents.count(usage.completion_tokens)
+    asked = documents.count(usage.prompt_tokens if usage.prompt_tokens is not None else usage.input_tokens)
+    answered = documents.count(usage.completion_tokens if usage.completion_tokens is not None else usage.output_tokens)
     return None if asked is None or answered is None else Usage(asked, answered, "reported")

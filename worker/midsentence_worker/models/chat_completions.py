@@ -1,6 +1,5 @@
 """Any server with OpenAI's chat completions API: OpenAI, Ollama, llama.cpp, vLLM and many others."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
@@ -12,22 +11,20 @@ from openai.types.chat import (
     ChatCompletionUserMessageParam,
 )
 
+from midsentence_worker.models import retry
 from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
-from midsentence_worker.models.byte_stream import ByteStream
 from midsentence_worker.models.chat_answer import ChatAnswer
-from midsentence_worker.models.client import ModelClient
+from midsentence_worker.models.chat_stream import ChatStream
+from midsentence_worker.models.client import REQUEST_ERRORS, ModelClient
 from midsentence_worker.models.errors import StreamBrokenError, StreamStalledError
 from midsentence_worker.models.rehearsal import rehearse
-
-# After the finish reason mostly the usage follows, and sometimes the last text. Some servers neither send `[DONE]` nor
-# close the connection: this silence is then the end.
-_TAIL_SECONDS = 5.0
-# After `[DONE]` only the end of the body follows. It frees the connection for another request.
-_END_SECONDS = 0.05
 
 # Without these vLLM closes the partial answer and begins another one behind it. llama.cpp knows them too; versions
 # before that continue a last message of the assistant anyway.
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
+
+# The statuses of a server that does not know a parameter.
+_REFUSED = frozenset({400, 422})
 
 _REHEARSAL = b"""\
 data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"."}}]}
@@ -63,32 +60,24 @@ class ChatCompletionsModel:
         A last message of the assistant is continued. Raises CannotResumeError where the server refuses to.
         """
         del mark  # chat completions have no marks
-        source = await self._client.with_retries(lambda: self._open(messages))
+        stream = await self._client.with_retries(lambda: self._opened(messages))
         try:
-            answer = ChatAnswer(self._client.errors)
-            tail_ends = None
-            while not answer.is_done:
+            for piece in stream.first:
+                yield piece
+            while stream.is_open:
+                # The bytes are read here: a coroutine more for each of them would cost as much as its decoding.
                 try:
-                    data = await (source.read() if tail_ends is None else _read_until(tail_ends, source))
+                    data = await (stream.source.read() if stream.tail_ends is None else stream.read_tail())
                 except (StreamStalledError, StreamBrokenError) as error:
-                    if answer.is_complete:
-                        break
-                    raise self._client.errors.of_stream(error) from error
-                if not data:
-                    break
-                pieces = answer.feed(data)
+                    pieces = stream.broken(error)
+                else:
+                    pieces = stream.take(data)
                 for piece in pieces:
                     yield piece
-                if answer.has_failed:
-                    raise answer.failure
-                if answer.has_finish and (pieces or tail_ends is None):
-                    tail_ends = asyncio.get_running_loop().time() + _TAIL_SECONDS
-            if answer.is_done:
-                await source.read_to_end(_END_SECONDS)
-            for piece in answer.end(source.content_type):
+            for piece in await stream.end():
                 yield piece
         finally:
-            await source.aclose()
+            await stream.aclose()
 
     async def warm_up(self) -> None:
         await rehearse(ChatCompletionsModel(self._client.scripted(_REHEARSAL)))
@@ -99,40 +88,49 @@ class ChatCompletionsModel:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _open(self, messages: Sequence[Message]) -> ByteStream:
+    async def _opened(self, messages: Sequence[Message]) -> ChatStream:
         try:
             return await self._with_usage(messages)
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if _continues(messages):
+        except REQUEST_ERRORS as error:
+            if retry.status(error) in _REFUSED and _continues(messages):
                 raise CannotResumeError(self._client.errors.of_request(error).message) from error
             raise
 
-    async def _with_usage(self, messages: Sequence[Message]) -> ByteStream:
+    async def _with_usage(self, messages: Sequence[Message]) -> ChatStream:
         if self._takes_usage_option is not False:
             try:
-                source = await self._create(messages, include_usage=True)
-            except (openai.BadRequestError, openai.UnprocessableEntityError):
+                stream = await self._begun(messages, include_usage=True)
+            except REQUEST_ERRORS as error:
                 # A server that accepted the option before refuses something else.
-                if self._takes_usage_option:
+                if self._takes_usage_option or retry.status(error) not in _REFUSED:
                     raise
             else:
                 self._takes_usage_option = True
-                return source
-        source = await self._create(messages, include_usage=False)
+                return stream
+        stream = await self._begun(messages, include_usage=False)
         self._takes_usage_option = False
-        return source
+        return stream
 
-    async def _create(self, messages: Sequence[Message], *, include_usage: bool) -> ByteStream:
-        return await self._client.open(
+    async def _begun(self, messages: Sequence[Message], *, include_usage: bool) -> ChatStream:
+        """Ask for an answer, and wait for its first pieces: until then the provider may refuse."""
+        client = self._client
+        source = await client.open(
             partial(
-                self._client.sdk.chat.completions.with_raw_response.create,
-                model=self._client.model,
+                client.sdk.chat.completions.with_raw_response.create,
+                model=client.model,
                 messages=[_param(message) for message in messages],
                 stream=True,
                 stream_options={"include_usage": True} if include_usage else openai.omit,
                 extra_body=_CONTINUE if _continues(messages) else None,
             )
         )
+        stream = ChatStream(source, ChatAnswer(client.errors, think_tags=client.has_think_tags), client.errors)
+        try:
+            await stream.begin()
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
 
 
 def _continues(messages: Sequence[Message]) -> bool:
@@ -147,12 +145,3 @@ def _param(message: Message) -> ChatCompletionMessageParam:
             return ChatCompletionUserMessageParam(role="user", content=message.text)
         case "assistant":
             return ChatCompletionAssistantMessageParam(role="assistant", content=message.text)
-
-
-async def _read_until(time: float, source: ByteStream) -> bytes:
-    """Read on, until a time of the loop's clock. Returns no bytes after it."""
-    try:
-        async with asyncio.timeout_at(time):
-            return await source.read()
-    except TimeoutError:
-        return b""

@@ -12,6 +12,8 @@ from midsentence_worker.models import retry
 from midsentence_worker.models.byte_stream import BREAKS, ByteStream
 from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import InvalidKeyError, StreamBrokenError, StreamStalledError
+from midsentence_worker.models.http_client import HttpClient
+from midsentence_worker.models.reported_errors import ReportedError
 
 _OPENAI_URL = "https://api.openai.com/v1"
 # Shorter than a lease, so that the worker that tried an address which drops packets still reports it.
@@ -20,8 +22,8 @@ _CONNECT_SECONDS = 5.0
 _Reply = TypeVar("_Reply")
 
 StreamRequest = Callable[..., Awaitable[Any]]
-# What a request raises: the SDK's own errors; those of the HTTP client, where the body of an error cannot be read;
-# silence; and a break before the stream had brought an event.
+# What a request raises: the SDK's own errors; those of the HTTP client beneath it; silence, a break, or an error of the
+# provider before the stream had brought anything of an answer.
 REQUEST_ERRORS = (
     openai.OpenAIError,
     *BREAKS,
@@ -29,6 +31,7 @@ REQUEST_ERRORS = (
     TimeoutError,
     StreamStalledError,
     StreamBrokenError,
+    ReportedError,
 )
 
 
@@ -41,21 +44,17 @@ class ModelClient:
         self.errors = ErrorMessages(settings, address)
         # Local servers need no key; the SDK insists on one.
         self._key = settings.openai_api_key or "none"
+        self.has_think_tags = settings.think_tags
         self._patience = settings.model_timeout_seconds
         self.sdk = openai.AsyncOpenAI(
             api_key=self._key,
-            # aiohttp refuses a request with a password in its address and a key in its headers.
-            base_url=url.copy_with(username=None, password=None),
+            # aiohttp refuses a request with a password in its address and a key in its headers. The SDK would append a
+            # method's path to the query.
+            base_url=url.copy_with(username=None, password=None, query=None, fragment=None),
+            default_query=dict(url.params.multi_items()),
             # The SDK's own retries would wait three times for a silent model, and two minutes for a busy one.
             max_retries=0,
-            # The worker limits how many turns run; a limit on connections would be a second, invisible queue. For
-            # aiohttp 0 means no limit, and None its default of 100.
-            http_client=openai.DefaultAioHttpClient(
-                timeout=httpx2.Timeout(self._patience, connect=_CONNECT_SECONDS, pool=None),
-                limits=httpx2.Limits(max_connections=0),
-                transport=transport,
-                auth=httpx2.BasicAuth(url.username, url.password) if url.userinfo else None,
-            ),
+            http_client=HttpClient(url, httpx2.Timeout(self._patience, connect=_CONNECT_SECONDS, pool=None), transport),
         )
 
     async def open(self, request: StreamRequest) -> ByteStream:

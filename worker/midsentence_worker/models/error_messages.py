@@ -3,15 +3,13 @@
 import re
 from collections.abc import Mapping
 from math import ceil
-from typing import cast
 from urllib.parse import urlsplit
 
 import httpx2
-import openai
 
 from midsentence.settings import Settings
 from midsentence_worker.models import json_documents as documents
-from midsentence_worker.models import retry
+from midsentence_worker.models import reported_errors, retry
 from midsentence_worker.models.errors import (
     ErrorCode,
     InvalidKeyError,
@@ -19,14 +17,35 @@ from midsentence_worker.models.errors import (
     StreamBrokenError,
     StreamStalledError,
 )
+from midsentence_worker.models.reported_errors import ReportedError
+from midsentence_worker.models.surrogates import joined
 
 _LONGEST_QUOTE = 300
-# OpenAI repeats a refused key masked ("sk-ab***yz"). The person who chats must not see that either.
-_KEY_LIKE = re.compile(r"\b(?:sk|key|gsk|xai)-[\w*.-]{4,}|Bearer\s+[^\s'\"]+")
+# Nobody counts the seconds of a longer time, in which the provider mostly has a defect.
+_LONGEST_WAIT = 7 * 86400
+# OpenAI repeats a refused key masked ("sk-ab***yz"). The person who chats must not see that either. The prefixes are
+# those of OpenAI, Groq, xAI, Google, Hugging Face, NVIDIA, Perplexity, Replicate, Cerebras and GitHub.
+_KEY_LIKE = re.compile(
+    r"\b(?:sk|key|gsk|xai|pplx|nvapi|csk)-[\w*.-]{4,}|\b(?:AIza|hf_|r8_|gh[pousr]_)[\w*-]{4,}"
+    r"|(?:Bearer|Basic)\s+[^\s'\"]+",
+)
+# A request's id is of use to the operator alone, and their logs are the place for it.
+_REQUEST_ID = re.compile(
+    r"\breq_\w{6,}|\bchatcmpl-[\w-]{6,}"
+    r"|(?P<name>\b(?:request|trace|correlation)[ _-]?id\b['\"]?\s*(?:[:=#]|is)?\s*)['\"]?[\w-]{6,}",
+    re.IGNORECASE,
+)
+# The userinfo of an address: a proxy's password stands there.
+_USERINFO = re.compile(r"://[^\s/@'\"]+@")
+_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
 class ErrorMessages:
-    """Translates the errors of the SDK, of httpx2 and of providers into a ModelError."""
+    """Translates the errors of the SDK, of httpx2 and of providers into a ModelError.
+
+    The rules: the provider's words are quoted, briefly, from whatever envelope they came in. No message contains a key,
+    a password or the id of a request, and each can be written to the log: it has no lone surrogate.
+    """
 
     def __init__(self, settings: Settings, address: str) -> None:
         self._address = _without_secrets(address)
@@ -36,10 +55,11 @@ class ErrorMessages:
         self._api = settings.api
 
     def of_request(self, error: Exception) -> ModelError:
-        """Translate the error of a request that returned no stream."""
-        refused = retry.refusal(error)
-        if refused is not None:
-            return self._by_status(refused, error.body if isinstance(error, openai.APIStatusError) else None)
+        """Translate the error of a request that brought nothing of an answer."""
+        if isinstance(error, ReportedError):
+            return self._of_refusal(error.status, {}, error.reported)
+        if (refused := retry.refusal(error)) is not None:
+            return self._of_refusal(refused.status_code, refused.headers, _body(refused))
         if retry.is_stall(error):
             return self.stalled()
         if isinstance(error, InvalidKeyError):
@@ -56,8 +76,9 @@ class ErrorMessages:
         """Translate an error that ended a stream."""
         return self.stalled() if isinstance(error, StreamStalledError) else self.truncated()
 
-    def unreadable(self) -> ModelError:
-        return self.failed("It sent something that is no answer.")
+    def unreadable(self, reported: object = None) -> ModelError:
+        """Nothing of what came can be read as an answer; `reported` is a part of it."""
+        return self.failed(reported_errors.words(reported) or "It sent something that is no answer.")
 
     def failed(self, reported: object) -> ModelError:
         """The provider itself ended the answer; `reported` is its reason."""
@@ -66,10 +87,10 @@ class ErrorMessages:
         )
 
     def of_event(self, reported: object) -> ModelError:
-        """Translate an error that the provider reports inside a stream: an object, or a text."""
+        """Translate an error that the provider reports in the middle of an answer: an object, or a text."""
         error = documents.mapping(reported)
         error = documents.mapping(error.get("error")) or error
-        is_rate_limit = "rate_limit" in str(error.get("code"))
+        is_rate_limit = "rate_limit" in documents.word(error.get("code"))
         return self.rate_limited(reported) if is_rate_limit else self.failed(reported)
 
     def rate_limited(self, reported: object, when: str = "later") -> ModelError:
@@ -87,63 +108,88 @@ class ErrorMessages:
     def truncated(self) -> ModelError:
         return self._error("model_truncated", "The model's answer broke off before its end: ask again.")
 
-    def empty(self, content_type: str) -> ModelError:
-        """Explain a 200 without a stream: mostly a web page, because the address lacks its /v1."""
+    def empty(self, content_type: str, reported: object = None) -> ModelError:
+        """Explain a 200 without an answer: mostly a web page, because the address lacks its /v1."""
         if content_type.startswith("text/event-stream"):
-            return self.truncated()
+            return self.unreadable(reported) if reported else self.truncated()
         return self._error(
             "model_failed",
             f"{self._address} sent no stream: check OPENAI_BASE_URL, which mostly ends in /v1.",
-            f"Content-Type {content_type or 'missing'}",
+            reported_errors.words(reported) or f"Content-Type {content_type or 'missing'}",
         )
 
-    def _by_status(self, response: httpx2.Response, body: object) -> ModelError:
-        status = response.status_code
+    def _of_refusal(self, status: int | None, headers: Mapping[str, str], reported: object) -> ModelError:
+        """Translate a status of HTTP, or an error that came in its stead; `status` is None where it has no code."""
+        if status is None:
+            return self.failed(reported)
         if status in {401, 403}:
             do = "check OPENAI_API_KEY" if self._key else "set OPENAI_API_KEY"
             # At 401 the provider's own text is about the key alone; at 403 it may name a region or a model.
-            reported = body if status == 403 else None
-            return self._error("model_refused_key", f"{self._address} refused the key ({status}): {do}.", reported)
+            return self._error(
+                "model_refused_key",
+                f"{self._address} refused the key ({status}): {do}.",
+                reported if status == 403 else None,
+            )
         if status == 429:
-            wait = retry.retry_after(response)
-            return self.rate_limited(body, f"in {ceil(wait)} seconds" if wait else "later")
+            wait = retry.retry_after(headers)
+            return self.rate_limited(reported, f"in {ceil(wait)} seconds" if wait and wait < _LONGEST_WAIT else "later")
+        if status in retry.BUSY:
+            return self._error("model_rate_limited", f"{self._address} is busy ({status}): ask again later.", reported)
         if status >= 500:
-            return self._error("model_failed", f"The model at {self._address} failed ({status}): ask again.", body)
+            return self._error("model_failed", f"The model at {self._address} failed ({status}): ask again.", reported)
         if status == 404:
             unknown, check = f"model {self._model}", "MIDSENTENCE_MODEL"
             if self._api == "responses":
                 unknown, check = f"{unknown}, or no Responses API", f"{check}, MIDSENTENCE_API"
             sentence = f"{self._address} knows no {unknown}: check {check} and OPENAI_BASE_URL."
+        elif status < 400:
+            target = _without_secrets(headers.get("location", "")) or "nowhere"
+            sentence = (
+                f"{self._address} redirects the request to {target} ({status}): "
+                "set OPENAI_BASE_URL to the address that answers."
+            )
+            reported = None
         else:
             sentence = (
                 f"The model {self._model} at {self._address} refused the request ({status}): change what you ask."
             )
-        return self._error("model_refused_request", sentence, body)
+        return self._error("model_refused_request", sentence, reported)
 
     def stalled(self) -> ModelError:
         return self._error("model_stalled", f"The model was silent for {self._patience:g} seconds: ask again.")
 
     def _error(self, code: ErrorCode, sentence: str, reported: object = None) -> ModelError:
-        quote = self._redacted(" ".join(_text(reported).split()))
+        quote = self._redacted(_CONTROLS.sub(" ", reported_errors.words(reported)).strip())
         if len(quote) > _LONGEST_QUOTE:
             quote = quote[: _LONGEST_QUOTE - 1] + "…"
-        return ModelError(code, f"{sentence} ({quote})" if quote else sentence)
+        message = f"{sentence} ({quote})" if quote else sentence
+        # The message is written to the log, and a lone surrogate of a provider cannot be.
+        return ModelError(code, joined(message))
 
     def _redacted(self, text: str) -> str:
-        """Remove keys. Call it before the text is cut, or half of a key could stay."""
-        return _KEY_LIKE.sub("[key]", text.replace(self._key, "[key]") if self._key else text)
+        """Remove keys, passwords and the ids of requests. Call it before the text is cut, or half of a key stays."""
+        if self._key:
+            text = text.replace(self._key, "[key]")
+        text = _USERINFO.sub("://", _KEY_LIKE.sub("[key]", text))
+        return _REQUEST_ID.sub(lambda found: f"{found['name'] or ''}[id]", text)
 
 
-def _text(reported: object) -> str:
-    """Find the message in an error's body; providers nest it in several ways."""
-    if isinstance(reported, Mapping):
-        body = cast("Mapping[str, object]", reported)
-        return next((text for name in ("error", "message", "detail") if (text := _text(body.get(name)))), "")
-    # A proxy's error page contains nothing that its status does not say.
-    return reported if isinstance(reported, str) and not reported.lstrip().startswith("<") else ""
+def _body(response: httpx2.Response) -> object:
+    """The body of an error: what its JSON holds, or its text."""
+    try:
+        content = response.content
+    except httpx2.ResponseNotRead:
+        return None
+    try:
+        return documents.parse(content)
+    except documents.UNREADABLE:
+        return content.decode(errors="replace")
 
 
 def _without_secrets(address: str) -> str:
     """Drop the parts that may hold a password or a token: `user:password@` and the query."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -53,7 +53,7 @@ def decode(data: bytes) -> ResponseEvent | None:
         event = _decoder.decode(data)
     except documents.UNREADABLE:
         document = documents.parse(data)
-        return tolerant_event(document) if isinstance(document, dict) else None
+        return tolerant_event(document) if documents.is_object(document) else None
     return ResponseEvent(event.type, event.sequence_number, event.delta)
 
 

@@ -1,6 +1,12 @@
-"""When to send a request again that has not begun to answer. Nothing was written yet, so no text can come twice."""
+"""When to send a request again that has not begun to answer. Nothing was written yet, so no text can come twice.
+
+The rules: a status counts, also where the body of its response cannot be read, and so does a code that a provider
+reports in a stream before its answer. A provider that is busy (408, 409, 425, 429) or failed (5xx) is asked again; one
+that refused is not.
+"""
 
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from math import isfinite
 
@@ -8,14 +14,15 @@ import httpx2
 import openai
 
 from midsentence_worker.models.errors import InvalidKeyError, StreamStalledError
+from midsentence_worker.models.reported_errors import ReportedError
 
 FIRST_PAUSE_SECONDS = 0.5
 _RETRIES = 2
 # The reader waits in front of an empty answer. Where the provider asks for a longer pause than this, the turn fails and
 # its error says when to ask again.
 _LONGEST_PAUSE_SECONDS = 8.0
-# Client errors that say "later": a time-out, a conflict with another request, and too many requests.
-_BUSY = frozenset({408, 409, 429})
+# Client errors that say "later": a time-out, a conflict with another request, too early, and too many requests.
+BUSY = frozenset({408, 409, 425, 429})
 
 
 def pause(error: Exception, attempt: int) -> float | None:
@@ -23,29 +30,34 @@ def pause(error: Exception, attempt: int) -> float | None:
     if attempt >= _RETRIES:
         return None
     usual = FIRST_PAUSE_SECONDS * 2**attempt
-    refused = refusal(error)
-    if refused is not None:
-        if refused.status_code not in _BUSY and refused.status_code < 500:
+    if isinstance(error, ReportedError):
+        return usual if _is_transient(error.status) else None
+    if (refused := refusal(error)) is not None:
+        if not _is_transient(refused.status_code):
             return None
         if refused.headers.get("x-should-retry") == "false":  # OpenAI sends it when a quota is used up
             return None
-        wished = retry_after(refused) or usual
+        wished = retry_after(refused.headers) or usual
         return wished if wished <= _LONGEST_PAUSE_SECONDS else None
     # A model that was silent for the whole time-out had its time, and an invalid key stays invalid.
     return None if is_stall(error) or isinstance(error, InvalidKeyError) else usual
 
 
-def refusal(error: Exception) -> httpx2.Response | None:
-    """The response that refuses a request.
+def status(error: BaseException) -> int | None:
+    """The status with which a provider refused a request, if it did."""
+    if isinstance(error, ReportedError):
+        return error.status
+    refused = refusal(error)
+    return None if refused is None else refused.status_code
 
-    Where its body cannot be read, the SDK raises the error of that; the response is in the context of that error.
-    """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, openai.APIStatusError | httpx2.HTTPStatusError):
-            return seen.response
-        seen = seen.__cause__ or seen.__context__
-    return None
+
+def refusal(error: BaseException) -> httpx2.Response | None:
+    """The response that refuses a request."""
+    return error.response if isinstance(error, openai.APIStatusError) else None
+
+
+def _is_transient(refused: int | None) -> bool:
+    return refused is not None and (refused in BUSY or refused >= 500)
 
 
 def is_stall(error: Exception) -> bool:
@@ -53,17 +65,22 @@ def is_stall(error: Exception) -> bool:
     return isinstance(error, TimeoutError | StreamStalledError) or isinstance(error.__cause__, httpx2.ReadTimeout)
 
 
-def retry_after(response: httpx2.Response) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Read the seconds that a server asks for: Retry-After (RFC 9110, section 10.2.3) or OpenAI's retry-after-ms."""
-    milliseconds, value = response.headers.get("retry-after-ms"), response.headers.get("retry-after")
-    try:
-        seconds = float(milliseconds) / 1000 if milliseconds is not None else float(value or "")
-    except ValueError:
-        pass
-    else:
-        # Python reads "inf" and "nan" as numbers.
-        return max(0.0, seconds) if isfinite(seconds) else None
+    milliseconds, value = _seconds(headers.get("retry-after-ms")), headers.get("retry-after")
+    seconds = _seconds(value) if milliseconds is None else milliseconds / 1000
+    if seconds is not None:
+        return seconds
     try:
         return max(0.0, parsedate_to_datetime(value or "").timestamp() - time.time())
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return None
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    # Python reads "inf" and "nan" as numbers.
+    return max(0.0, seconds) if isfinite(seconds) else None

@@ -21,7 +21,7 @@ class SurrogateJoiner:
             return text
         text = self._held + text
         self._held = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        return _paired(text.removesuffix(self._held))
+        return joined(text.removesuffix(self._held))
 
     def join_whole_chunks(self, text: str) -> str:
         """Like `join`, but hold the whole chunk that ends with a first surrogate.
@@ -35,9 +35,10 @@ class SurrogateJoiner:
 
     def flush(self) -> str:
         """The text that is held. Its surrogates that stayed alone are replaced."""
-        rest, self._held = _paired(self._held), ""
+        rest, self._held = joined(self._held), ""
         return rest
 
 
-def _paired(text: str) -> str:
+def joined(text: str) -> str:
+    """The text with its pairs of surrogates joined, and U+FFFD for each that stands alone."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
