@@ -12,6 +12,7 @@ import pytest
 from midsentence.events import Delta, Reasoning
 from midsentence.lease import Lease
 from midsentence.log import Write, Written
+from midsentence_worker import append_batcher
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.turn_writer import TurnWriter
 from tests.support.waiting import eventually
@@ -144,6 +145,26 @@ async def test_quiet_turns_share_a_pipeline_while_others_are_flushed(log: Log, b
     assert [texts(*writes) for _, writes in log.flushes[2:3]] == [[(3, [b'{"text":"first"}'])]]
     assert sorted(texts(*log.flushes[3][1])) == [(1, [b'{"text":"b"}']), (2, [b'{"text":"c"}'])]
     assert log.flushes[3][0] - log.flushes[2][0] < FLUSH_SECONDS * 5
+
+
+async def test_a_piece_after_a_flush_that_was_early_waits_for_the_next_tick(
+    log: Log, batcher: AppendBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Timers may be due before the tick. The piece would be a pipeline of its own at each tick."""
+    one, two = writer(batcher, 1), writer(batcher, 2)
+    for turn in (one, two):
+        turn.add(Delta("a"))
+    await log.has_flushed(1)
+    await eventually(lambda: not (one.has_unwritten or two.has_unwritten), description="the log has them")
+    monkeypatch.setattr(append_batcher, "_EARLY_SECONDS", FLUSH_SECONDS / 2)
+    tick = asyncio.get_running_loop().time() + FLUSH_SECONDS / 4
+    batcher._offset = tick  # pyright: ignore[reportPrivateUsage]
+    one.add(Delta("b"))
+    batcher._flush_due()  # pyright: ignore[reportPrivateUsage]
+    two.add(Delta("c"))
+    await log.has_flushed(2)
+    assert texts(*log.flushes[1][1]) == [(1, [b'{"text":"b"}'])]
+    assert two.flush.at > tick + FLUSH_SECONDS / 2
 
 
 async def test_only_pieces_of_one_kind_are_merged_and_order_is_kept(log: Log, batcher: AppendBatcher) -> None:

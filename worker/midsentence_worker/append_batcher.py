@@ -102,6 +102,8 @@ class AppendBatcher:
         # The one timer, and when it is due: at the earliest flush that is scheduled.
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _NEVER
+        # The tick of the last flush, which may have been early for it.
+        self._last_tick = 0.0
         self._checkpoints: set[asyncio.Task[None]] = set()
 
     def schedule(self, writer: Writer, *, now: bool = False, delay: float | None = None) -> None:
@@ -161,7 +163,7 @@ class AppendBatcher:
             self._timer = self._loop.call_at(at, self._flush_due)
 
     def _flush_due(self) -> None:
-        self._timer, self._timer_at = None, _NEVER
+        self._timer, self._timer_at, self._last_tick = None, _NEVER, self._timer_at
         now = self._loop.time() + _EARLY_SECONDS
         due = [writer for writer in self._scheduled if writer.flush.at <= now]
         self._scheduled.difference_update(due)
@@ -222,9 +224,11 @@ class AppendBatcher:
         self._send(server)
 
     def _next_tick(self, now: float, parts: int = 1) -> float:
-        """The first tick after `now`, or the first of so many short ticks in each interval."""
+        """The first tick after `now` and after the last flush, or the first of so many short ticks in each interval."""
         interval = self._interval / parts
-        return now + interval - (now - self._offset) % interval if interval else now
+        # What comes between a flush that was early and its tick waits for the next one, or would be a pipeline alone.
+        after = max(now, self._last_tick + _EARLY_SECONDS)
+        return after + interval - (after - self._offset) % interval if interval else now
 
 
 def _due(writer: Writer) -> float:
