@@ -9,6 +9,7 @@ import pytest
 from midsentence import keys
 from midsentence.errors import StoreUnavailableError
 from midsentence.events import Delta
+from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.scripts import Request
@@ -27,11 +28,19 @@ NEVER = 1e9
 
 
 class QuickModel(DemoModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
     async def warm_up(self) -> None:
         pass
 
     async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
         del mark
+        self.asked += 1
+        await self.may_answer.wait()
         yield Delta(messages[-1].text)
         yield Finish("stop", None)
 
@@ -84,12 +93,17 @@ def sweep_seconds() -> float:
 
 
 @pytest.fixture
+async def model() -> QuickModel:
+    return QuickModel()
+
+
+@pytest.fixture
 async def worker(
-    store: RecordingStore, sweep_seconds: float, monkeypatch: pytest.MonkeyPatch
+    store: RecordingStore, model: QuickModel, sweep_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Worker]:
     """A worker that has asked all partitions at its start and after its first subscriptions."""
     monkeypatch.setattr(worker_module, "_SWEEP_SECONDS", sweep_seconds)
-    worker = Worker(store.settings, store, QuickModel())
+    worker = Worker(store.settings, store, model)
     running = asyncio.create_task(worker.run())
     await eventually(lambda: sum(map(len, store.claims)) >= 2 * PARTITIONS, description="it started and subscribed")
     store.claims.clear()
@@ -148,3 +162,28 @@ async def test_a_partition_that_cannot_be_asked_alone_is_no_outage(store: Record
         session_id, _ = await log.start("ann", "hello")
     async with asyncio.timeout(store.settings.lease_seconds / 3):
         await eventually(lambda: answered(log, [session_id]), description="the turn ends")
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_crowd_of_turns_is_claimed_in_parts(
+    store: RecordingStore, model: QuickModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other workers get the rest; a worker that is alone claims on while its turns run."""
+    claim, all_wait, parts = Jobs.claim, asyncio.Event(), list[int]()
+
+    async def claim_late(jobs: Jobs, worker: str, model: str, limit: int, partitions: set[int]) -> list[Claim]:
+        await all_wait.wait()
+        claims = await claim(jobs, worker, model, limit, partitions)
+        parts.append(len(claims))
+        return claims
+
+    monkeypatch.setattr(Jobs, "claim", claim_late)
+    model.may_answer.clear()
+    log = SessionLog(store)
+    # Fewer than there are partitions: a worker that is to ask all of them sweeps.
+    sessions = [(await log.start("ann", "hello")).session_id for _ in range(PARTITIONS - 1)]
+    all_wait.set()
+    await eventually(lambda: model.asked == len(sessions), description="all turns run")
+    assert max(parts) <= 8
+    model.may_answer.set()
+    await eventually(lambda: answered(log, sessions), description="all turns end")

@@ -26,6 +26,9 @@ from midsentence_worker.turn import Turn, TurnServices
 # How often a worker asks all partitions for turns to claim: a wake-up may be lost, and none announces an expired lease.
 _SWEEP_SECONDS = 1.0
 _TRIM_SECONDS = 5.0
+# Of a crowd of new turns, this many are claimed at once. The first worker would take all of it otherwise, while the
+# others have nothing to do: of 60 turns, one of four workers took 43, and one took none.
+_CLAIMS_AT_ONCE = 8
 # A lease is renewed this many times in its duration, so that one lost renewal costs nothing.
 _RENEWALS = 3
 # How often the worker measures its load, and how often at most it logs that it is overloaded.
@@ -151,18 +154,23 @@ class Worker:
         if free <= 0 or not self._to_claim:
             return
         asked, self._to_claim = self._to_claim, set()
+        is_sweep = len(asked) == len(self._jobs.partitions)
+        # A sweep asks all partitions in one round trip, and each for its share of this limit.
+        limit = free if is_sweep else min(free, _CLAIMS_AT_ONCE)
         try:
-            claims = await self._jobs.claim(self.name, self._model.name, free, asked)
+            claims = await self._jobs.claim(self.name, self._model.name, limit, asked)
         except StoreUnavailableError:
             self._to_claim.update(self._jobs.partitions)
-            if len(asked) == len(self._jobs.partitions):
+            if is_sweep:
                 raise
             # Only all of them tell an outage from one node of a cluster that is gone.
             self._wake_up.set()
             return
-        if len(claims) == free:
-            # They may have more, for which there is no room yet.
+        if len(claims) == limit:
+            # They may have more, for which there may be no room yet.
             self._to_claim |= asked
+            if limit < free:
+                self._wake_up.set()
         for claim in claims:
             self._begin(claim)
 
