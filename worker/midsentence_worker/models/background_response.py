@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 import openai
 
@@ -140,18 +140,15 @@ class BackgroundResponse:
         self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
         if self.position.number is None:
             raise _NotStreamedError
-        request = partial(
-            self._client.sdk.responses.with_raw_response.retrieve,
-            self.position.response_id,
-            stream=True,
-            starting_after=self.position.number,
-        )
+        # The id comes from the provider.
+        path = f"/responses/{quote(self.position.response_id, safe='')}"
         try:
-            events = ResponseEvents(await self._client.open(request))
+            source = await self._client.get(path, {"stream": True, "starting_after": self.position.number})
         except REQUEST_ERRORS as error:
             if _is_refusal(error):
                 raise _NotStreamedError from error
             raise _retried(self._client.errors.of_request(error)) from error
+        events = ResponseEvents(source)
         # Gateways that cannot stream a response answer with the whole document.
         if not events.content_type.startswith("text/event-stream"):
             await events.aclose()

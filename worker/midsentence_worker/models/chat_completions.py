@@ -1,15 +1,6 @@
 """Any server with OpenAI's chat completions API: OpenAI, Ollama, llama.cpp, vLLM and many others."""
 
 from collections.abc import AsyncGenerator, Sequence
-from functools import partial
-
-import openai
-from openai.types.chat import (
-    ChatCompletionAssistantMessageParam,
-    ChatCompletionMessageParam,
-    ChatCompletionSystemMessageParam,
-    ChatCompletionUserMessageParam,
-)
 
 from midsentence_worker.models import retry
 from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
@@ -114,16 +105,16 @@ class ChatCompletionsModel:
     async def _begun(self, messages: Sequence[Message], *, include_usage: bool) -> ChatStream:
         """Ask for an answer, and wait for its first pieces: until then the provider may refuse."""
         client = self._client
-        source = await client.open(
-            partial(
-                client.sdk.chat.completions.with_raw_response.create,
-                model=client.model,
-                messages=[_param(message) for message in messages],
-                stream=True,
-                stream_options={"include_usage": True} if include_usage else openai.omit,
-                extra_body=_CONTINUE if _continues(messages) else None,
-            )
-        )
+        body: dict[str, object] = {
+            "model": client.model,
+            "messages": [{"role": role, "content": text} for role, text in messages],
+            "stream": True,
+        }
+        if include_usage:
+            body["stream_options"] = {"include_usage": True}
+        if _continues(messages):
+            body |= _CONTINUE
+        source = await client.post("/chat/completions", body)
         stream = ChatStream(source, ChatAnswer(client.errors, think_tags=client.has_think_tags), client.errors)
         try:
             await stream.begin()
@@ -135,13 +126,3 @@ class ChatCompletionsModel:
 
 def _continues(messages: Sequence[Message]) -> bool:
     return bool(messages) and messages[-1].role == "assistant"
-
-
-def _param(message: Message) -> ChatCompletionMessageParam:
-    match message.role:
-        case "system":
-            return ChatCompletionSystemMessageParam(role="system", content=message.text)
-        case "user":
-            return ChatCompletionUserMessageParam(role="user", content=message.text)
-        case "assistant":
-            return ChatCompletionAssistantMessageParam(role="assistant", content=message.text)

@@ -1,7 +1,7 @@
 """What both APIs share: the SDK's client, and retries of requests that have not begun to answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx2
@@ -21,7 +21,6 @@ _CONNECT_SECONDS = 5.0
 
 _Reply = TypeVar("_Reply")
 
-StreamRequest = Callable[..., Awaitable[Any]]
 # What a request raises: the SDK's own errors; those of the HTTP client beneath it; silence, a break, or an error of the
 # provider before the stream had brought anything of an answer.
 REQUEST_ERRORS = (
@@ -57,21 +56,38 @@ class ModelClient:
             http_client=HttpClient(url, httpx2.Timeout(self._patience, connect=_CONNECT_SECONDS, pool=None), transport),
         )
 
-    async def open(self, request: StreamRequest) -> ByteStream:
-        """Send a request for a stream and wait until its answer begins, at most as long as a model may be silent.
+    async def post(self, path: str, body: Mapping[str, object]) -> ByteStream:
+        """Ask for a stream. Raises REQUEST_ERRORS.
 
-        `request` is a method of the SDK's `with_raw_response`. Raises REQUEST_ERRORS.
+        The SDK's method for the path would convert each part of the body, which takes a millisecond.
         """
+        return await self._opened(lambda **how: self.sdk.post(path, body=body, **how))
+
+    async def get(self, path: str, query: Mapping[str, object]) -> ByteStream:
+        """Ask for a stream that the provider has already. Raises REQUEST_ERRORS."""
+        return await self._opened(
+            lambda options, **how: self.sdk.get(path, options={**options, "params": query}, **how)
+        )
+
+    async def _opened(self, request: Callable[..., Awaitable[Any]]) -> ByteStream:
+        """Send a request and wait until its answer begins, at most as long as a model may be silent."""
         # A line break in a header would end it, and a letter outside ASCII cannot be sent.
         if not (self._key.isascii() and self._key.isprintable()):
             raise InvalidKeyError
         async with asyncio.timeout(self._patience):
-            # aiohttp's own time-out would set a timer for each read. Compressed, a stream could not be read from
-            # aiohttp's buffer.
-            response = await request(
-                timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS), extra_headers={"Accept-Encoding": "identity"}
+            response: httpx2.Response = await request(
+                # aiohttp's own time-out would set a timer for each read. A compressed stream could not be read from
+                # aiohttp's buffer.
+                options={
+                    "timeout": httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+                    "headers": {"Accept-Encoding": "identity"},
+                },
+                # With this type the SDK returns the response itself, before its body is read.
+                cast_to=httpx2.Response,
+                stream=True,
+                stream_cls=openai.AsyncStream[object],
             )
-        return ByteStream(response.http_response, self._patience)
+        return ByteStream(response, self._patience)
 
     def scripted(self, stream: bytes) -> "ModelClient":
         """Make a client with the same settings that gets this event stream for every request, from no server."""

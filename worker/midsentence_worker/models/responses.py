@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing, suppress
-from functools import partial
 from typing import Any
 
 import openai
-from openai.types.responses import EasyInputMessageParam
 
 from midsentence_worker.models.background_response import BackgroundResponse, StreamPosition
 from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
@@ -94,20 +92,17 @@ class ResponsesModel:
 
     async def _opened(self, messages: Sequence[Message]) -> BackgroundResponse:
         """Send the request, and read until the response has an id."""
-        request = partial(
-            self._client.sdk.responses.with_raw_response.create,
-            model=self._client.model,
-            instructions="\n\n".join(message.text for message in messages if message.role == "system") or openai.omit,
-            input=[
-                EasyInputMessageParam(role=message.role, content=message.text)
-                for message in messages
-                if message.role != "system"
-            ],
-            background=True,
-            store=True,
-            stream=True,
-        )
-        events = ResponseEvents(await self._client.open(request))
+        system = "\n\n".join(text for role, text in messages if role == "system")
+        body: dict[str, object] = {
+            "model": self._client.model,
+            "input": [{"role": role, "content": text} for role, text in messages if role != "system"],
+            "background": True,
+            "store": True,
+            "stream": True,
+        }
+        if system:
+            body["instructions"] = system
+        events = ResponseEvents(await self._client.post("/responses", body))
         try:
             return await self._identified(events)
         except BaseException:
