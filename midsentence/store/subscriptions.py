@@ -75,6 +75,18 @@ class Subscriptions:
                 f"Redis at {address(self._store.settings)} does not confirm a subscription"
             ) from error
 
+    def begin(self, channel: str, listener: Listener) -> bool:
+        """Subscribe at once where the channel's server is known, and return whether it is.
+
+        `Listener.subscribed` tells that Redis confirmed it.
+        """
+        (node,) = self._store.servers([channel])
+        if not isinstance(node, Node):
+            return False
+        self._listeners[channel.encode()] = listener
+        self._assign_to(node, channel)
+        return True
+
     def unsubscribe(self, channel: str) -> None:
         self._listeners.pop(channel.encode(), None)
         self._confirmed.pop(channel, None)
@@ -110,8 +122,11 @@ class Subscriptions:
         self._unassigned.discard(channel)
         # It may have been unsubscribed meanwhile.
         if channel.encode() in self._listeners:
-            subscriber = self._assigned[channel] = self._subscribers.get(node) or self._new_subscriber(node)
-            subscriber.subscribe(channel)
+            self._assign_to(node, channel)
+
+    def _assign_to(self, node: Node, channel: str) -> None:
+        subscriber = self._assigned[channel] = self._subscribers.get(node) or self._new_subscriber(node)
+        subscriber.subscribe(channel)
 
     def _new_subscriber(self, node: Node) -> Subscriber:
         subscriber = self._subscribers[node] = Subscriber(node, self._events)
@@ -139,8 +154,8 @@ class Subscriptions:
     def _subscribed(self, channel: str) -> None:
         listener = self._listeners.get(channel.encode())
         if listener is not None:
-            confirmed = self._confirmed.setdefault(channel, asyncio.get_running_loop().create_future())
-            if not confirmed.done():
+            confirmed = self._confirmed.pop(channel, None)
+            if confirmed is not None and not confirmed.done():
                 confirmed.set_result(None)
             listener.subscribed()
 

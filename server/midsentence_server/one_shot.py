@@ -13,7 +13,7 @@ from midsentence.log import Access
 from midsentence_server import requests
 from midsentence_server.errors import HttpError
 from midsentence_server.owner_cookie import new_owner
-from midsentence_server.relay.dialects import HEADERS
+from midsentence_server.relay.dialects import HEADERS, encoded
 from midsentence_server.relay.event_stream import EventStream
 from midsentence_server.services import services_of
 
@@ -76,6 +76,7 @@ class OneShot:
     is_native = False
     ping = b": ping\n\n"
     headers = {**HEADERS, **_ANY_ORIGIN}  # noqa: RUF012 - never changed
+    raw_headers = encoded(headers)
 
     def __init__(
         self, session_id: str, *, starts_after: EventId | None = None, half_sent: EventId | None = None

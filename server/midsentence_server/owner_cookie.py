@@ -16,7 +16,8 @@ _COOKIE_SECONDS = 400 * 86400
 # A Redis that lost its data has a new secret, so an invalid signature makes the server read the secret again. The limit
 # keeps forged cookies from becoming load on Redis.
 _REFRESH_SECONDS = 5.0
-_CACHED_COOKIES = 10_000
+_CACHED_HEADERS = 10_000
+_CACHED_CHARS = 512
 
 
 class OwnerCookies:
@@ -25,8 +26,8 @@ class OwnerCookies:
         self._signer: Signer | None = None
         self._secret = ""
         self._refreshed_at = 0.0
-        # Of valid cookies, so that a client that reconnects often is verified once.
-        self._owners_by_cookie: dict[str, str] = {}
+        # By the whole header, so that a client that reconnects often is parsed and verified once.
+        self._owners_by_header: dict[str, str] = {}
 
     async def secret(self) -> str:
         """Raises StoreUnavailableError where the secret is kept in Redis and Redis does not answer."""
@@ -36,15 +37,20 @@ class OwnerCookies:
 
     async def owner(self, request: Request) -> str | None:
         """The owner that the cookie names, or None without a valid cookie. Raises StoreUnavailableError."""
+        header = request.headers.get("cookie", "")
+        if (known := self._owners_by_header.get(header)) is not None:
+            return known
         cookie = request.cookies.get(COOKIE)
         if cookie is None:
             return None
-        if (known := self._owners_by_cookie.get(cookie)) is not None:
-            return known
         name = await self._unsigned(cookie)
         if name is None and time.monotonic() - self._refreshed_at > _REFRESH_SECONDS:
             await self._refresh()
             name = await self._unsigned(cookie)
+        if name is not None and len(header) <= _CACHED_CHARS and len(request.headers.getlist("cookie")) == 1:
+            if len(self._owners_by_header) >= _CACHED_HEADERS:
+                self._owners_by_header.clear()
+            self._owners_by_header[header] = name
         return name
 
     async def required(self, request: Request) -> str:
@@ -73,15 +79,12 @@ class OwnerCookies:
             name = self._signer.unsign(cookie).decode()
         except (BadSignature, UnicodeError):
             return None
-        if len(self._owners_by_cookie) >= _CACHED_COOKIES:
-            self._owners_by_cookie.clear()
-        self._owners_by_cookie[cookie] = name
         return name
 
     async def _refresh(self) -> None:
         self._secret = await self._owners.secret()
         self._signer = Signer(self._secret, salt="midsentence.owner")
-        self._owners_by_cookie.clear()
+        self._owners_by_header.clear()
         self._refreshed_at = time.monotonic()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ _TITLE_CHARS = 200
 # The rest of a refused body is still arriving, so the connection cannot carry another request.
 _CLOSE = {"Connection": "close"}
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
+_EVENTS = "text/event-stream"
 _NEVER = re.compile(r"(^|;)\s*q=0(\.0*)?\s*($|;)")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -54,7 +56,12 @@ def check_origin(request: Request, settings: Settings) -> None:
     origin = request.headers.get("origin")
     if request.headers.get("sec-fetch-site") == "cross-site" and origin not in settings.allowed_origins:
         raise _foreign_origin()
-    if origin is None or origin in settings.allowed_origins:
+    # The same text is the same host and port; without a port, it is that of the scheme in both.
+    if (
+        origin is None
+        or origin in settings.allowed_origins
+        or origin.partition("://")[2] == request.headers.get("host")
+    ):
         return
     try:
         theirs, ours = urlsplit(origin), request.url
@@ -162,13 +169,19 @@ async def _content(request: Request, limit: int) -> bytes:
     return bytes(content)
 
 
+def query(request: Request) -> Mapping[str, str]:
+    """The parameters of the query, which is parsed only where there is one: thousands may reconnect at once."""
+    return request.query_params if request.scope["query_string"] else {}
+
+
 def accepts_events(request: Request) -> bool:
     """Whether `Accept` includes text/event-stream (RFC 9110, 12.5.1)."""
-    if not request.headers.get("accept"):
+    # What an EventSource sends.
+    if request.headers.get("accept", "") in {"", _EVENTS}:
         return True
     listed = acceptable(request.headers, "accept")
     # The most specific range decides, in whatever order they are listed.
-    return next((listed[kind] for kind in ("text/event-stream", "text/*", "*/*") if kind in listed), False)
+    return next((listed[kind] for kind in (_EVENTS, "text/*", "*/*") if kind in listed), False)
 
 
 def acceptable(headers: Headers, name: str) -> dict[str, bool]:

@@ -65,11 +65,11 @@ async def events(request: Request) -> Response:
         raise HttpError(406, "not_acceptable", "This address answers text/event-stream alone.")
     services = services_of(request)
     dialect = await _dialect(request)
-    cursor = request.headers.get("last-event-id") or request.query_params.get("last_event_id", "")
-    until_end = request.query_params.get("until") == "end"
-    return EventStream(
-        services.hub, services.settings, _id(request), EventId.parse(cursor), dialect, until_end=until_end
-    )
+    query = requests.query(request)
+    cursor = request.headers.get("last-event-id") or query.get("last_event_id", "")
+    until_end = query.get("until") == "end"
+    known = EventId.parse(cursor) if cursor else None
+    return EventStream(services.hub, services.settings, _id(request), known, dialect, until_end=until_end)
 
 
 async def stop(request: Request) -> Response:
@@ -138,7 +138,7 @@ async def index(request: Request) -> Response:
 
 async def _dialect(request: Request) -> Native:
     """The right by which this client may read. Raises HttpError (404) without a cookie and without a share link."""
-    capability = request.query_params.get("share")
+    capability = requests.query(request).get("share")
     if capability is not None:
         return Shared(capability)
     return Native(await services_of(request).owner_cookies.required(request))

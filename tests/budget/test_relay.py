@@ -77,7 +77,7 @@ class Relay:
     async def open(self, readers: int) -> None:
         for session_id in self.sessions:
             log = cast("SessionLog", Log())
-            feed = Feed(session_id, log, LogChecks(log), ping_seconds=15, replay_seconds=300)
+            feed = Feed(session_id, log, LogChecks(log), ping_seconds=15, replay_seconds=300, redis_timeout_seconds=5)
             self.live.listen([keys.session(session_id).live], feed)
             feed.subscribed()
             for _ in range(readers):

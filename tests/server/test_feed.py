@@ -103,7 +103,8 @@ def make(log: ScriptedLog, replay_seconds: float = 300) -> Feed:
 
 def unsubscribed(log: ScriptedLog, replay_seconds: float = 300) -> Feed:
     typed = cast("SessionLog", log)
-    return Feed(SESSION, typed, LogChecks(typed), ping_seconds=15, replay_seconds=replay_seconds)
+    checks = LogChecks(typed)
+    return Feed(SESSION, typed, checks, ping_seconds=15, replay_seconds=replay_seconds, redis_timeout_seconds=5)
 
 
 @dataclass
@@ -457,9 +458,27 @@ async def test_a_feed_is_not_dropped_while_a_request_waits_for_a_read() -> None:
     await request
 
 
-async def test_a_feed_is_not_dropped_before_it_is_subscribed() -> None:
+async def test_a_feed_that_waits_for_its_subscription_is_dropped_after_the_time_out_of_redis() -> None:
     feed = unsubscribed(ScriptedLog())
-    assert feed.tick(asyncio.get_running_loop().time() + 60)
+    now = asyncio.get_running_loop().time()
+    assert feed.tick(now + 4)
+    assert not feed.tick(now + 6)
+
+
+async def test_requests_that_wait_for_a_subscription_begin_together_or_fail_together() -> None:
+    for is_confirmed in (True, False):
+        feed = unsubscribed(ScriptedLog())
+        requests = [asyncio.create_task(feed.wait_until_subscribed()) for _ in range(3)]
+        await asyncio.sleep(0)
+        requests[0].cancel()
+        if is_confirmed:
+            feed.subscribed()
+        else:
+            feed.close("no answer")
+        async with asyncio.timeout(5):
+            left, *others = await asyncio.gather(*requests, return_exceptions=True)
+        assert isinstance(left, asyncio.CancelledError)
+        assert [str(other) for other in others] == (["None"] * 2 if is_confirmed else ["no answer"] * 2)
 
 
 async def test_readers_wait_while_redis_fails_and_go_on() -> None:

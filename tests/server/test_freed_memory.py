@@ -200,8 +200,14 @@ async def log_fails_under_a_stream(server: Server) -> None:
     socket.lose()
 
 
+def unknown(_subscriptions: Subscriptions, _channel: str, _listener: object) -> bool:
+    """The server of the channel's slot must be found first."""
+    return False
+
+
 async def channel_cannot_be_subscribed(server: Server) -> None:
-    with failing(Subscriptions, "subscribe"):
+    with failing(Subscriptions, "subscribe"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Subscriptions, "begin", unknown)
         (await server.exchange(server.request(f"/sessions/{server.fixture.session_id}/events"), 503)).lose()
 
 

@@ -81,7 +81,14 @@ class Follower:
 
 
 async def loaded(log: SilentLog, checks: LogChecks, session_id: str = "") -> Feed:
-    feed = Feed(session_id or new_session_id(16), cast("SessionLog", log), checks, ping_seconds=15, replay_seconds=300)
+    feed = Feed(
+        session_id or new_session_id(16),
+        cast("SessionLog", log),
+        checks,
+        ping_seconds=15,
+        replay_seconds=300,
+        redis_timeout_seconds=5,
+    )
     feed.subscribed()
     await feed.load(b"")
     return feed
@@ -113,9 +120,10 @@ def run_skipping(work: Callable[[], Awaitable[None]]) -> None:
 
 
 class Live:
-    async def subscribe(self, channel: str, feed: Feed) -> None:
+    def begin(self, channel: str, feed: Feed) -> bool:
         del channel
         feed.subscribed()
+        return True
 
     def unsubscribe(self, channel: str) -> None:
         pass

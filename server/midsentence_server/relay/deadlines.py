@@ -19,15 +19,25 @@ _EARLY = 0.3
 
 
 class Deadlines:
-    __slots__ = ("_keep_seconds", "_left_at", "_ping_seconds", "_poll_at", "_scale", "frames_at", "output_at")
+    __slots__ = (
+        "_keep_seconds",
+        "_left_at",
+        "_ping_seconds",
+        "_poll_at",
+        "_scale",
+        "_subscribe_seconds",
+        "frames_at",
+        "output_at",
+    )
 
-    def __init__(self, now: float, *, ping_seconds: float, replay_seconds: float) -> None:
+    def __init__(self, now: float, *, ping_seconds: float, replay_seconds: float, redis_timeout_seconds: float) -> None:
         # When frames came, and when the readers were last sent anything.
         self.frames_at = self.output_at = now
         self._left_at = now
         self._scale = _jitter()
         self._poll_at = now + _POLL_STREAMING_SECONDS * self._scale
         self._ping_seconds = ping_seconds
+        self._subscribe_seconds = redis_timeout_seconds
         self._keep_seconds = min(replay_seconds, _KEEP_SECONDS)
 
     def reader_left(self, now: float) -> None:
@@ -43,6 +53,10 @@ class Deadlines:
     def is_unused(self, now: float) -> bool:
         """Whether the last reader left long enough ago."""
         return now - self._left_at >= LINGER_SECONDS
+
+    def is_unanswered(self, now: float) -> bool:
+        """Whether Redis should have confirmed the first subscription by now."""
+        return now - self._left_at >= self._subscribe_seconds
 
     def is_silent(self, now: float) -> bool:
         """Whether the readers need a ping."""

@@ -13,11 +13,21 @@ HEADERS = {
 }
 
 
+def encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """As ASGI sends them."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+_ENCODED = encoded(HEADERS)
+
+
 class Dialect(Protocol):
     # The log's own frames are sent unchanged, so all readers share the same bytes.
     is_native: bool
     ping: bytes
     headers: dict[str, str]
+    # Encoded once for all streams.
+    raw_headers: list[tuple[bytes, bytes]]
 
     def allows(self, access: Access) -> bool:
         """Whether this client may read such a session."""
@@ -41,6 +51,7 @@ class Native:
     is_native = True
     ping = PING
     headers = HEADERS
+    raw_headers = _ENCODED
     is_finished = False
 
     def __init__(self, owner: str) -> None:

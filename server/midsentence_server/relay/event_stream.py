@@ -57,8 +57,8 @@ class EventStream(Response):
             response = Response(status_code=204, headers={"Cache-Control": "no-store", **self._extra_headers()})
             await response(scope, receive, send)
             return
-        greeting = b": midsentence\nretry: %d\n\n" % random.randint(*_RETRY_MS)  # noqa: S311 - jitter
-        headers = [(name.lower().encode(), value.encode()) for name, value in self._dialect.headers.items()]
+        greeting = b": midsentence\nretry: %d\n\n" % random.uniform(*_RETRY_MS)  # noqa: S311 - jitter
+        headers = self._dialect.raw_headers
         take_over: Any = scope.get("extensions", {}).get(TAKE_OVER)
         scope[RESPONSE_STARTED] = True
         if take_over is None:

@@ -58,7 +58,8 @@ def chunk(wire: bytes) -> bytes:
 class Feed:
     __slots__ = (
         "_burst", "_burst_before", "_checks", "_flight", "_frames", "_is_closed", "_is_current", "_is_subscribed",
-        "_log", "_loop", "_retry", "_snapshots", "_subscription", "_times", "_unloaded", "access", "draining",
+        "_log", "_loop", "_retry", "_snapshots", "_subscription", "_times", "_unloaded", "_unsubscribed", "access",
+        "draining",
         "followers", "gone", "session_id", "state", "state_wire", "tick_at", "top",
     )  # fmt: skip
 
@@ -70,6 +71,7 @@ class Feed:
         *,
         ping_seconds: float,
         replay_seconds: float,
+        redis_timeout_seconds: float,
         draining: bool = False,
     ) -> None:
         self.session_id = session_id
@@ -86,9 +88,15 @@ class Feed:
         self._checks = checks
         # Kept, since Python 3.11 asks the system for the process id at every `get_running_loop`.
         self._loop = asyncio.get_running_loop()
-        self._times = Deadlines(self._loop.time(), ping_seconds=ping_seconds, replay_seconds=replay_seconds)
+        now = self._loop.time()
+        self._times = Deadlines(
+            now,
+            ping_seconds=ping_seconds,
+            replay_seconds=replay_seconds,
+            redis_timeout_seconds=redis_timeout_seconds,
+        )
         # When `tick` is to be called.
-        self.tick_at = self._loop.time()
+        self.tick_at = now
         self._frames = ReplayBuffer()
         self._snapshots = SnapshotCache()
         # Frames that were published together and not yet delivered, and the id before them.
@@ -99,7 +107,9 @@ class Feed:
         # How often the subscription was made, whether it stands, and whether the log was read since.
         self._subscription = 0
         self._is_subscribed = self._is_current = self._is_closed = False
-        self._flight = SingleFlight()
+        # Requests that wait for the first subscription.
+        self._unsubscribed: list[asyncio.Future[None]] = []
+        self._flight = SingleFlight(self._loop)
         self._retry: asyncio.TimerHandle | None = None
 
     # Readers
@@ -159,10 +169,21 @@ class Feed:
 
     # The subscription (`subscriptions.Listener`)
 
+    async def wait_until_subscribed(self) -> None:
+        """Wait for the first subscription. Raises StoreUnavailableError where the feed is closed without one."""
+        if self._subscription == 0:
+            request: asyncio.Future[None] = self._loop.create_future()
+            self._unsubscribed.append(request)
+            await request
+
     def subscribed(self) -> None:
         if self._subscription == 0:
             # The requests that waited for it attach now.
             self._times.reader_left(self._loop.time())
+            waiting, self._unsubscribed = self._unsubscribed, []
+            for request in waiting:
+                if not request.done():
+                    request.set_result(None)
         self._subscription += 1
         self._is_subscribed = True
         if self.top:
@@ -250,8 +271,12 @@ class Feed:
         """
         await self._flight.wait(cursor, self._load)
 
-    def close(self) -> None:
+    def close(self, reason: str = "") -> None:
+        """End all work. `reason` is why there was no subscription."""
         self._is_closed = True
+        for request in self._unsubscribed:
+            if not request.done():
+                request.set_exception(StoreUnavailableError(reason))
         if self._retry is not None:
             self._retry.cancel()
         self._flight.close()
@@ -280,7 +305,9 @@ class Feed:
         if self.gone:
             return False
         # A request that waits for the subscription or for a read is no follower yet.
-        return self._subscription == 0 or self._flight.waiting > 0 or not self._times.is_unused(now)
+        if self._subscription == 0:
+            return not self._times.is_unanswered(now)
+        return self._flight.waiting > 0 or not self._times.is_unused(now)
 
     def _wake(self) -> None:
         for follower in [*self.followers]:
@@ -310,7 +337,7 @@ class Feed:
         if len(starts) > 1:
             return await self._log.read(self.session_id, window=True)
         (start,) = starts
-        return await self._log.read(self.session_id, EventId.parse(start.decode()))
+        return await self._log.read(self.session_id, EventId.parse(start.decode()) if start else None)
 
     def _retry_with(self, action: Callable[[], None]) -> None:
         if self._retry is None:

@@ -1,13 +1,13 @@
 """All sessions that this process follows: one subscription and one feed each, whatever the number of readers."""
 
 import asyncio
-import functools
 
 from midsentence import keys
-from midsentence.errors import SessionNotFoundError
+from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.ids import is_session_id
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
+from midsentence.store.store import address
 from midsentence.store.subscriptions import Subscriptions
 from midsentence_server.relay.clock import Clock
 from midsentence_server.relay.feed import Feed
@@ -24,8 +24,9 @@ class Hub:
         self._live = live
         self._settings = settings
         self._feeds: dict[str, Feed] = {}
-        # Until Redis confirmed the subscription. Kept here: a feed must not hold the task that holds the feed.
-        self._subscribing: dict[str, asyncio.Task[None]] = {}
+        self._unconfirmed = f"Redis at {address(settings)} does not confirm a subscription"
+        # Subscriptions whose server must be found first. Kept here: a feed must not hold the task that holds the feed.
+        self._subscribing: set[asyncio.Task[None]] = set()
         self._checks = LogChecks(log)
         self._clock = Clock(self._feeds, min(_TICK_SECONDS, settings.ping_seconds / 4), self._drop)
 
@@ -41,9 +42,7 @@ class Hub:
             if feed is not None:
                 self._drop(feed)
             feed = self._open(session_id)
-        if session_id in self._subscribing:
-            # Shielded: a reader that leaves must not cancel the subscription that others wait for.
-            await asyncio.shield(self._subscribing[session_id])
+        await feed.wait_until_subscribed()
         return feed
 
     def forget(self, feed: Feed) -> None:
@@ -68,23 +67,25 @@ class Hub:
             self._checks,
             ping_seconds=self._settings.ping_seconds,
             replay_seconds=self._settings.replay_seconds,
+            redis_timeout_seconds=self._settings.redis_timeout_seconds,
             draining=self.draining,
         )
-        task = asyncio.create_task(self._live.subscribe(keys.session(session_id).live, feed))
-        task.add_done_callback(functools.partial(self._subscribed, feed))
-        self._subscribing[session_id] = task
+        channel = keys.session(session_id).live
+        if not self._live.begin(channel, feed):
+            task = asyncio.create_task(self._subscribe(channel, feed))
+            self._subscribing.add(task)
+            task.add_done_callback(self._subscribing.discard)
         self._clock.add(feed)
         return feed
 
-    def _subscribed(self, feed: Feed, task: "asyncio.Task[None]") -> None:
-        if self._subscribing.get(feed.session_id) is task:
-            del self._subscribing[feed.session_id]
-        if not task.cancelled() and task.exception() is not None:
-            self._drop(feed)
+    async def _subscribe(self, channel: str, feed: Feed) -> None:
+        try:
+            await self._live.subscribe(channel, feed)
+        except StoreUnavailableError as error:
+            self._drop(feed, str(error))
 
-    def _drop(self, feed: Feed) -> None:
+    def _drop(self, feed: Feed, reason: str = "") -> None:
         if self._feeds.get(feed.session_id) is feed:
             del self._feeds[feed.session_id]
-            self._subscribing.pop(feed.session_id, None)
-            feed.close()
+            feed.close(reason or self._unconfirmed)
             self._live.unsubscribe(keys.session(feed.session_id).live)

@@ -36,6 +36,8 @@ REACHES = (
 class TakeoverProtocol(HttpToolsProtocol):
     # Which of them are missing; None before the first request.
     _missing: ClassVar[list[str] | None] = None
+    # The last head with what it was made of. uvicorn makes the default headers anew each second.
+    _kept: ClassVar[tuple[Headers | None, Headers | None, bytes]] = (None, None, b"")
     # The number of the connection's descriptor; None where it is not known.
     _number: int | None = None
     # Set while the connection has sent no request and is one of the last that the process can have.
@@ -94,9 +96,17 @@ class TakeoverProtocol(HttpToolsProtocol):
         return TakenConnection(self.transport, self._head(headers), self.connections)
 
     def _head(self, headers: Headers) -> bytes:
+        default = self.server_state.default_headers
+        kept_default, kept_headers, head = TakeoverProtocol._kept
+        if kept_default is not default or kept_headers is not headers:
+            head = self._joined(default, headers)
+            TakeoverProtocol._kept = default, headers, head
+        return head
+
+    def _joined(self, default: Headers, headers: Headers) -> bytes:
         # The connection carries no other request after this one.
         ours = [(b"transfer-encoding", b"chunked"), (b"connection", b"close")]
-        fields = [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *headers, *ours)]
+        fields = [b"%b: %b\r\n" % field for field in (*default, *headers, *ours)]
         return b"HTTP/1.1 200 OK\r\n" + b"".join(fields) + b"\r\n"
 
 
