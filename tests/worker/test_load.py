@@ -1,15 +1,28 @@
 """A worker claims as many turns as its core can carry."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import AsyncGenerator, Collection
+from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from midsentence.jobs import Claim
 from midsentence.settings import Settings
 from midsentence.store.store import Store
+from midsentence_worker import worker as worker_module
 from midsentence_worker.load import LoadMeter
 from midsentence_worker.models.demo import DemoModel
 from midsentence_worker.worker import Worker
+from tests.support.waiting import eventually
+
+
+@asynccontextmanager
+async def a_worker() -> AsyncGenerator[Worker]:
+    settings = Settings.model_validate({"redis_url": "redis://127.0.0.1:1/0", "worker_concurrency": 64})
+    store = Store(settings)
+    yield Worker(settings, store, DemoModel())
+    await store.aclose()
 
 
 def measured(busy: float, late: float = 0.0, seconds: float = 10) -> LoadMeter:
@@ -49,6 +62,26 @@ def test_one_busy_moment_is_no_overload() -> None:
     assert not meter.is_overloaded
 
 
+@pytest.mark.anyio
+async def test_overloaded_worker_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = 0
+
+    def sample(meter: LoadMeter, *_: float) -> None:
+        nonlocal samples
+        samples += 1
+        meter.is_overloaded = True
+
+    monkeypatch.setattr(LoadMeter, "sample", sample)
+    monkeypatch.setattr(worker_module, "_LOAD_SECONDS", 0.001)
+    async with a_worker() as worker:
+        monkeypatch.setattr(worker, "_turns", dict.fromkeys(range(3)))
+        with structlog.testing.capture_logs() as logs:
+            measuring = asyncio.create_task(worker._measure_load())  # pyright: ignore[reportPrivateUsage]
+            await eventually(lambda: samples > 5, description="the load was measured")
+            measuring.cancel()
+    assert [(entry["event"], entry["turns"]) for entry in logs] == [("worker_overloaded", 3)]
+
+
 class RecordingJobs:
     def __init__(self) -> None:
         self.limits: list[int] = []
@@ -68,19 +101,16 @@ class RecordingJobs:
 async def test_worker_claims_what_it_has_room_for(
     monkeypatch: pytest.MonkeyPatch, room: int | None, limits: list[int]
 ) -> None:
-    settings = Settings.model_validate({"redis_url": "redis://127.0.0.1:1/0", "worker_concurrency": 64})
-    store = Store(settings)
-    worker = Worker(settings, store, DemoModel())
     jobs = RecordingJobs()
-    monkeypatch.setattr(worker, "_jobs", jobs)
-    monkeypatch.setattr(worker, "_turns", dict.fromkeys(range(3)))
 
     def room_of(_meter: LoadMeter, running: int) -> int | None:
         assert running == 3
         return room
 
     monkeypatch.setattr(LoadMeter, "room", room_of)
-    worker.subscribed()
-    await worker._claim()  # pyright: ignore[reportPrivateUsage]
+    async with a_worker() as worker:
+        monkeypatch.setattr(worker, "_jobs", jobs)
+        monkeypatch.setattr(worker, "_turns", dict.fromkeys(range(3)))
+        worker.subscribed()
+        await worker._claim()  # pyright: ignore[reportPrivateUsage]
     assert jobs.limits == limits
-    await store.aclose()

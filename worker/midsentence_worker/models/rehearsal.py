@@ -7,8 +7,6 @@ renewed meanwhile, and no other turn goes on.
 
 from contextlib import aclosing, suppress
 
-import anyio.lowlevel
-
 from midsentence_worker.models.base import Message, Model
 from midsentence_worker.models.errors import ModelError
 
@@ -21,5 +19,3 @@ async def rehearse(scripted: Model) -> None:
             async for _ in pieces:
                 pass
     await scripted.aclose()
-    # The SDK's HTTP client connects through anyio, which imports its part for asyncio at the first call.
-    await anyio.lowlevel.checkpoint()
