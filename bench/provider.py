@@ -12,19 +12,22 @@ It prints {"port"}, and then answers each command on stdin, a JSON line, with an
 
 import asyncio
 import json
+import os
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, cast
 
 import uvloop
 
-from bench.producers.pace import TICK_SECONDS, Pace, print_line
+from bench.producers.pace import print_line
 from bench.tokens import token
 
 HOLD = "hold"
 _MODEL = "gpt-5-mini-2025-08-07"
 _ANSWER_TOKENS = 5
+_FLUSH_SECONDS = 0.005
 _HEAD = b"""\
 HTTP/1.1 200 OK\r
 Content-Type: text/event-stream; charset=utf-8\r
@@ -47,6 +50,31 @@ class Stream:
         self._created = int(time.time())
         before, _, after = self._chunk({"content": _PLACE}).partition(_PLACE.encode())
         self._before, self._after = before, after
+        # Of a stream that was held: its socket, and what the socket did not take yet.
+        self._fd = -1
+        self._waiting = bytearray()
+        self.is_cut = False
+
+    def hold(self) -> None:
+        """From now on `write_now` writes, from any thread."""
+        # The duplicate outlives the transport: the number of a closed socket may soon be another one's.
+        self._fd = os.dup(self.transport.get_extra_info("socket").fileno())
+
+    def write_now(self, text: bytes) -> None:
+        if not self.is_cut:
+            self._waiting += self._before + text + self._after
+            self.flush()
+
+    def flush(self) -> bool:
+        """Whether the socket has taken all."""
+        if self._waiting and not self.is_cut:
+            try:
+                del self._waiting[: os.write(self._fd, self._waiting)]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.is_cut = True
+        return self.is_cut or not self._waiting
 
     def begin(self) -> None:
         self.transport.write(_HEAD + self._chunk({"role": "assistant", "content": "", "refusal": None}))
@@ -81,12 +109,14 @@ class Provider:
         self._asked = 0
         # In each of the streams that are open.
         self._sent = 0
+        self._flushing: asyncio.Task[None] | None = None
 
     def answer(self, question: str, transport: asyncio.Transport) -> None:
         stream = Stream(transport)
         stream.begin()
         if question.startswith(HOLD):
             self._asked += 1
+            stream.hold()
             self._held.append(stream)
         else:
             for number in range(_ANSWER_TOKENS):
@@ -94,16 +124,30 @@ class Provider:
             stream.end()
 
     async def stream(self, rate: float, seconds: float) -> dict[str, int]:
+        if self._flushing:
+            self._flushing.cancel()
         streams = list(self._held)
         # The same number of tokens in all streams, so that the next command continues them all alike.
         each = round(rate * seconds)
-        pace = Pace(len(streams), rate, each / rate, first=self._sent)
-        while not pace.is_over:
-            for index, text in pace.due():
-                streams[index].write(text)
-            await asyncio.sleep(TICK_SECONDS)
+        await asyncio.to_thread(self._write, streams, 1 / (len(streams) * rate), each)
         self._sent += each
-        return {"sent": pace.total, "cut": sum(stream.transport.is_closing() for stream in streams)}
+        self._flushing = asyncio.create_task(_flush(streams))
+        return {"sent": each * len(streams), "cut": sum(stream.is_cut for stream in streams)}
+
+    def _write(self, streams: Sequence[Stream], interval: float, each: int) -> None:
+        """Write a token every `interval` seconds, `each` into each of the streams in turn.
+
+        It sleeps for each token by itself: a loop's timers tick in milliseconds, and a process that reads several
+        tokens at once is cheaper than one that is woken for each.
+        """
+        due = time.monotonic()
+        for number in range(self._sent, self._sent + each):
+            for stream in streams:
+                pause = due - time.monotonic()
+                if pause > 0:
+                    time.sleep(pause)
+                due += interval
+                stream.write_now(token(number))
 
     def held(self) -> dict[str, int]:
         return {"held": len(self._held), "asked": self._asked}
@@ -133,6 +177,14 @@ class Connection(asyncio.Protocol):
             self._provider.answer(text, self._transport)
         else:
             self._transport.write(_REFUSAL)
+
+
+async def _flush(streams: Sequence[Stream]) -> None:
+    """Write what sockets did not take while tokens were written."""
+    behind = list(streams)
+    while behind:
+        behind = [stream for stream in behind if not stream.flush()]
+        await asyncio.sleep(_FLUSH_SECONDS)
 
 
 def _content_length(head: bytes) -> int:

@@ -17,7 +17,7 @@ def main() -> None:
     names = [secrets.token_hex(16) for _ in range(orders.sessions)]
     print_ready(names)
     if sys.stdin.readline():
-        pace = Pace(orders.sessions, orders.rate, orders.seconds)
+        pace = Pace(orders)
         while not pace.is_over:
             pipeline = redis.pipeline(transaction=False)
             for index, text in pace.due():

@@ -70,7 +70,7 @@ async def main() -> None:
     await wait_until_written(made)
     print_ready([writer.lease.session_id for writer in made])
     if await asyncio.to_thread(sys.stdin.readline):
-        pace = Pace(orders.sessions, orders.rate, orders.seconds)
+        pace = Pace(orders)
         while not pace.is_over:
             for index, text in pace.due():
                 made[index].add(Delta(text.decode()))

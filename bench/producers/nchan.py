@@ -60,7 +60,7 @@ def main() -> None:
     publishers = [Publisher(host, port) for _ in range(_CONNECTIONS)]
     print_ready(names)
     if sys.stdin.readline():
-        pace = Pace(orders.sessions, orders.rate, orders.seconds)
+        pace = Pace(orders)
         while not pace.is_over:
             for index, text in pace.due():
                 # The tokens of one session stay on one connection, or they could overtake each other.

@@ -38,12 +38,10 @@ class Pace:
     A producer that is late sends all due tokens at once, so the rate holds; a token is stamped when it is sent.
     """
 
-    def __init__(self, sessions: int, rate: float, seconds: float, first: int = 0) -> None:
-        """`first` is the number of the first token of each session."""
-        self._sessions = sessions
-        self._per_second = sessions * rate
-        self._first = first
-        self.total = round(self._per_second * seconds)
+    def __init__(self, orders: Orders) -> None:
+        self._sessions = orders.sessions
+        self._per_second = orders.sessions * orders.rate
+        self.total = round(self._per_second * orders.seconds)
         self.sent = 0
         self._begun = time.monotonic()
         self._cpu = time.process_time_ns()
@@ -59,7 +57,7 @@ class Pace:
         before = self.sent
         elapsed = time.monotonic() - self._begun
         self.sent = min(self.total, int(elapsed * self._per_second) + 1)
-        due = [(k % self._sessions, token(self._first + k // self._sessions)) for k in range(before, self.sent)]
+        due = [(k % self._sessions, token(k // self._sessions)) for k in range(before, self.sent)]
         self._driven += time.thread_time_ns() - begun
         return due
 

@@ -54,7 +54,7 @@ def measure(house: House, setting: Setting, turns: int, rate: float) -> dict[str
         provider.streamed(seconds + 30)
         counted = audience.finish({target.session: round(rate * seconds) for target in targets}, _LATE_SECONDS)
         asked = provider.asked
-    kept = ("worker", "server", "redis", "provider")
+    kept = ("worker", "server", "redis")
     return {
         **{name: figures[name] for part in kept if (name := f"{part}_us_per_token") in figures},
         **{name: figures[name] for name in ("p50_ms", "p99_ms", "p999_ms")},

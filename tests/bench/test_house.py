@@ -14,7 +14,7 @@ from bench.houses import HOUSES
 from bench.scenario import Setting
 from bench.scenarios import capacity, post
 from bench.scenarios.house import measure
-from bench.tokens import WIDTH, numbers
+from bench.tokens import TOKEN, WIDTH, numbers
 
 _AVAILABLE = ("midsentence", "handwritten")
 
@@ -27,7 +27,7 @@ def test_every_token_of_the_provider_reaches_its_reader_once(name: str, tmp_path
     # A window may begin and end between a token's stamp and its delivery.
     assert figures["delivered_share"] == pytest.approx(1, rel=0.25)
     costs = {figure for figure in figures if figure.endswith("_us_per_token")}
-    assert {"worker_us_per_token", "redis_us_per_token", "provider_us_per_token"} <= costs
+    assert {"worker_us_per_token", "redis_us_per_token"} <= costs
     assert ("server_us_per_token" in costs) == (name == "midsentence")
     assert min(figures[cost] for cost in costs) > 0
 
@@ -114,3 +114,18 @@ def test_capacity_below_the_first_rate_is_found() -> None:
 
 def test_house_that_keeps_up_with_nothing_has_no_capacity() -> None:
     assert capacity.highest(lambda _: None, 500, 64_000) == (0, {})
+
+
+def test_provider_writes_in_the_end_what_its_reader_left_unread(tmp_path: Path) -> None:
+    """A reader that is late must not slow the others, and must miss nothing."""
+    tokens = 40_000  # more than the buffers of two sockets take
+    with ScriptedProvider(tmp_path) as provider, _asking(provider, "hold 1") as connection:
+        response = connection.getresponse()
+        provider.wait_for(1)
+        provider.stream(rate=100_000, seconds=tokens / 100_000)
+        assert provider.streamed(60)["sent"] == tokens
+        chunks = [response.readline()]
+        while b"~%d." % (tokens - 1) not in chunks[-1]:
+            chunks.append(response.readline())
+    found = TOKEN.findall(b"".join(chunks))
+    assert [int(number) for number, _ in found] == list(range(tokens))
