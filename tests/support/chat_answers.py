@@ -48,7 +48,7 @@ class Heard:
 def event(document: object, kind: str = "") -> bytes:
     """One event. Its JSON is ASCII, as many servers write it."""
     data = document if isinstance(document, str) else json.dumps(document)
-    return (f"event: {kind}\n" if kind else "").encode() + f"data: {data}\n\n".encode()
+    return (f"event: {kind}\n" if kind else "").encode() + f"data: {data}\n\n".encode(errors="surrogatepass")
 
 
 def chunk(delta: object = None, finish: object = None, **fields: object) -> bytes:

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.anyio
 
 # OpenAI Responses pass through the same client.
 APIS = pytest.mark.parametrize("api", ["chat", "responses"])
-CHAT = pytest.mark.parametrize("api", ["chat"])
 KEY = "sk-abc123def"
 
 
@@ -197,7 +196,7 @@ STATUSES = [
 ]
 
 
-@CHAT
+@APIS
 @pytest.mark.parametrize(("status", "code", "requests"), STATUSES)
 @pytest.mark.parametrize("form", ["number", "digits", "float", "flat", "list", "error event", "behind a role", "body"])
 async def test_code_of_a_first_event_counts_as_a_status(
@@ -224,7 +223,7 @@ async def test_code_of_a_first_event_counts_as_a_status(
         assert failure.message.endswith(" (W.)")
 
 
-@CHAT
+@APIS
 @pytest.mark.parametrize(
     ("code", "words"),
     {
@@ -263,7 +262,7 @@ async def test_error_of_a_first_event_without_a_code_is_not_asked_again() -> Non
     assert (failure.code, len(provider.lines)) == ("model_failed", 1)
 
 
-@CHAT
+@APIS
 async def test_answer_after_refused_tries_is_whole(api: str) -> None:
     events = {
         "chat": text("Hello") + DONE,

@@ -3,39 +3,63 @@
 The provider numbers the events of a response. When a connection breaks, the next one asks for the events after the last
 number (`starting_after`). Where the provider does not stream the response any more, the whole text is polled for
 instead, and the part that was yielded already is cut off. A `StreamPosition` holds what both ways need.
+
+The rules, beside those of `response_events`:
+
+- A response without a usable id is read over its one connection, and cannot be resumed.
+- Text that came by no delta is taken from the event that ends its part, or else from the one that ends the response.
+- `[DONE]` ends a response that has text, unless the provider says otherwise when it is asked for the whole.
+- An error of the provider counts as the status that its code stands for, until text or reasoning came.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import openai
 
 from midsentence.events import Delta, Reasoning, Usage
+from midsentence_worker.models import content_parts, finish_reasons, reported_errors, retry
 from midsentence_worker.models import json_documents as documents
-from midsentence_worker.models import retry
 from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Piece
 from midsentence_worker.models.client import REQUEST_ERRORS, ModelClient
 from midsentence_worker.models.errors import ModelError, StreamBrokenError, StreamStalledError
+from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.response_events import ResponseEvent, ResponseEvents
-from midsentence_worker.models.surrogates import SurrogateJoiner
+from midsentence_worker.models.surrogates import SurrogateJoiner, joined
 
 # How many connections in a row may bring nothing new; with the pauses between them some 15 seconds. The provider keeps
 # writing meanwhile, so waiting loses nothing, but a reader waits in front of half a sentence.
 MAX_SILENT_CONNECTIONS = 6
 _POLL_SECONDS = 1.0
 
-_TEXT = frozenset({"response.output_text.delta", "response.refusal.delta"})
-_REASONING = frozenset({"response.reasoning_text.delta", "response.reasoning_summary_text.delta"})
+_TEXT = frozenset({"response.output_text.delta", "response.refusal.delta", "response.text.delta"})
+_REASONING = frozenset(
+    {
+        "response.reasoning_text.delta",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning.delta",
+        "response.reasoning_summary.delta",
+    }
+)
+# The events that end a part of the text, and the field that holds all of it.
+_WHOLE_PARTS = {"response.output_text.done": "text", "response.refusal.done": "refusal", "response.text.done": "text"}
+# The events that bring text or reasoning.
+CONTENT = _TEXT | _REASONING | frozenset(_WHOLE_PARTS)
 _BEGINNING = frozenset({"response.created", "response.queued", "response.in_progress"})
 _RUNNING = frozenset({"queued", "in_progress"})
-_ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
-_INCOMPLETE: dict[str, Literal["length", "content_filter"]] = {"content_filter": "content_filter"}
-# Client errors that do not concern the response itself: a time-out, and too many requests.
-_TRANSIENT = frozenset({408, 429})
+_ENDED = frozenset({"completed", "incomplete", "failed", "cancelled", "canceled"})
+# The id stands in the path of requests and in the log.
+_USABLE_ID = re.compile(r"(?!\.+\Z)[\x21-\x7e]{1,512}")
+
+
+def usable_id(value: object) -> str:
+    """The id of a response, or an empty string where it cannot be used to ask for the response again."""
+    return value if isinstance(value, str) and _USABLE_ID.fullmatch(value) else ""
 
 
 class _ConnectionBrokenError(ModelError):
@@ -88,6 +112,12 @@ class BackgroundResponse:
         # Whether the provider is known to have the response.
         self._exists = events is not None
         self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        # Whether text or reasoning was yielded.
+        self._has_content = position.characters > 0
+        # The characters that came by deltas since the last part ended; None where an earlier worker may have had some.
+        self._part_characters: int | None = None if events is None else 0
+        # The provider ended the stream by `[DONE]`.
+        self._is_done = False
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Yield what follows the position, over as many connections as it takes, up to the `Finish`.
@@ -133,11 +163,16 @@ class BackgroundResponse:
                         yield piece
         except (StreamStalledError, StreamBrokenError) as error:
             raise _ConnectionBrokenError.of(self._client.errors.of_stream(error)) from error
+        if self._events.is_done and self._has_content:
+            self._is_done = True
+            raise _NotStreamedError
         raise _ConnectionBrokenError.of(self._client.errors.truncated())
 
     async def _connected(self) -> ResponseEvents:
         # Half a character that came before the break comes again.
         self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        if not self.position.response_id:
+            raise self._client.errors.truncated()
         if self.position.number is None:
             raise _NotStreamedError
         # The id comes from the provider.
@@ -160,12 +195,26 @@ class BackgroundResponse:
 
         OpenAI streams a response for five minutes from its beginning, and keeps it for weeks.
         """
-        response = await self._client.with_retries(self._document)
-        while response.get("status") in _RUNNING:
+        response = await self._whole()
+        while (status := documents.word(response.get("status"))) in _RUNNING:
             await asyncio.sleep(_POLL_SECONDS)
-            response = await self._client.with_retries(self._document)
-        finish = self._finish(str(response.get("status")), response)
+            response = await self._whole()
+        if status not in _ENDED:
+            if not documents.array(response.get("output")):
+                raise self._client.errors.unreadable(response)
+            status = "completed"
+        finish = self._finish(status, response)
         return [*self._advanced(Delta, _whole_text(response)[self.position.characters :], None), finish]
+
+    async def _whole(self) -> Mapping[str, Any]:
+        if not self._is_done:
+            return await self._client.with_retries(self._document)
+        try:
+            if self.position.response_id:
+                return await self._client.with_retries(self._document)
+        except ModelError:
+            pass  # the provider streamed the response to its end, and keeps none
+        return {"status": "completed"}
 
     async def _document(self) -> Mapping[str, Any]:
         try:
@@ -176,9 +225,12 @@ class BackgroundResponse:
             failure = self._client.errors.of_request(error)
         else:
             try:
-                return documents.mapping(documents.parse(reply.content))
+                document = documents.mapping(documents.parse(reply.content))
             except documents.UNREADABLE as error:
                 raise self._client.errors.unreadable() from error
+            if "status" not in document and reported_errors.is_error(document):
+                raise ReportedError(document)
+            return document
         if self._exists:
             raise self._client.errors.truncated()
         raise CannotResumeError(failure.message)
@@ -193,41 +245,66 @@ class BackgroundResponse:
         if kind in _REASONING:
             return self._advanced(Reasoning, self._reasoning.join_whole_chunks(event.delta), number)
         if kind in _BEGINNING:
-            return [self._reached(number)]
+            return self._reached(number)
+        if kind in _WHOLE_PARTS:
+            return self._part(event, _WHOLE_PARTS[kind])
         if event.is_error:
-            raise self._client.errors.of_event(event.fields)
-        status = kind.removeprefix("response.")
-        if status in _ENDED:
-            finish = self._finish(status, event.response)
-            # The mark stays before this event. A worker that resumes behind it would wait for an end that came already.
-            last = None if number is None else number - 1
-            return [*self._advanced(Delta, self._text.flush(), last), finish]
-        return []
+            raise self._failure(event.fields)
+        status = documents.word(kind.removeprefix("response."))
+        return self._ended(status, event) if status in _ENDED else []
+
+    def _part(self, event: ResponseEvent, field: str) -> list[Piece]:
+        characters, self._part_characters = self._part_characters, None if self._part_characters is None else 0
+        if characters != 0:
+            return []
+        whole = content_parts.read(event.fields.get(field))
+        pieces = self._advanced(Delta, self._text.join_whole_chunks(whole.text), event.number)
+        self._part_characters = 0
+        return pieces
+
+    def _ended(self, status: str, event: ResponseEvent) -> list[Piece]:
+        finish = self._finish(status, event.response)
+        # The mark stays before this event. A worker that resumes behind it would wait for an end that came already.
+        last = None if event.number is None else event.number - 1
+        pieces: list[Piece] = []
+        if not self._has_content:
+            pieces = self._advanced(Reasoning, _whole_reasoning(event.response), last)
+        if self.position.characters == 0 and not self._text.is_holding:
+            pieces += self._advanced(Delta, _whole_text(event.response), last)
+        return [*pieces, *self._advanced(Delta, self._text.flush(), last), finish]
 
     def _advanced(self, kind: type[Delta | Reasoning], text: str, number: int | None) -> list[Piece]:
         # While half a character is held there is no text, and the mark stays before it.
         if not text:
             return []
+        self._has_content = True
         if kind is Delta:
             self.position.characters += len(text)
-        return [kind(text), self._reached(number)]
+            if self._part_characters is not None:
+                self._part_characters += len(text)
+        return [kind(text), *self._reached(number)]
 
-    def _reached(self, number: int | None) -> Mark:
+    def _reached(self, number: int | None) -> list[Piece]:
         self._exists = True
         self.position.number = number
-        return self.position.mark
+        return [self.position.mark] if self.position.response_id else []
+
+    def _failure(self, reported: object) -> ModelError:
+        errors = self._client.errors
+        return errors.of_event(reported) if self._has_content else errors.of_request(ReportedError(reported))
 
     def _finish(self, status: str, response: Mapping[str, Any]) -> Finish:
         self.has_ended = True
         # The API has no event for a cancellation, so some servers send another end with this status.
-        if "cancelled" in {status, documents.string(response.get("status"))}:
+        if {"cancelled", "canceled"} & {status, documents.word(response.get("status"))}:
             raise self._client.errors.cancelled()
         if status == "failed":
-            raise self._client.errors.of_event(response)
+            raise self._failure(response)
         if status == "completed":
             return Finish("stop", _usage(response))
-        reason = documents.mapping(response.get("incomplete_details")).get("reason")
-        return Finish(_INCOMPLETE.get(str(reason), "length"), _usage(response))
+        reason = documents.string(documents.mapping(response.get("incomplete_details")).get("reason"))
+        is_withheld = finish_reasons.reason_of(reason[:100]) == "content_filter"
+        return Finish("content_filter" if is_withheld else "length", _usage(response))
 
 
 def _retried(failure: ModelError) -> ModelError:
@@ -235,24 +312,36 @@ def _retried(failure: ModelError) -> ModelError:
 
 
 def _is_refusal(error: Exception) -> bool:
-    if not isinstance(error, openai.APIStatusError):
-        return False
-    return 400 <= error.status_code < 500 and error.status_code not in {401, 403, *_TRANSIENT}
+    status = retry.status(error)
+    return status is not None and 300 <= status < 500 and status not in {401, 403, *retry.BUSY}
 
 
 def _whole_text(response: Mapping[str, Any]) -> str:
     """The text of a complete response, as its deltas add up to it."""
-    joiner = SurrogateJoiner()
+    items = [documents.mapping(item) for item in documents.array(response.get("output"))]
     text = "".join(
-        documents.string(part.get("text")) or documents.string(part.get("refusal"))
-        for item in documents.array(response.get("output"))
-        for part in map(documents.mapping, documents.array(documents.mapping(item).get("content")))
-        if part.get("type") in {"output_text", "refusal"}
+        content_parts.read(item.get("content")).text
+        for item in items
+        if documents.word(item.get("type")) != "reasoning"
     )
-    return joiner.join(text) + joiner.flush()
+    return joined(text or documents.string(response.get("output_text")))
+
+
+def _whole_reasoning(response: Mapping[str, Any]) -> str:
+    items = [documents.mapping(item) for item in documents.array(response.get("output"))]
+    contents = [
+        content_parts.read(part)
+        for item in items
+        for part in (item.get("content"), None if item.get("content") else item.get("summary"))
+        if documents.word(item.get("type")) == "reasoning"
+    ]
+    return joined("".join(content.text + content.thought for content in contents))
 
 
 def _usage(response: Mapping[str, Any]) -> Usage | None:
     usage = documents.mapping(response.get("usage"))
-    asked, answered = documents.count(usage.get("input_tokens")), documents.count(usage.get("output_tokens"))
+    asked, answered = (
+        next((count for name in names if (count := documents.count(usage.get(name))) is not None), None)
+        for names in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
+    )
     return None if asked is None or answered is None else Usage(asked, answered, "reported")

@@ -32,14 +32,13 @@ from midsentence_worker.models.chat_chunks import (
 from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import ErrorCode, ModelError
 from midsentence_worker.models.event_stream import EventStreamParser, EventTooLongError
+from midsentence_worker.models.plain_body import PlainBody
 from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.surrogates import SurrogateJoiner
 from midsentence_worker.models.think_tags import ThinkTags
 
 # A whole answer in one event is far below this.
 LONGEST_EVENT_BYTES = 16 * 2**20
-# Of a body that is neither an event stream nor JSON only the first words are quoted.
-_LONGEST_WORDS = 4096
 _LONGEST_FINISH_REASON = 100
 
 
@@ -68,7 +67,7 @@ class ChatAnswer:
         self._has_content = False
         self._unread: Unread | None = None
         # The bytes so far, until the first event: a body that is no event stream.
-        self._body: bytearray | None = bytearray()
+        self._body: PlainBody | None = PlainBody(LONGEST_EVENT_BYTES)
 
     @property
     def has_finish(self) -> bool:
@@ -100,7 +99,10 @@ class ChatAnswer:
             self._fail(self._errors.unreadable())
             return pieces
         if self._body is not None:
-            self._keep(data, has_events=bool(events))
+            if events:
+                self._body = None
+            else:
+                self._body.add(data)
         for event_type, event_data in events:
             if self.is_done or self._failed is not None or self._refused is not None:
                 break
@@ -129,36 +131,25 @@ class ChatAnswer:
         Raises ReportedError where a body that is no event stream reports an error.
         """
         pieces: list[Piece] = []
-        if self._body:
-            for decoded in decode_body(bytes(self._body)):
+        body = b"" if self._body is None else bytes(self._body)
+        if body:
+            for decoded in decode_body(body):
                 if not self.has_failed:
                     self._take(decoded, pieces)
         if self.has_failed:
             self.raise_failure()
         if self._unread is not None and not self._has_content and not (self._finish and self._unread.chunk is None):
             reported = self._unread.reported
-            raise self._errors.empty(content_type, reported) if self._body else self._errors.unreadable(reported)
+            raise self._errors.empty(content_type, reported) if body else self._errors.unreadable(reported)
         if not self.has_finish:
             if not self._has_chunks:
                 raise self._errors.empty(content_type)
             # A completion that is no stream is whole, since its JSON is.
-            if not self._body or not self._has_content:
+            if not body or not self._has_content:
                 raise self._errors.truncated()
         self._flush(pieces)
         pieces.append(Finish(finish_reasons.reason_of(self._finish) or "stop", self._usage))
         return pieces
-
-    def _keep(self, data: bytes, *, has_events: bool) -> None:
-        body = self._body
-        if body is None or has_events:
-            self._body = None
-            return
-        body += data
-        is_json = body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"["))
-        if len(body) > LONGEST_EVENT_BYTES:
-            self._body = None
-        elif not is_json:
-            del body[_LONGEST_WORDS:]
 
     def _take(self, decoded: Decoded, pieces: list[Piece]) -> None:
         match decoded:

@@ -1,19 +1,33 @@
-"""The events of a streamed response (OpenAI Responses): from the data of an event to typed fields."""
+"""The events of a streamed response (OpenAI Responses): from the data of an event to typed fields.
+
+The rules:
+
+- The type of an event stands in its data or, where that has none, in the event stream's own field.
+- A field of another type than the documented one counts for what can be read of it, and for nothing otherwise.
+- Data that is no JSON object is passed over. It is kept, since it may be all that comes.
+- An error may be an object, an array, or the data of an event `error`. Each becomes an event of the type `error`.
+- A body that is no event stream is the whole response, or an error. It becomes the event that would have ended it.
+"""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from midsentence_worker.models import content_parts, reported_errors
 from midsentence_worker.models import json_documents as documents
 from midsentence_worker.models.byte_stream import ByteStream
 from midsentence_worker.models.errors import StreamBrokenError
 from midsentence_worker.models.event_stream import EventStreamParser, EventTooLongError
+from midsentence_worker.models.plain_body import PlainBody
 
 # An event may hold the whole response with all that it was asked.
 LONGEST_EVENT_BYTES = 64 * 2**20
+# Beyond this a number would not survive a provider that is written in JavaScript.
+_LAST_NUMBER = 2**53
 
 _DONE = b"[DONE]"
+_BOM = b"\xef\xbb\xbf"
 
 
 class ResponseEvent(NamedTuple):
@@ -26,7 +40,7 @@ class ResponseEvent(NamedTuple):
 
     @property
     def is_error(self) -> bool:
-        return self.type == "error" or bool(self.fields.get("error"))
+        return self.type == "error"
 
     @property
     def response(self) -> Mapping[str, Any]:
@@ -41,30 +55,70 @@ class _DeltaEvent(msgspec.Struct, frozen=True, gc=False):
     # Nearly all events are deltas, whose fields these are. Any other fails this decoder.
     type: str
     delta: str
-    sequence_number: int
+    sequence_number: Annotated[int, msgspec.Meta(ge=0, le=_LAST_NUMBER)]
+    error: None = None
 
 
-_decoder = msgspec.json.Decoder(_DeltaEvent)
+documented_decoder = msgspec.json.Decoder(_DeltaEvent)
 
 
-def decode(data: bytes) -> ResponseEvent | None:
-    """Decode one event. None stands for data that is JSON and no object. Raises UNREADABLE."""
+def decode(event_type: bytes, data: bytes) -> ResponseEvent | None:
+    """Decode one event. None stands for data that is no object and cannot be meant as one.
+
+    Raises UNREADABLE for data that begins like an object or an array and is none.
+    """
+    if event_type != b"error":
+        try:
+            event = documented_decoder.decode(data)
+        except documents.UNREADABLE:
+            pass
+        else:
+            if event.type.startswith("response."):
+                return ResponseEvent(event.type, event.sequence_number, event.delta)
+    return decode_any(event_type, data.strip().removeprefix(_BOM))
+
+
+def decode_any(event_type: bytes, data: bytes) -> ResponseEvent | None:
+    """Decode an event of any shape. Raises UNREADABLE like `decode`."""
     try:
-        event = _decoder.decode(data)
-    except documents.UNREADABLE:
         document = documents.parse(data)
-        return tolerant_event(document) if documents.is_object(document) else None
-    return ResponseEvent(event.type, event.sequence_number, event.delta)
+    except documents.UNREADABLE:
+        if event_type != b"error":
+            if data[:1] in {b"{", b"["}:
+                raise
+            return None
+        document = data.decode(errors="replace")
+    if event_type == b"error" and not documents.is_object(document):
+        return ResponseEvent("error", None, fields={"error": document})
+    parts = [part for part in documents.array(document) if documents.is_object(part)]
+    fields = next(filter(reported_errors.is_error, parts), parts[0]) if parts else document
+    return tolerant_event(fields, event_type.decode(errors="replace")) if documents.is_object(fields) else None
 
 
-def tolerant_event(document: Mapping[str, Any]) -> ResponseEvent:
-    number = document.get("sequence_number")
-    return ResponseEvent(
-        documents.string(document.get("type")),
-        number if isinstance(number, int) else None,
-        documents.string(document.get("delta")),
-        document,
-    )
+def decode_body(body: bytes) -> ResponseEvent | None:
+    """The event that a body stands for which is no event stream. None stands for a body of another kind."""
+    try:
+        document = documents.parse(body)
+    except documents.UNREADABLE:
+        return None
+    parts = [part for part in documents.array(document) or [document] if documents.is_object(part)]
+    fields: Mapping[str, Any] = documents.mapping(parts[0]) if parts else {}
+    if documents.word(fields.get("object")) == "response" or documents.is_array(fields.get("output")):
+        status = documents.word(fields.get("status")) or "completed"
+        return ResponseEvent(f"response.{status}", None, fields={"response": fields})
+    return tolerant_event(fields, "") if reported_errors.is_error(fields) else None
+
+
+def tolerant_event(fields: Mapping[str, Any], event_type: str) -> ResponseEvent:
+    """Take what can be read of an event."""
+    kind = documents.string(fields.get("type")) or event_type
+    is_ours = kind.startswith("response.") and not fields.get("error")
+    if event_type == "error" or (not is_ours and reported_errors.is_error(fields)):
+        kind = "error"
+    number = fields.get("sequence_number")
+    delta = content_parts.read(fields.get("delta"))
+    is_number = isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _LAST_NUMBER
+    return ResponseEvent(kind, number if is_number else None, delta.text + delta.thought, fields)
 
 
 class ResponseEvents:
@@ -72,12 +126,17 @@ class ResponseEvents:
 
     def __init__(self, source: ByteStream) -> None:
         self.content_type = source.content_type
+        # The provider ended the stream by `[DONE]`.
+        self.is_done = False
+        # What came first of that which says nothing about a response.
+        self.unread: object = None
         self._source = source
         self._parser = EventStreamParser(LONGEST_EVENT_BYTES)
         self._ahead: list[ResponseEvent] = []
+        # The bytes so far, until the first event.
+        self._body: PlainBody | None = PlainBody(LONGEST_EVENT_BYTES)
         # Why the stream ended early; raised when the events before it were read.
         self._failure: StreamBrokenError | None = None
-        self._is_done = False
 
     def put_back(self, events: list[ResponseEvent]) -> None:
         """Return these events again at the next `read`."""
@@ -91,10 +150,10 @@ class ResponseEvents:
         if self._ahead:
             events, self._ahead = self._ahead, []
             return events
-        while not self._is_done and self._failure is None:
+        while not self.is_done and self._failure is None:
             data = await self._source.read()
             if not data:
-                break
+                return self._of_body()
             if events := self._decoded(data):
                 return events
         if self._failure is not None:
@@ -107,12 +166,32 @@ class ResponseEvents:
     def _decoded(self, data: bytes) -> list[ResponseEvent]:
         events: list[ResponseEvent] = []
         try:
-            for _, event_data in self._parser.feed(data):
-                if event_data.startswith(_DONE):
-                    self._is_done = True
+            sent = self._parser.feed(data)
+            if self._body is not None:
+                if sent:
+                    self._body = None
+                else:
+                    self._body.add(data)
+            for event_type, event_data in sent:
+                if event_data.strip().startswith(_DONE):
+                    self.is_done = True
                     break
-                if (event := decode(event_data)) is not None:
+                if (event := decode(event_type, event_data)) is not None:
                     events.append(event)
+                    if self.unread is None and not event.type.startswith("response."):
+                        self.unread = event.fields
+                elif self.unread is None:
+                    self.unread = event_data.decode(errors="replace")
         except (EventTooLongError, *documents.UNREADABLE) as error:
             self._failure = UnreadableEventError(str(error))
         return events
+
+    def _of_body(self) -> list[ResponseEvent]:
+        body, self._body = bytes(self._body or b""), None
+        if not body:
+            return []
+        event = decode_body(body)
+        if event is None:
+            self.unread = body.decode(errors="replace")
+            return []
+        return [event]

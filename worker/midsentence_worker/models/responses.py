@@ -7,11 +7,12 @@ from typing import Any
 
 import openai
 
-from midsentence_worker.models.background_response import BackgroundResponse, StreamPosition
+from midsentence_worker.models.background_response import CONTENT, BackgroundResponse, StreamPosition, usable_id
 from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
 from midsentence_worker.models.client import REQUEST_ERRORS, ModelClient
 from midsentence_worker.models.errors import ModelError
 from midsentence_worker.models.rehearsal import rehearse
+from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.response_events import ResponseEvents, UnreadableEventError
 
 _CANCEL_SECONDS = 5.0
@@ -68,9 +69,12 @@ class ResponsesModel:
 
     async def cancel(self, mark: str) -> None:
         """See `Model.cancel`. A response that has ended already is no error."""
+        response_id = StreamPosition.of(mark).response_id
+        if not response_id:
+            return  # closing the connection ended the call
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):
-                await self._client.with_retries(lambda: self._cancel_request(StreamPosition.of(mark).response_id))
+                await self._client.with_retries(lambda: self._cancel_request(response_id))
         except TimeoutError as error:
             raise self._client.errors.not_cancelled(_CANCEL_SECONDS) from error
 
@@ -110,20 +114,24 @@ class ResponsesModel:
             raise
 
     async def _identified(self, events: ResponseEvents) -> BackgroundResponse:
+        """Read until the response has an id, or until its text comes without one.
+
+        Raises ReportedError where the provider reports an error instead.
+        """
         try:
             while batch := await events.read():
                 for at, event in enumerate(batch):
-                    response_id = event.response.get("id")
-                    if isinstance(response_id, str):
+                    if event.is_error:
+                        raise ReportedError(event.fields)
+                    response_id = usable_id(event.response.get("id"))
+                    if response_id or event.type in CONTENT or event.response:
                         # One less, so that this event counts as new.
                         position = StreamPosition(response_id, None if event.number is None else event.number - 1)
                         events.put_back(batch[at:])
                         return BackgroundResponse(self._client, position, events)
-                    if event.is_error:
-                        raise self._client.errors.of_event(event.fields)
         except UnreadableEventError as error:
             raise self._client.errors.unreadable() from error
-        raise self._client.errors.empty(events.content_type)
+        raise self._client.errors.empty(events.content_type, events.unread)
 
     def _in_background(self, cancellation: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(cancellation)

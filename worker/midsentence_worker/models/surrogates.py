@@ -15,6 +15,10 @@ class SurrogateJoiner:
     def __init__(self) -> None:
         self._held = ""
 
+    @property
+    def is_holding(self) -> bool:
+        return bool(self._held)
+
     def join(self, text: str) -> str:
         """The text so far, except for a first surrogate at its end, which is held until the next call."""
         if not self._held and (text.isascii() or not _SURROGATE.search(text)):
