@@ -21,6 +21,8 @@ from bench.scenarios import SCENARIOS
 _DOCS = Path(__file__).parents[1] / "docs"
 _SECONDS = 4.0
 _QUICK_SECONDS = 1.0
+# The load average of an idle machine is a few hundredths.
+_BUSY = 0.5
 
 
 class Plan(NamedTuple):
@@ -90,6 +92,8 @@ def main() -> int:
         return 2
     os.sched_setaffinity(0, {cpu.REST})
     print_line(f"{cpu.raise_file_limit()} open files; {cpu.placement()}")
+    if (load := os.getloadavg()[0]) > _BUSY:
+        print_line(f"The machine is busy (a load of {load:.1f}): latencies and costs will be those of a busy machine.")
     chosen.out.unlink(missing_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     begun = time.monotonic()
