@@ -12,8 +12,8 @@ from typing import Any
 
 from tests.support.listener import stop_listening
 
-# What is sent in a row; None is a silence that does not end. The connection is closed behind the last bytes.
-Reply = Sequence[bytes | None]
+# What is sent in a row; the connection is closed behind it. An event is waited for, None is a silence without an end.
+Reply = Sequence[bytes | asyncio.Event | None]
 
 
 def reply(body: bytes, status: str = "200 OK", *headers: str, kind: str = "text/event-stream") -> Reply:
@@ -57,8 +57,8 @@ class RawProvider:
         self.headers.append(headers)
         self.bodies.append(body)
         for part in answer:
-            if part is None:
-                await asyncio.Event().wait()
+            if not isinstance(part, bytes):
+                await (part or asyncio.Event()).wait()
             else:
                 writer.write(part)
                 await writer.drain()

@@ -12,6 +12,7 @@ PROGRAMS = {
     # The headless shell is Chromium without its own windows, which cost half of the time of the tests.
     "needs_chromium": ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"),
     "needs_redis_server": ("redis-server",),
+    "needs_openssl": ("openssl",),
     "needs_docker_compose": ("docker-compose",),
 }
 REQUIRE_ALL = "MIDSENTENCE_TEST_REQUIRE_ALL"

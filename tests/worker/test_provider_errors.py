@@ -314,6 +314,7 @@ SECRETS = [
     "Authorization: Bearer abcdefgh",
     "Authorization: Basic dXNlcjpzZWNyZXQ=",
     "Cannot reach http://me:secret@proxy:3128/",
+    "Cannot reach http://proxy:3128/x?token=secret",
     "See request ID req_0123456789abcdef in your message.",
     "request_id=0123456789abcdef",
     '"request-id": "01234567-89ab-cdef"',

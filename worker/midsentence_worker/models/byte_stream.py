@@ -23,6 +23,10 @@ _READ_BYTES = 4096
 BREAKS = (aiohttp.ClientError, HttpProcessingError, httpx2.HTTPError, httpx2.StreamError, OSError, RuntimeError)
 
 
+# aiohttp closes a connection whose framing is broken and tells no reader of it, so each connection is looked at.
+_LOOK_SECONDS = 1.0
+
+
 class ByteStream:
     """The body of one response. Silence is measured only while somebody waits in `read`."""
 
@@ -36,7 +40,7 @@ class ByteStream:
         self._waits_since: float | None = None
         self._has_stalled = False
         # One timer for the stream, not one for each read: it looks at `_waits_since` and sleeps again.
-        self._alarm = self._loop.call_later(patience, self._look)
+        self._alarm = self._loop.call_later(min(patience, _LOOK_SECONDS), self._look)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -87,11 +91,20 @@ class ByteStream:
     def _look(self) -> None:
         since, now = self._waits_since, self._loop.time()
         due = (now if since is None else since) + self._patience
-        if due > now:
-            self._alarm = self._loop.call_at(due, self._look)
-        elif self._body is not None:
+        if self._body is None:
+            return
+        if since is not None and _is_closed(self._body):
+            self._body.close()
+        elif due > now:
+            self._alarm = self._loop.call_at(min(due, now + _LOOK_SECONDS), self._look)
+        else:
             self._has_stalled = True
             self._body.close()
+
+
+def _is_closed(response: aiohttp.ClientResponse) -> bool:
+    connection = response.connection
+    return connection is not None and (connection.transport is None or connection.transport.is_closing())
 
 
 def _aiohttp_response(response: httpx2.Response) -> aiohttp.ClientResponse | None:

@@ -61,26 +61,29 @@ class ModelClient:
 
         The SDK's method for the path would convert each part of the body, which takes a millisecond.
         """
-        return await self._opened(lambda **how: self.sdk.post(path, body=body, **how))
+        return await self._opened(self.sdk.post, path, {}, body=body)
 
     async def get(self, path: str, query: Mapping[str, object]) -> ByteStream:
         """Ask for a stream that the provider has already. Raises REQUEST_ERRORS."""
-        return await self._opened(
-            lambda options, **how: self.sdk.get(path, options={**options, "params": query}, **how)
-        )
+        return await self._opened(self.sdk.get, path, query)
 
-    async def _opened(self, request: Callable[..., Awaitable[Any]]) -> ByteStream:
+    async def _opened(
+        self, method: Callable[..., Awaitable[Any]], path: str, query: Mapping[str, object], **body: object
+    ) -> ByteStream:
         """Send a request and wait until its answer begins, at most as long as a model may be silent."""
         # A line break in a header would end it, and a letter outside ASCII cannot be sent.
         if not (self._key.isascii() and self._key.isprintable()):
             raise InvalidKeyError
         async with asyncio.timeout(self._patience):
-            response: httpx2.Response = await request(
+            response: httpx2.Response = await method(
+                path,
+                **body,
                 # aiohttp's own time-out would set a timer for each read. A compressed stream could not be read from
                 # aiohttp's buffer.
                 options={
                     "timeout": httpx2.Timeout(None, connect=_CONNECT_SECONDS),
                     "headers": {"Accept-Encoding": "identity"},
+                    "params": query,
                 },
                 # With this type the SDK returns the response itself, before its body is read.
                 cast_to=httpx2.Response,

@@ -37,6 +37,8 @@ _REQUEST_ID = re.compile(
 )
 # The userinfo of an address: a proxy's password stands there.
 _USERINFO = re.compile(r"://[^\s/@'\"]+@")
+# The query of an address: a token may stand there.
+_QUERY = re.compile(r"(?P<address>\bhttps?://[^\s?'\"]+)\?[^\s'\"]+")
 _CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
@@ -170,7 +172,7 @@ class ErrorMessages:
         """Remove keys, passwords and the ids of requests. Call it before the text is cut, or half of a key stays."""
         if self._key:
             text = text.replace(self._key, "[key]")
-        text = _USERINFO.sub("://", _KEY_LIKE.sub("[key]", text))
+        text = _QUERY.sub(r"\g<address>", _USERINFO.sub("://", _KEY_LIKE.sub("[key]", text)))
         return _REQUEST_ID.sub(lambda found: f"{found['name'] or ''}[id]", text)
 
 

@@ -31,20 +31,31 @@ class HttpClient(openai.DefaultAioHttpClient):
     """An httpx2 client over aiohttp, as the SDK makes it."""
 
     def __init__(self, url: httpx2.URL, timeout: httpx2.Timeout, transport: httpx2.AsyncBaseTransport | None) -> None:
-        super().__init__(
-            timeout=timeout,
+        # Why the environment's proxies cannot be used.
+        self._bad_proxy = ""
+        options: dict[str, Any] = {
+            "timeout": timeout,
             # The worker limits how many turns run; a limit on connections would be a second, invisible queue. For
             # aiohttp 0 means no limit, and None its default of 100.
-            limits=httpx2.Limits(max_connections=0),
-            transport=transport,
-            auth=httpx2.BasicAuth(url.username, url.password) if url.userinfo else None,
+            "limits": httpx2.Limits(max_connections=0),
+            "transport": transport,
+            "auth": httpx2.BasicAuth(url.username, url.password) if url.userinfo else None,
+            "follow_redirects": False,
+        }
+        if _is_local(url.host):
             # None stands for the transport without a proxy. These patterns are the ones of the environment's variables.
-            mounts={"http://": None, "https://": None, "all://": None} if _is_local(url.host) else None,
-            follow_redirects=False,
-        )
+            options["mounts"] = {"http://": None, "https://": None, "all://": None}
+        try:
+            super().__init__(**options)
+        except (ValueError, httpx2.InvalidURL) as error:
+            # The turns say so: a worker that stopped here would be started again and again.
+            self._bad_proxy = f"A proxy of the environment cannot be used: {error}"
+            super().__init__(**options, trust_env=False)
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         """See httpx2. The response of an error has its body, or what could be read of it."""
+        if self._bad_proxy:
+            raise httpx2.ProxyError(self._bad_proxy)
         response = await super().send(request, stream=True, **options)
         for _ in range(_MOST_REDIRECTS):
             following = response.next_request
