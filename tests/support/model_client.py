@@ -21,6 +21,7 @@ async def model_at(
     key: str | None = None,
     timeout_seconds: float = 10,
     api: str = "chat",
+    flush_ms: float = 25,
     think_tags: bool = True,
 ) -> AsyncGenerator[Model, None]:
     # Every setting is given, so that the environment of the tests has no effect.
@@ -32,6 +33,7 @@ async def model_at(
                 "model": "scripted",
                 "model_timeout_seconds": timeout_seconds,
                 "api": api,
+                "flush_ms": flush_ms,
                 "think_tags": think_tags,
             }
         )

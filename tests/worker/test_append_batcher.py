@@ -14,6 +14,7 @@ from midsentence.lease import Lease
 from midsentence.log import Write, Written
 from midsentence_worker import append_batcher
 from midsentence_worker.append_batcher import AppendBatcher
+from midsentence_worker.ticks import Ticks
 from midsentence_worker.turn_writer import TurnWriter
 from tests.support.waiting import eventually
 
@@ -71,6 +72,12 @@ def writer(batcher: AppendBatcher, turn: int, server: str = "00") -> TurnWriter:
     return TurnWriter(Lease(server + "x" * 22, turn, 1, "a worker"), 0, batcher)
 
 
+def set_ticks(batcher: AppendBatcher, interval: float, offset: float | None = None) -> None:
+    """Let ticks fall on `offset`, or now."""
+    at = asyncio.get_running_loop().time() if offset is None else offset
+    batcher._ticks = Ticks(interval, at)  # pyright: ignore[reportPrivateUsage]
+
+
 def texts(*writes: Write) -> list[tuple[int, list[bytes]]]:
     return [(write.lease.turn, [data for _, data in write.events]) for write in writes]
 
@@ -79,7 +86,7 @@ async def test_first_pieces_are_flushed_at_once_and_later_pieces_of_all_turns_to
     log: Log, batcher: AppendBatcher
 ) -> None:
     # The next tick is a whole interval away, so that none separates the two turns.
-    batcher._offset = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
+    set_ticks(batcher, FLUSH_SECONDS)
     one, two = writer(batcher, 1), writer(batcher, 2)
     one.add(Delta("a"))
     await log.has_flushed(1)
@@ -103,39 +110,23 @@ async def test_a_piece_after_a_silence_is_flushed_at_once(log: Log, batcher: App
     one = writer(batcher, 1)
     one.add(Delta("a"))
     await log.has_flushed(1)
-    await asyncio.sleep(FLUSH_SECONDS * 4.2)
+    await asyncio.sleep(FLUSH_SECONDS * 1.2)
     begun = asyncio.get_running_loop().time()
     one.add(Delta("b"))
     await log.has_flushed(2)
     assert log.flushes[1][0] - begun < FLUSH_SECONDS / 4
 
 
-async def test_pieces_of_slow_turns_are_flushed_at_the_same_tick(log: Log, batcher: AppendBatcher) -> None:
-    """Most models write less than a piece in each flush interval, but a worker has many of them."""
-    one, two = writer(batcher, 1), writer(batcher, 2)
-    one.add(Delta("a"))
-    two.add(Delta("a"))
-    await log.has_flushed(1)
-    await asyncio.sleep(FLUSH_SECONDS * 1.5)
-    # The next tick is a whole interval away.
-    batcher._offset = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
-    one.add(Delta("b"))
-    await asyncio.sleep(FLUSH_SECONDS / 4)
-    two.add(Delta("c"))
-    await log.has_flushed(2)
-    assert sorted(texts(*log.flushes[-1][1])) == [(1, [b'{"text":"b"}']), (2, [b'{"text":"c"}'])]
-
-
 async def test_quiet_turns_share_a_pipeline_while_others_are_flushed(log: Log, batcher: AppendBatcher) -> None:
-    batcher._interval = 10 * FLUSH_SECONDS  # pyright: ignore[reportPrivateUsage]
+    set_ticks(batcher, 10 * FLUSH_SECONDS)
     one, two, three = (writer(batcher, turn) for turn in (1, 2, 3))
     for turn in (one, two):
         turn.add(Delta("a"))
         await log.has_flushed(turn.lease.turn)
         await eventually(lambda turn=turn: not turn.has_unwritten, description="the log has it")
-        turn.flush.quiet_at = 0.0
+        turn.flush.next_tick = 0.0
     # The next short tick is two fifths of a second away.
-    batcher._offset = asyncio.get_running_loop().time()  # pyright: ignore[reportPrivateUsage]
+    set_ticks(batcher, 10 * FLUSH_SECONDS)
     three.add(Delta("first"))
     await log.has_flushed(3)
     one.add(Delta("b"))
@@ -151,20 +142,20 @@ async def test_a_piece_after_a_flush_that_was_early_waits_for_the_next_tick(
     log: Log, batcher: AppendBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Timers may be due before the tick. The piece would be a pipeline of its own at each tick."""
-    one, two = writer(batcher, 1), writer(batcher, 2)
-    for turn in (one, two):
-        turn.add(Delta("a"))
+    one = writer(batcher, 1)
+    one.add(Delta("a"))
     await log.has_flushed(1)
-    await eventually(lambda: not (one.has_unwritten or two.has_unwritten), description="the log has them")
+    await eventually(lambda: not one.has_unwritten, description="the log has it")
     monkeypatch.setattr(append_batcher, "_EARLY_SECONDS", FLUSH_SECONDS / 2)
-    tick = asyncio.get_running_loop().time() + FLUSH_SECONDS / 4
-    batcher._offset = tick  # pyright: ignore[reportPrivateUsage]
+    tick = one.flush.next_tick = asyncio.get_running_loop().time() + FLUSH_SECONDS / 4
+    set_ticks(batcher, FLUSH_SECONDS, tick)
+    batcher._next_short_tick = tick  # pyright: ignore[reportPrivateUsage]
     one.add(Delta("b"))
     batcher._flush_due()  # pyright: ignore[reportPrivateUsage]
-    two.add(Delta("c"))
     await log.has_flushed(2)
-    assert texts(*log.flushes[1][1]) == [(1, [b'{"text":"b"}'])]
-    assert two.flush.at > tick + FLUSH_SECONDS / 2
+    await eventually(lambda: not one.has_unwritten, description="the log has it")
+    one.add(Delta("c"))
+    assert one.flush.at > tick + FLUSH_SECONDS / 2
 
 
 async def test_only_pieces_of_one_kind_are_merged_and_order_is_kept(log: Log, batcher: AppendBatcher) -> None:

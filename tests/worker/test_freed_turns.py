@@ -192,7 +192,9 @@ async def nothing(_turn: Turn, _task: "asyncio.Task[None]") -> None: ...
 
 
 async def written(turn: Turn) -> None:
-    await eventually(lambda: turn.writer.flush.quiet_at and not turn.writer.has_unwritten, description="it has written")
+    await eventually(
+        lambda: turn.writer.flush.next_tick and not turn.writer.has_unwritten, description="it has written"
+    )
 
 
 async def stopped(turn: Turn, _task: "asyncio.Task[None]") -> None:
@@ -206,7 +208,7 @@ async def handed_over(turn: Turn, task: "asyncio.Task[None]") -> None:
 
 
 async def cancelled_while_the_log_is_away(turn: Turn, task: "asyncio.Task[None]") -> None:
-    await eventually(lambda: turn.writer.flush.quiet_at, description="it has tried to write")
+    await eventually(lambda: turn.writer.flush.next_tick, description="it has tried to write")
     task.cancel()
 
 

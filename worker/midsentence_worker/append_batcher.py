@@ -2,22 +2,20 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Sequence
 from typing import Protocol
 
 from midsentence.errors import StoreUnavailableError
 from midsentence.lease import Lease
 from midsentence.log import SessionLog, Write, Written
+from midsentence_worker.ticks import Ticks
 
 # A server is sent another batch while it works on the one before. Its round trip then costs no throughput; with more
 # batches in flight, each would carry fewer appends and so cost more.
 _IN_FLIGHT = 2
 
-# A writer whose last flush is so many intervals ago is quiet: its next piece waits for a short tick at most. A model
-# that writes 20 tokens a second is not quiet. Its pieces are better appended together with those of other turns: a
-# pipeline costs Redis as much as several appends, and the worker as much as several pieces.
-_QUIET_INTERVALS = 4
+# Short ticks in an interval. A pipeline costs Redis as much as several appends. Pieces that were not read at a tick, as
+# those of a model that writes seldom, would each be a pipeline of their own.
 _SHORT_TICKS = 5
 
 # uvloop's timers count whole milliseconds, so they may be due up to one too early.
@@ -30,12 +28,12 @@ _CANCELLED = -_NEVER
 class Flush:
     """When a writer is flushed. Each writer has one; only the batcher changes it. Times are the event loop's."""
 
-    __slots__ = ("at", "is_busy", "is_scheduled", "quiet_at")
+    __slots__ = ("at", "is_busy", "is_scheduled", "next_tick")
 
     def __init__(self) -> None:
         self.at = _NEVER
-        # From when on the writer is quiet.
-        self.quiet_at = 0.0
+        # The first tick after the writer's last flush. Until then its pieces wait for that tick.
+        self.next_tick = 0.0
         # True while a flush is scheduled that another piece cannot bring forward: any but a retry.
         self.is_scheduled = False
         # True from when a flush is due until the log has answered. The writer is not flushed again meanwhile, so no two
@@ -80,18 +78,16 @@ class AppendBatcher:
     One for each turn would cost several times more. Servers do not wait for each other: while one stalls, the turns
     of the others go on.
 
-    The first piece is flushed at once, and later ones wait for the next tick, so that one pipeline carries what many
-    turns have to append. The piece of a writer that was quiet is flushed at once too, or at the next short tick if
-    others were flushed since the last one.
+    The first piece of a writer is flushed at once. So is one that comes after the first tick since its last flush, or
+    at the next short tick if others were flushed since the last one. Other pieces wait for the next tick. All writers
+    share the ticks, and the models read their streams at them, so that one pipeline carries what many turns append.
     """
 
     def __init__(self, log: SessionLog, flush_seconds: float) -> None:
         self._log = log
-        self._interval = flush_seconds
+        self._ticks = Ticks.every(flush_seconds)
         # Kept, since Python 3.11 makes a system call (getpid) whenever it is asked for the running loop.
         self._loop = asyncio.get_running_loop()
-        # When the ticks fall within an interval: random, so that workers do not all send at the same moment.
-        self._offset = random.random() * flush_seconds  # noqa: S311
         # Writers in flight are not in it.
         self._scheduled: set[Writer] = set()
         # The first short tick after the last flush of any writer.
@@ -118,7 +114,7 @@ class AppendBatcher:
         elif delay is not None:
             at = time + delay
         else:
-            at = self._next_tick(time) if time < flush.quiet_at else max(time, self._next_short_tick)
+            at = max(time, flush.next_tick, self._next_short_tick)
         if at < flush.at:
             flush.at, flush.is_scheduled = at, delay is None
             if not flush.is_busy:
@@ -193,7 +189,7 @@ class AppendBatcher:
     def _batch(self, lane: _Lane) -> list[tuple[Writer, Write]]:
         waiting, lane.waiting = lane.waiting, []
         now = self._loop.time()
-        quiet_at = now + _QUIET_INTERVALS * self._interval
+        next_tick = self._next_tick(now)
         self._next_short_tick = self._next_tick(now, _SHORT_TICKS)
         batch: list[tuple[Writer, Write]] = []
         for writer in waiting:
@@ -203,7 +199,7 @@ class AppendBatcher:
             else:
                 batch.append((writer, writer.unwritten()))
             if flush.at != _CANCELLED:
-                flush.at, flush.quiet_at, flush.is_scheduled = _NEVER, quiet_at, False
+                flush.at, flush.next_tick, flush.is_scheduled = _NEVER, next_tick, False
         return batch
 
     async def _write(self, server: object, batch: Sequence[tuple[Writer, Write]]) -> None:
@@ -225,10 +221,8 @@ class AppendBatcher:
 
     def _next_tick(self, now: float, parts: int = 1) -> float:
         """The first tick after `now` and after the last flush, or the first of so many short ticks in each interval."""
-        interval = self._interval / parts
         # What comes between a flush that was early and its tick waits for the next one, or would be a pipeline alone.
-        after = max(now, self._last_tick + _EARLY_SECONDS)
-        return after + interval - (after - self._offset) % interval if interval else now
+        return self._ticks.after(max(now, self._last_tick + _EARLY_SECONDS), parts)
 
 
 def _due(writer: Writer) -> float:

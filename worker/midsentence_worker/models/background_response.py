@@ -161,6 +161,8 @@ class BackgroundResponse:
                 for event in events:
                     for piece in self._pieces(event):
                         yield piece
+                if events[-1].delta:
+                    self._events.pace()
         except (StreamStalledError, StreamBrokenError) as error:
             raise _ConnectionBrokenError.of(self._client.errors.of_stream(error)) from error
         if self._events.is_done and self._has_content:

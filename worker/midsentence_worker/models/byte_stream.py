@@ -14,6 +14,7 @@ import httpx2
 from aiohttp.http_exceptions import HttpProcessingError
 
 from midsentence_worker.models.errors import StreamBrokenError, StreamStalledError
+from midsentence_worker.models.stream_poller import StreamPoller
 
 # What one read returns at most. A worker whose streams bring more than it can process gives each turn this much of its
 # event loop at a time, so that flushes, renewals and the other turns keep their time.
@@ -30,9 +31,15 @@ _LOOK_SECONDS = 1.0
 class ByteStream:
     """The body of one response. Silence is measured only while somebody waits in `read`."""
 
-    def __init__(self, response: httpx2.Response, patience: float) -> None:
+    def __init__(self, response: httpx2.Response, patience: float, poller: StreamPoller) -> None:
         """`patience`: seconds of silence after which `read` raises StreamStalledError."""
+        # Until when the poller waits for the stream. See `PolledStream`.
+        self.polled_until = 0.0
         self._response = response
+        self._poller = poller
+        self._poll_seconds = 0.0
+        # Bytes that were read.
+        self._taken = 0
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._body = _aiohttp_response(response)
@@ -50,16 +57,36 @@ class ByteStream:
     def content_type(self) -> str:
         return self._response.headers.get("content-type", "")
 
+    @property
+    def has_news(self) -> bool:
+        """See `PolledStream`."""
+        if self._body is None:
+            return True
+        content = self._body.content
+        return content.total_bytes != self._taken or content.is_eof() or content.exception() is not None
+
+    def pace(self) -> None:
+        """From now on read at the worker's ticks: what is read is not needed before them."""
+        if not self._poll_seconds:
+            self._poll_seconds = self._poller.seconds
+            self.polled_until = self._loop.time() + self._poll_seconds
+
     async def read(self) -> bytes:
         """The next bytes, or none at the end. Raises StreamStalledError and StreamBrokenError."""
         if self._body is None:
             return await self._read_decoded()
-        self._waits_since = self._loop.time()
+        content = self._body.content
+        self._waits_since = now = self._loop.time()
+        if now < self.polled_until and content.total_bytes == self._taken:
+            await self._poller.wait(self)
         try:
-            data = await self._body.content.read(_READ_BYTES)
+            data = await content.read(_READ_BYTES)
         except BREAKS as error:
             raise (StreamStalledError if self._has_stalled else StreamBrokenError)(str(error)) from error
         self._waits_since = None
+        self._taken += len(data)
+        if self._poll_seconds:
+            self.polled_until = self._loop.time() + self._poll_seconds
         if len(data) == _READ_BYTES:
             # More may be buffered, and then the next read would not wait.
             await asyncio.sleep(0)

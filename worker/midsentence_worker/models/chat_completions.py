@@ -55,6 +55,7 @@ class ChatCompletionsModel:
         try:
             for piece in stream.first:
                 yield piece
+            stream.source.pace()
             while stream.is_open:
                 # The bytes are read here: a coroutine more for each of them would cost as much as its decoding.
                 try:

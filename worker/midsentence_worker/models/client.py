@@ -14,6 +14,8 @@ from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import InvalidKeyError, StreamBrokenError, StreamStalledError
 from midsentence_worker.models.http_client import HttpClient
 from midsentence_worker.models.reported_errors import ReportedError
+from midsentence_worker.models.stream_poller import StreamPoller
+from midsentence_worker.ticks import Ticks
 
 _OPENAI_URL = "https://api.openai.com/v1"
 # Shorter than a lease, so that the worker that tried an address which drops packets still reports it.
@@ -45,6 +47,8 @@ class ModelClient:
         self._key = settings.openai_api_key or "none"
         self.has_think_tags = settings.think_tags
         self._patience = settings.model_timeout_seconds
+        self._ticks = Ticks.every(settings.flush_ms / 1000)
+        self._poller: StreamPoller | None = None
         self.sdk = openai.AsyncOpenAI(
             api_key=self._key,
             # aiohttp refuses a request with a password in its address and a key in its headers. The SDK would append a
@@ -90,7 +94,9 @@ class ModelClient:
                 stream=True,
                 stream_cls=openai.AsyncStream[object],
             )
-        return ByteStream(response, self._patience)
+        if self._poller is None:
+            self._poller = StreamPoller(self._ticks, asyncio.get_running_loop())
+        return ByteStream(response, self._patience, self._poller)
 
     def scripted(self, stream: bytes) -> "ModelClient":
         """Make a client with the same settings that gets this event stream for every request, from no server."""

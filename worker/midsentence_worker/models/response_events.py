@@ -160,6 +160,10 @@ class ResponseEvents:
             raise self._failure
         return []
 
+    def pace(self) -> None:
+        """See `ByteStream.pace`."""
+        self._source.pace()
+
     async def aclose(self) -> None:
         await self._source.aclose()
 
