@@ -20,6 +20,7 @@ from midsentence_worker.models.client import ModelClient
 from midsentence_worker.models.errors import StreamBrokenError, StreamStalledError
 from tests.support.raw_provider import RawProvider, Reply, raw_provider, reply
 from tests.support.upstream import Answer, Upstream
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -188,6 +189,18 @@ async def test_break_within_a_stream_is_one_of_the_breaks(rest: bytes) -> None:
         read.set()
         with pytest.raises(StreamBrokenError):
             await read_all(stream)
+
+
+async def test_bytes_that_came_before_a_break_are_read_before_it() -> None:
+    """`ByteStream.read` takes them from a private method of aiohttp, whose public ones raise the error first."""
+    read = asyncio.Event()
+    async with asked([HEAD + b"1\r\nx\r\n", read, b"3\r\nabc\r\nzz\r\n"]) as (_, stream):
+        assert await stream.read() == b"x"
+        read.set()
+        await eventually(body_of(stream).content.exception, description="the break was noticed")
+        assert await stream.read() == b"abc"
+        with pytest.raises(StreamBrokenError):
+            await stream.read()
 
 
 async def test_garbage_with_the_head_is_one_of_the_breaks() -> None:

@@ -1,13 +1,14 @@
 """When providers' streams are read: the first pieces at once, later ones together at the worker's ticks."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import pytest
 
 from midsentence.events import Delta
 from midsentence_worker.models.byte_stream import ByteStream
+from midsentence_worker.models.errors import ModelError
 from midsentence_worker.models.stream_poller import StreamPoller
 from midsentence_worker.ticks import Ticks
 from tests.support.model_client import QUESTION, model_at
@@ -124,3 +125,21 @@ async def test_tokens_between_two_ticks_are_read_together(
         texts = [await following] + [piece async for piece in pieces]
     assert [piece for piece in texts if isinstance(piece, Delta)] == TEXTS[1:]
     assert reads[0].count(b'"two"') == reads[0].count(b'"four"') == 1
+
+
+@APIS
+async def test_pieces_before_a_break_are_not_lost(upstream: Upstream, api: str) -> None:
+    """They wait for the tick while the connection breaks."""
+    answer = Answer(tokens=[piece.text for piece in TEXTS], gate=True, cut_after=4)
+    upstream.answers.append(answer)
+    texts: list[Delta] = []
+    async with model_at(upstream.url, api=api, flush_ms=300) as model, aclosing(model.stream(QUESTION)) as pieces:
+        answer.release()
+        with suppress(ModelError):
+            async for piece in pieces:
+                texts += [piece] if isinstance(piece, Delta) else []
+                if piece == TEXTS[0]:
+                    # The response is away then, so that the text cannot be asked for again.
+                    upstream.responses.clear()
+                    answer.release_all()
+    assert texts == TEXTS
