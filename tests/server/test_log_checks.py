@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from midsentence.errors import StoreUnavailableError
+from midsentence.events import Delta, encode
 from midsentence.ids import EventId, new_session_id
 from midsentence.log import Access, Head, SessionLog, View
 from midsentence.settings import Settings
@@ -69,12 +70,13 @@ class SilentLog:
 class Follower:
     def __init__(self) -> None:
         self.pings: list[float] = []
+        self.wakes = 0
 
     def deliver(self, burst: Burst) -> None:
         del burst
 
     def wake(self) -> None:
-        pass
+        self.wakes += 1
 
     def ping(self) -> None:
         self.pings.append(asyncio.get_running_loop().time())
@@ -192,17 +194,12 @@ def test_pings_of_streams_that_fell_silent_together_spread() -> None:
     [
         HEAD._replace(top=b"1.1-8"),
         HEAD._replace(top=b"1.1-6"),
-        HEAD._replace(state="idle"),
-        HEAD._replace(turn=2, newest=2),
         HEAD._replace(newest=2),
-        HEAD._replace(title="Another title"),
-        HEAD._replace(model=None),
-        HEAD._replace(access=ACCESS._replace(share="a capability")),
         None,
     ],
-    ids=["more", "lost tail", "state", "turn", "queued", "title", "model", "share", "deleted"],
+    ids=["more", "lost tail", "queued", "deleted"],
 )
-async def test_every_difference_makes_a_feed_read_its_log(head: Head | None) -> None:
+async def test_feed_reads_its_log_where_events_or_messages_were_missed(head: Head | None) -> None:
     log = SilentLog()
     checks = LogChecks(cast("SessionLog", log))
     feed = await loaded(log, checks)
@@ -218,13 +215,82 @@ async def test_every_difference_makes_a_feed_read_its_log(head: Head | None) -> 
     assert log.reads == reads + 2
 
 
-async def test_waiting_messages_make_a_feed_read_its_log() -> None:
-    """A head does not show that one of them was stopped."""
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD._replace(state="idle"),
+        HEAD._replace(title="Another title"),
+        HEAD._replace(model=None),
+        HEAD._replace(access=ACCESS._replace(share="a capability")),
+    ],
+    ids=["state", "title", "model", "share"],
+)
+async def test_feed_takes_another_state_over_without_a_read(head: Head) -> None:
+    log = SilentLog()
+    checks = LogChecks(cast("SessionLog", log))
+    feed = await loaded(log, checks)
+    follower = Follower()
+    feed.join(follower)
+    reads = log.reads
+    for _ in range(2):
+        log.changed[feed.session_id] = head
+        compared = log.compared[feed.session_id]
+        checks.add(feed)
+        await eventually(lambda: log.compared[feed.session_id] > compared, description="it was compared")  # noqa: B023
+        await asyncio.sleep(0)
+    assert feed.state is not None
+    assert (feed.access, feed.state.state, feed.state.title, feed.state.model) == (
+        head.access,
+        head.state,
+        head.title,
+        head.model,
+    )
+    assert b"event: state" in feed.state_wire
+    assert (log.reads, follower.wakes) == (reads, 1), "readers are woken once"
+
+
+async def test_feed_takes_no_state_over_that_is_older_than_a_read() -> None:
     log = SilentLog()
     feed = await loaded(log, LogChecks(cast("SessionLog", log)))
+    older = HEAD._replace(title="An older title")
+    before_a_read = feed.begin_check()
+    await feed.load(b"")
+    assert feed.compare(older, before_a_read) is None
+    before_a_check = feed.begin_check()
+    feed.begin_check()
+    assert feed.compare(older, before_a_check) is None
     assert feed.state is not None
-    feed.state.queued.append(cast("Any", "a message"))
-    assert feed.compare(HEAD, feed.subscription) is not None
+    assert feed.state.title == HEAD.title
+    read = feed.refresh()
+    await asyncio.sleep(0)
+    during_a_read = feed.begin_check()
+    assert feed.compare(HEAD, during_a_read) is not None, "another read follows the one that is running"
+    await asyncio.wait([read])
+
+
+async def test_feed_that_gets_frames_during_a_check_takes_the_state_over() -> None:
+    log = SilentLog()
+    feed = await loaded(log, LogChecks(cast("SessionLog", log)))
+    mark = feed.begin_check()
+    feed.published(b"1.1-7 1.1-8 -\n" + encode(EventId(1, 1, 8), "delta", Delta("more").encoded()))
+    assert feed.compare(HEAD._replace(title="Another title"), mark) is None
+    assert feed.state is not None
+    assert (feed.top, feed.state.title) == (b"1.1-8", "Another title")
+    assert feed.compare(HEAD, feed.begin_check()) is not None, "a failover has lost the frame"
+
+
+async def test_announced_state_is_taken_over_without_a_read() -> None:
+    """A turn's claim and its end announce one each."""
+    log = SilentLog()
+    feed = await loaded(log, LogChecks(cast("SessionLog", log)))
+    reads = log.reads
+    log.head = HEAD._replace(state="idle")
+    feed.published(b"1.1-7 1.1-7 s\n")
+    await eventually(lambda: feed.is_idle, description="the state was taken over")
+    log.head = HEAD._replace(top=b"1.1-8", title="Another title")
+    feed.published(b"1.1-7 1.1-8 s\n" + encode(EventId(1, 1, 8), "delta", Delta("more").encoded()))
+    await eventually(lambda: b"Another title" in feed.state_wire, description="the state was taken over")
+    assert log.reads == reads
 
 
 async def test_few_logs_are_read_at_once_where_all_changed() -> None:
@@ -232,7 +298,7 @@ async def test_few_logs_are_read_at_once_where_all_changed() -> None:
     checks = LogChecks(cast("SessionLog", log))
     feeds = [await loaded(log, checks) for _ in range(FEEDS)]
     log.most_running = 0
-    log.head = HEAD._replace(title="Another title")
+    log.head = HEAD._replace(newest=2)
     for feed in feeds:
         checks.add(feed)
     await eventually(lambda: log.reads == 2 * FEEDS, description="all were read again")
@@ -251,7 +317,8 @@ async def test_feeds_that_are_subscribed_again_are_compared_before_memory_answer
     assert log.reads == reads
     feed.interrupted()
     feed.subscribed()
-    feed.compare(HEAD, feed.subscription - 1)
+    mark = feed.begin_check()
+    feed.compare(HEAD, mark._replace(subscription=mark.subscription - 1))
     assert feed.cached(b"1.1-7") is None, "that head is older than the subscription"
 
 
@@ -287,7 +354,7 @@ async def test_closed_feed_is_not_read() -> None:
     log = SilentLog()
     checks = LogChecks(cast("SessionLog", log))
     feed = await loaded(log, checks)
-    log.head = HEAD._replace(title="Another title")
+    log.head = HEAD._replace(newest=2)
     checks.add(feed)
     feed.close()
     await eventually(lambda: log.compared[feed.session_id], description="it was compared")

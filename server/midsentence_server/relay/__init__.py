@@ -14,8 +14,9 @@ The life of a reader, from its request to its end:
     `Feed.batch_end` delivers those that came together as one `Burst`, encoded once for all readers.
  8. A reader whose cursor is the burst's predecessor and whose sink is not full passes the same bytes on. Any other is
     woken: it takes all frames after its cursor from the buffer, or reads the log when the buffer lacks them.
- 9. A gap, a failover or a change of the state makes the feed read the log again; `Clock` and `Deadlines` do it
-    periodically, since a published message may be lost. They also ping, and drop feeds without readers.
+ 9. A gap makes the feed read the log again. `LogChecks` compares it with the log's head after a change of the state or
+    a new subscription, and `Clock` and `Deadlines` let it do so periodically, since a published message may be lost;
+    it reads the log where the head shows that events were. They also ping, and drop feeds without readers.
 10. The stream ends when the client leaves, takes nothing for too long, loses its right, the session is deleted or
     complete, or the server drains. Reader, sink and request are then freed at once, the feed ten seconds later.
 """

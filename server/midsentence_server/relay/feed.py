@@ -32,6 +32,14 @@ class Burst(NamedTuple):
     chunk: bytes
 
 
+class Mark(NamedTuple):
+    """What a feed knew when a check began."""
+
+    number: int
+    top: bytes
+    subscription: int
+
+
 class Follower(Protocol):
     def deliver(self, burst: Burst) -> None:
         """New frames are there."""
@@ -58,9 +66,8 @@ def chunk(wire: bytes) -> bytes:
 class Feed:
     __slots__ = (
         "_burst", "_burst_before", "_checks", "_flight", "_frames", "_is_closed", "_is_current", "_is_subscribed",
-        "_log", "_loop", "_retry", "_snapshots", "_subscription", "_times", "_unloaded", "_unsubscribed", "access",
-        "draining",
-        "followers", "gone", "session_id", "state", "state_wire", "tick_at", "top",
+        "_log", "_loop", "_reads", "_retry", "_snapshots", "_subscription", "_times", "_unloaded", "_unsubscribed",
+        "access", "draining", "followers", "gone", "session_id", "state", "state_wire", "tick_at", "top",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +113,8 @@ class Feed:
         self._unloaded: list[bytes] = []
         # How often the subscription was made, whether it stands, and whether the log was read since.
         self._subscription = 0
+        # How many reads and checks began.
+        self._reads = 0
         self._is_subscribed = self._is_current = self._is_closed = False
         # Requests that wait for the first subscription.
         self._unsubscribed: list[asyncio.Future[None]] = []
@@ -206,9 +215,11 @@ class Feed:
             self._frames.append(before, last, wire)
             self.top = last
             if state_changed:
-                self.refresh()
-        elif last != self.top or state_changed:
+                self._checks.add(self)
+        elif last != self.top:
             self.refresh()
+        elif state_changed:
+            self._checks.add(self)
 
     def batch_end(self) -> None:
         """Deliver the frames that came together in one piece."""
@@ -229,40 +240,38 @@ class Feed:
         """Read the log again soon, from the newest event here. The future need not be awaited; do not cancel it."""
         return self._flight.start(self._load)
 
-    @property
-    def subscription(self) -> int:
-        """How often the subscription was made. A check that begins now tells nothing about a later one."""
-        return self._subscription
+    def begin_check(self) -> Mark:
+        """The head of the log is read from now on, and then given to `compare` with this mark."""
+        self._reads += 1
+        return Mark(self._reads, self.top, self._subscription)
 
-    def compare(self, head: Head | StoreUnavailableError | None, subscription: int) -> "asyncio.Future[None] | None":
-        """Read the log where this head of it, read during that subscription, shows that something was missed.
-
-        Returns the read, as `refresh` does.
-        """
-        if self._is_closed:
+    def compare(self, head: Head | StoreUnavailableError | None, mark: Mark) -> "asyncio.Future[None] | None":
+        """Take over what changed, or read the log where a head cannot show it; returns this read, as `refresh` does."""
+        if self._is_closed or mark.number != self._reads:
+            # A later read or check tells more.
             return None
         if isinstance(head, StoreUnavailableError):
             self._retry_with(self._check_again)
             return None
-        if head is None or not self._is_at(head):
+        # Waiting messages are not in a head. A read that is running may be older than the head, and is adopted later.
+        if head is None or not self._holds(head.top, mark) or head.newest != head.turn or self._flight.is_running:
             return self.refresh()
-        self._times.log_read(self._loop.time(), is_idle=self.is_idle)
-        if not self._is_current:
-            self._is_current = self._is_subscribed and subscription == self._subscription
-            self._wake()
+        self._take_over(head.access, StateChange(head.state, head.turn, [], head.title, head.model), mark)
         return None
 
-    def _is_at(self, head: Head) -> bool:
-        state = self.state
-        return (
-            head.top == self.top
-            and head.access == self.access
-            and state is not None
-            # No message waits; the marks of one that does are not in a head.
-            and head.newest == head.turn
-            and not state.queued
-            and (head.state, head.turn, head.title, head.model) == (state.state, state.turn, state.title, state.model)
-        )
+    def _holds(self, top: bytes, mark: Mark) -> bool:
+        """Whether nothing is missing here of a log that ended at `top`; newer frames may have come since the mark."""
+        return top in {self.top, mark.top}
+
+    def _take_over(self, access: Access, state: StateChange, mark: Mark) -> None:
+        before = self.access, self.state, self._is_current
+        if access != self.access:
+            self.access = access
+        self._set_state(state)
+        self._times.log_read(self._loop.time(), is_idle=self.is_idle)
+        self._is_current = self._is_subscribed and mark.subscription == self._subscription
+        if (self.access, self.state, self._is_current) != before:
+            self._wake()
 
     async def load(self, cursor: bytes) -> None:
         """Wait for a read of the log that begins after this call and covers this cursor, b"" for none.
@@ -314,6 +323,7 @@ class Feed:
             follower.wake()
 
     async def _load(self, cursors: set[bytes]) -> None:
+        self._reads += 1
         top, subscription = self.top, self._subscription
         try:
             view = await self._read(top, {cursor for cursor in cursors if self.cached(cursor) is None})

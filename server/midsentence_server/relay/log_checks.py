@@ -1,4 +1,4 @@
-"""Compares feeds with their logs, so that a log is read only where something was missed.
+"""Compares feeds with their logs, so that a log is read only where events or waiting messages were missed.
 
 A read costs this process half a millisecond, and thousands of streams may be silent at once, or get their subscription
 back at once.
@@ -46,14 +46,14 @@ class LogChecks:
             del self._tasks[server], self._waiting[server]
 
     async def _compare(self, feeds: list[Feed]) -> None:
-        subscriptions = [feed.subscription for feed in feeds]
+        marks = [feed.begin_check() for feed in feeds]
         try:
             heads = await self._log.heads([feed.session_id for feed in feeds])
         except Exception:
             _logger.exception("check_failed")
             reads = [feed.refresh() for feed in feeds]
         else:
-            checked = zip(feeds, heads, subscriptions, strict=True)
-            reads = [read for feed, head, during in checked if (read := feed.compare(head, during)) is not None]
+            checked = zip(feeds, heads, marks, strict=True)
+            reads = [read for feed, head, mark in checked if (read := feed.compare(head, mark)) is not None]
         if reads:
             await asyncio.wait(reads)

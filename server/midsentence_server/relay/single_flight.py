@@ -43,6 +43,10 @@ class SingleFlight:
         finally:
             self.waiting -= 1
 
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None
+
     def close(self) -> None:
         if self._running is not None:
             self._running.cancel()
