@@ -1,10 +1,15 @@
 """How an answer ends, and what it cost, in the words of each provider."""
 
+import asyncio
+
 import pytest
 
 from midsentence.events import Usage
+from midsentence_worker.models import chat_stream
 from midsentence_worker.models.base import Finish
 from tests.support.chat_answers import DONE, Heard, chunk, event, heard, text
+from tests.support.model_client import collect, model_at, text_of
+from tests.support.raw_provider import raw_provider, reply
 
 STOP = Finish("stop", None)
 SENTENCE = Heard("Hello world.", "", STOP)
@@ -27,6 +32,17 @@ def test_text_behind_a_finish_reason_is_kept(stream: bytes) -> None:
 def test_reasoning_behind_a_finish_reason_is_kept() -> None:
     stream = chunk({"content": ""}, "stop") + chunk({"reasoning_content": "Hm."}) + text("Hello world.") + DONE
     assert heard(stream) == Heard("Hello world.", "Hm.", STOP)
+
+
+@pytest.mark.anyio
+async def test_silence_behind_a_finish_reason_that_came_first_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some servers send `stop` with the role, and think then."""
+    monkeypatch.setattr(chat_stream, "TAIL_SECONDS", 0.01)
+    thought = asyncio.Event()
+    (head,) = reply(chunk({"role": "assistant", "content": ""}, "stop"))
+    async with raw_provider([head, thought, text("Hello world.") + DONE]) as provider, model_at(provider.url) as model:
+        asyncio.get_running_loop().call_later(0.2, thought.set)
+        assert text_of(await collect(model)) == "Hello world."
 
 
 def test_last_finish_reason_counts() -> None:

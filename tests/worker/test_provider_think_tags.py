@@ -1,17 +1,27 @@
 """Reasoning that a server leaves in the text, between tags."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midsentence.events import Delta, Reasoning
+from midsentence_worker.models import background_response, retry
+from midsentence_worker.models.base import CannotResumeError, Mark, Piece
 from midsentence_worker.models.think_tags import ThinkTags
 from tests.support.chat_answers import DONE, Heard, heard, text
 from tests.support.model_client import collect, model_at, text_of
 from tests.support.upstream import Answer, Upstream
 
 TAGS = ("<think>", "</think>", "<thinking>", "</thinking>", "<thought>", "◁think▷", "◁/think▷", "<THINK>", "</Think>")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(background_response, "_POLL_SECONDS", 0.01)
 
 
 def split(*parts: str) -> tuple[str, str]:
@@ -107,3 +117,60 @@ async def test_setting_turns_the_tags_into_text(upstream: Upstream, think_tags: 
     upstream.answers.append(Answer(["<thi", "nk>Hm.</think>", "Hello"]))
     async with model_at(upstream.url, think_tags=think_tags) as model:
         assert text_of(await collect(model)) == answer
+
+
+RESPONSES = [
+    ["<think>Hm.</think>", "Hello"],
+    [" ", " ", "<", "t", "Hello"],
+    ["<thi", "nk>H", "m.</", "think>", "\n\nHel", "lo"],
+    [*"<think>\nHm.</think>\nHello"],
+    ["\n", "<think>", "\n", "Hm. <", "b></thi", "nk>", " \n", "Hello"],
+    ["<think>Hm."],
+    ["<think>", "Hm.</th"],
+    ["<think>", "\n\n", "</think>", "Hello"],
+    ["Hello", " <think>"],
+    [" ", "<", "b>"],
+    ["◁think▷Hm. ", "😀◁/thi", "nk▷Hello"],
+    ["</think>", "Hello"],
+]
+
+
+@pytest.mark.parametrize("tokens", RESPONSES)
+@pytest.mark.parametrize("cut_after", [None, 1, 2, 3])
+@pytest.mark.anyio
+async def test_tags_of_a_response_become_reasoning_and_each_mark_covers_what_came_before_it(
+    upstream: Upstream, tokens: list[str], cut_after: int | None
+) -> None:
+    """A worker that takes over within the tags goes on with the reasoning."""
+    upstream.answers.append(Answer(tokens, cut_after=cut_after, cuts=99))
+    whole = "".join(tokens).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    async with model_at(upstream.url, api="responses") as model:
+        pieces = await collect(model)
+        assert said(pieces) == split(whole)
+        assert all(piece.text for piece in pieces if isinstance(piece, Delta | Reasoning))
+        for number, piece in enumerate(pieces):
+            if isinstance(piece, Mark):
+                rest = said(await collect(model, mark=piece.value))
+                before = said(pieces[:number])
+                assert (before[0] + rest[0], before[1] + rest[1]) == split(whole)
+
+
+@pytest.mark.anyio
+async def test_setting_turns_the_tags_of_a_response_into_text(upstream: Upstream) -> None:
+    upstream.answers.append(Answer(["<think>Hm.</think>", "Hello"]))
+    async with model_at(upstream.url, api="responses", think_tags=False) as model:
+        assert said(await collect(model)) == ("", "<think>Hm.</think>Hello")
+
+
+@pytest.mark.parametrize("mark", ["resp_1:4:9t9", "resp_1:4:9tb", "resp_1:4:9tx", "resp_1:4:t", "resp_1:4:9t-1"])
+@pytest.mark.anyio
+async def test_mark_with_an_unknown_state_is_refused(upstream: Upstream, mark: str) -> None:
+    async with model_at(upstream.url, api="responses") as model:
+        with pytest.raises(CannotResumeError):
+            await collect(model, mark=mark)
+
+
+def said(pieces: Sequence[Piece]) -> tuple[str, str]:
+    """The reasoning and the text."""
+    thought = "".join(piece.text for piece in pieces if isinstance(piece, Reasoning))
+    return thought, text_of(pieces)

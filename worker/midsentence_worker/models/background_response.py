@@ -6,6 +6,7 @@ instead, and the part that was yielded already is cut off. A `StreamPosition` ho
 
 The rules, beside those of `response_events`:
 
+- Reasoning between tags at the beginning of the text is reasoning, see `think_tags`.
 - A response without a usable id is read over its one connection, and cannot be resumed.
 - Text that came by no delta is taken from the event that ends its part, or else from the one that ends the response.
 - `[DONE]` ends a response that has text, unless the provider says otherwise when it is asked for the whole.
@@ -16,6 +17,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
@@ -31,6 +33,7 @@ from midsentence_worker.models.errors import ModelError, StreamBrokenError, Stre
 from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.response_events import ResponseEvent, ResponseEvents
 from midsentence_worker.models.surrogates import SurrogateJoiner, joined
+from midsentence_worker.models.think_tags import ThinkTags
 
 # How many connections in a row may bring nothing new; with the pauses between them some 15 seconds. The provider keeps
 # writing meanwhile, so waiting loses nothing, but a reader waits in front of half a sentence.
@@ -80,24 +83,29 @@ class StreamPosition:
 
     `number` is that of the last event whose text was yielded, and `characters` the length of all text until then.
     Where events have no numbers, or the text came whole, `number` is None: only the whole response can be resumed from.
+    `tags` is the state of the tags around reasoning in the text, until they end.
     """
 
     response_id: str
     number: int | None
     characters: int = 0
+    tags: str = ""
 
     @classmethod
     def of(cls, mark: str) -> Self:
         """Raises CannotResumeError for the mark of another kind of model."""
         try:
-            response_id, number, characters = mark.rsplit(":", 2)
-            return cls(response_id, int(number) if number else None, int(characters))
-        except ValueError:
+            response_id, number, rest = mark.rsplit(":", 2)
+            characters, _, tags = rest.partition("t")
+            ThinkTags.resumed(tags)
+            return cls(response_id, int(number) if number else None, int(characters), tags)
+        except (ValueError, IndexError):
             raise CannotResumeError("the mark is not one of a response") from None
 
     @property
     def mark(self) -> Mark:
-        return Mark(f"{self.response_id}:{'' if self.number is None else self.number}:{self.characters}")
+        tags = f"t{self.tags}" if self.tags else ""
+        return Mark(f"{self.response_id}:{'' if self.number is None else self.number}:{self.characters}{tags}")
 
 
 class BackgroundResponse:
@@ -112,6 +120,14 @@ class BackgroundResponse:
         # Whether the provider is known to have the response.
         self._exists = events is not None
         self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        # None where the tags have ended, or do not count.
+        self._tags: ThinkTags | None = None
+        if client.has_think_tags and (position.tags or position.characters == 0):
+            self._tags = ThinkTags.resumed(position.tags)
+        # Chunks that end within a tag, or with white space before one. The mark stays before them, and another
+        # connection of this worker goes on behind them, at `_read`.
+        self._unsplit = ""
+        self._read = position.number
         # Whether text or reasoning was yielded.
         self._has_content = position.characters > 0
         # The characters that came by deltas since the last part ended; None where an earlier worker may have had some.
@@ -126,6 +142,7 @@ class BackgroundResponse:
         """
         silent = 0
         while True:
+            read = self._read
             try:
                 async with aclosing(self._connection()) as pieces:
                     async for piece in pieces:
@@ -136,7 +153,7 @@ class BackgroundResponse:
             except _NotStreamedError:
                 break
             except _ConnectionBrokenError:
-                silent += 1
+                silent = silent + 1 if self._read == read else 1
                 if silent == MAX_SILENT_CONNECTIONS:
                     raise
             finally:
@@ -175,12 +192,12 @@ class BackgroundResponse:
         self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
         if not self.position.response_id:
             raise self._client.errors.truncated()
-        if self.position.number is None:
+        if self._read is None:
             raise _NotStreamedError
         # The id comes from the provider.
         path = f"/responses/{quote(self.position.response_id, safe='')}"
         try:
-            source = await self._client.get(path, {"stream": True, "starting_after": self.position.number})
+            source = await self._client.get(path, {"stream": True, "starting_after": self._read})
         except REQUEST_ERRORS as error:
             if _is_refusal(error):
                 raise _NotStreamedError from error
@@ -206,7 +223,8 @@ class BackgroundResponse:
                 raise self._client.errors.unreadable(response)
             status = "completed"
         finish = self._finish(status, response)
-        return [*self._advanced(Delta, _whole_text(response)[self.position.characters :], None), finish]
+        self._unsplit = ""
+        return [*self._last_text(_whole_text(response)[self.position.characters :], None), finish]
 
     async def _whole(self) -> Mapping[str, Any]:
         if not self._is_done:
@@ -240,14 +258,17 @@ class BackgroundResponse:
     def _pieces(self, event: ResponseEvent) -> list[Piece]:
         number, kind = event.number, event.type
         # Servers that do not know `starting_after` send all events again.
-        if number is not None and self.position.number is not None and number <= self.position.number:
+        if number is not None and self._read is not None and number <= self._read:
             return []
         if kind in _TEXT:
-            return self._advanced(Delta, self._text.join_whole_chunks(event.delta), number)
+            return self._more_text(self._text.join_whole_chunks(event.delta), number)
         if kind in _REASONING:
-            return self._advanced(Reasoning, self._reasoning.join_whole_chunks(event.delta), number)
+            thought = self._reasoning.join_whole_chunks(event.delta)
+            # Reasoning behind text: no tag comes any more.
+            held = self._last_text("", self._read) if thought and self._unsplit else []
+            return [*held, *self._advanced(Reasoning, thought, number)]
         if kind in _BEGINNING:
-            return self._reached(number)
+            return [] if self._unsplit else self._reached(number)
         if kind in _WHOLE_PARTS:
             return self._part(event, _WHOLE_PARTS[kind])
         if event.is_error:
@@ -260,7 +281,7 @@ class BackgroundResponse:
         if characters != 0:
             return []
         whole = content_parts.read(event.fields.get(field))
-        pieces = self._advanced(Delta, self._text.join_whole_chunks(whole.text), event.number)
+        pieces = self._more_text(self._text.join_whole_chunks(whole.text), event.number)
         self._part_characters = 0
         return pieces
 
@@ -271,9 +292,44 @@ class BackgroundResponse:
         pieces: list[Piece] = []
         if not self._has_content:
             pieces = self._advanced(Reasoning, _whole_reasoning(event.response), last)
-        if self.position.characters == 0 and not self._text.is_holding:
-            pieces += self._advanced(Delta, _whole_text(event.response), last)
-        return [*pieces, *self._advanced(Delta, self._text.flush(), last), finish]
+        text = self._text.flush()
+        if self.position.characters == 0 and not (text or self._unsplit):
+            text = _whole_text(event.response)
+        return [*pieces, *self._last_text(text, last), finish]
+
+    def _more_text(self, text: str, number: int | None) -> list[Piece]:
+        """The pieces of the next text. A chunk that ends within a tag is held whole, and the mark stays before it."""
+        if self._tags is None:
+            return self._advanced(Delta, text, number)
+        if not text:
+            return []
+        self._count_of_part(text)
+        self._unsplit += text
+        self._read = number
+        tags = copy(self._tags)
+        thought, text = tags.split(self._unsplit)
+        return [] if tags.is_holding else self._split(tags, thought, text, number)
+
+    def _last_text(self, text: str, number: int | None) -> list[Piece]:
+        tags = self._tags
+        if tags is None:
+            return self._advanced(Delta, text, number)
+        self._unsplit += text
+        thought, text = tags.split(self._unsplit)
+        more, rest = tags.flush()
+        return self._split(tags, thought + more, text + rest, number)
+
+    def _split(self, tags: ThinkTags, thought: str, text: str, number: int | None) -> list[Piece]:
+        self.position.characters += len(self._unsplit)
+        self.position.tags, self._unsplit = tags.state, ""
+        self._tags = None if tags.has_ended else tags
+        pieces: list[Piece] = [piece for piece in (Reasoning(thought), Delta(text)) if piece.text]
+        self._has_content = self._has_content or bool(pieces)
+        return [*pieces, *self._reached(number)]
+
+    def _count_of_part(self, text: str) -> None:
+        if self._part_characters is not None:
+            self._part_characters += len(text)
 
     def _advanced(self, kind: type[Delta | Reasoning], text: str, number: int | None) -> list[Piece]:
         # While half a character is held there is no text, and the mark stays before it.
@@ -282,13 +338,12 @@ class BackgroundResponse:
         self._has_content = True
         if kind is Delta:
             self.position.characters += len(text)
-            if self._part_characters is not None:
-                self._part_characters += len(text)
+            self._count_of_part(text)
         return [kind(text), *self._reached(number)]
 
     def _reached(self, number: int | None) -> list[Piece]:
         self._exists = True
-        self.position.number = number
+        self.position.number = self._read = number
         return [self.position.mark] if self.position.response_id else []
 
     def _failure(self, reported: object) -> ModelError:

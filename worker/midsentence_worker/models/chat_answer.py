@@ -75,6 +75,11 @@ class ChatAnswer:
         return bool(self._finish) or self.is_done
 
     @property
+    def may_have_ended(self) -> bool:
+        """Whether silence may be the end. A finish reason that came before everything else says nothing."""
+        return bool(self._finish) and self._has_content
+
+    @property
     def is_complete(self) -> bool:
         """Whether what breaks now, the connection or the model, breaks no answer."""
         return self.has_finish and not self._goes_on

@@ -51,7 +51,7 @@ class ChatStream:
         pieces = answer.feed(data) if data else ()
         if not data or answer.is_done or answer.has_failed:
             self.is_open = False
-        elif answer.has_finish and (pieces or self.tail_ends is None):
+        elif answer.may_have_ended and (pieces or self.tail_ends is None):
             self.tail_ends = self._loop.time() + TAIL_SECONDS
         return pieces
 

@@ -6,6 +6,8 @@ as it is. What stands in the tags is reasoning. White space behind the closing t
 an opening one is dropped at the beginning. Further on it stays: what came before it was sent as text already.
 """
 
+from typing import Self
+
 _PAIRS = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -13,6 +15,11 @@ _PAIRS = (
     ("<reasoning>", "</reasoning>"),
     ("◁think▷", "◁/think▷"),  # Kimi
 )
+# Within a tag: its number, and whether no reasoning came yet.
+_STATES = tuple(str(number) for number in range(len(_PAIRS)))
+_BLANK = "b"
+# Between a closing tag and the text.
+_BEHIND = "-"
 _CLOSING = dict(_PAIRS)
 _TAGS = tuple(tag for pair in _PAIRS for tag in pair)
 _LONGEST_TAG = max(map(len, _TAGS))
@@ -35,6 +42,28 @@ class ThinkTags:
         self._indent: str | None = None
         # A tag has come, so white space before the text is dropped.
         self._is_behind_tag = False
+
+    @classmethod
+    def resumed(cls, state: str) -> Self:
+        """The tags of an answer that goes on where `state` was read. Raises ValueError."""
+        tags = cls()
+        if state:
+            tags._closing = "" if state == _BEHIND else _PAIRS[_STATES.index(state[:1])][1]
+            tags._indent = "" if state[1:] == _BLANK else None
+            tags._is_behind_tag = True
+        return tags
+
+    @property
+    def state(self) -> str:
+        """What the next text depends on beside itself, where nothing is held; empty before any tag and after them."""
+        if self._closing:
+            return _STATES[list(_CLOSING.values()).index(self._closing)] + ("" if self._indent is None else _BLANK)
+        return _BEHIND if self._is_behind_tag and not self.has_ended else ""
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether a part of the text so far is held."""
+        return bool(self._held or self._indent)
 
     def split(self, text: str) -> tuple[str, str]:
         """Take the next text. Returns the reasoning and the text that follows it."""
