@@ -26,6 +26,7 @@ class RawProvider:
     def __init__(self, replies: Sequence[Reply]) -> None:
         self.port = 0
         self.connections = 0
+        self.parts = 0  # that were sent
         # The request lines, the headers with their names in lower case, and the bodies.
         self.lines: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -62,6 +63,7 @@ class RawProvider:
             else:
                 writer.write(part)
                 await writer.drain()
+                self.parts += 1
                 # So that the client reads the parts one by one.
                 await asyncio.sleep(0)
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import time
 
+import httpx2
 import pytest
 
 from midsentence_worker.models import http_client, retry
@@ -82,8 +83,9 @@ async def test_status_counts_where_the_body_does_not_come(api: str) -> None:
 async def test_status_counts_where_the_body_does_not_end(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "_ERROR_BODY_SECONDS", 60)
     endless = [b"HTTP/1.1 400 X\r\nContent-Type: text/plain\r\n\r\nbad words", *[b"." * 2**16] * 1000]
-    failure, _ = await failure_of(endless, api=api)
+    failure, provider = await failure_of(endless, api=api)
     assert failure.code == "model_refused_request"
+    assert provider.parts < 800  # what is on its way in the buffers of the connections
     assert "bad words" in failure.message
 
 
@@ -366,19 +368,41 @@ async def test_redirect_is_followed_with_its_method_or_not_at_all(status: int) -
     assert {line.split()[0] for line in provider.lines} == {"POST"}
 
 
-async def test_redirect_to_another_host_is_not_followed() -> None:
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"], ids=["host", "port"])
+async def test_redirect_to_another_origin_is_not_followed(host: str) -> None:
     """It would be sent the conversation."""
-    async with (
-        raw_provider(reply(text("Hello") + DONE)) as other,
-        raw_provider(
-            reply(b"", "307 X", f"Location: http://me:secret@127.0.0.1:{other.port}/v1?key=secret")
-        ) as provider,
-        model_at(provider.url) as model,
-    ):
-        _, failure = await collect_failure(model)
-    assert (failure.code, other.lines) == ("model_refused_request", [])
-    assert f"http://127.0.0.1:{other.port}/v1 (307)" in failure.message
+    other = f"http://me:secret@{host}:9/v1?key=secret"
+    failure, provider = await failure_of(reply(b"", "307 X", f"Location: {other}"))
+    assert (failure.code, len(provider.lines)) == ("model_refused_request", 1)
+    assert f"http://{host}:9/v1 (307)" in failure.message
     assert "secret" not in failure.message
+
+
+@pytest.mark.parametrize(
+    ("address", "target", "is_followed"),
+    [
+        ("http://model/v1/x", "https://model/v1/x", True),
+        ("http://model/v1/x", "/v2", True),
+        ("http://model/v1/x", "https://other/v1/x", False),
+        ("http://model/v1/x", "http://other/v1/x", False),
+        ("http://model:80/v1/x", "https://model/v1/x", True),
+        ("http://model:8080/v1/x", "https://model/v1/x", False),
+        ("https://model/v1/x", "http://model/v1/x", False),
+    ],
+)
+async def test_redirect_is_followed_at_the_same_host_and_to_https(address: str, target: str, is_followed: bool) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(f"{request.method} {request.url} {request.headers['authorization']}")
+        return httpx2.Response(200) if len(asked) > 1 else httpx2.Response(308, headers={"location": target})
+
+    transport = httpx2.MockTransport(answer)
+    async with http_client.HttpClient(httpx2.URL(address), httpx2.Timeout(5), transport) as client:
+        request = client.build_request("POST", address, headers={"authorization": "Bearer x"}, content=b"{}")
+        response = await client.send(request)
+    assert (response.status_code, len(asked)) == ((200, 2) if is_followed else (308, 1))
+    assert all(line.startswith("POST ") and line.endswith(" Bearer x") for line in asked)
 
 
 @pytest.mark.parametrize("location", ["Location: http://[", "Location:", "X: y", "Location: /v1/chat/completions"])

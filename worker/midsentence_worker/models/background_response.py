@@ -261,7 +261,8 @@ class BackgroundResponse:
         if number is not None and self._read is not None and number <= self._read:
             return []
         if kind in _TEXT:
-            return self._more_text(self._text.join_whole_chunks(event.delta), number)
+            text = self._text.join_whole_chunks(event.delta)
+            return self._advanced(Delta, text, number) if self._tags is None else self._more_text(text, number)
         if kind in _REASONING:
             thought = self._reasoning.join_whole_chunks(event.delta)
             # Reasoning behind text: no tag comes any more.
@@ -303,7 +304,8 @@ class BackgroundResponse:
             return self._advanced(Delta, text, number)
         if not text:
             return []
-        self._count_of_part(text)
+        if self._part_characters is not None:
+            self._part_characters += len(text)
         self._unsplit += text
         self._read = number
         tags = copy(self._tags)
@@ -327,10 +329,6 @@ class BackgroundResponse:
         self._has_content = self._has_content or bool(pieces)
         return [*pieces, *self._reached(number)]
 
-    def _count_of_part(self, text: str) -> None:
-        if self._part_characters is not None:
-            self._part_characters += len(text)
-
     def _advanced(self, kind: type[Delta | Reasoning], text: str, number: int | None) -> list[Piece]:
         # While half a character is held there is no text, and the mark stays before it.
         if not text:
@@ -338,7 +336,8 @@ class BackgroundResponse:
         self._has_content = True
         if kind is Delta:
             self.position.characters += len(text)
-            self._count_of_part(text)
+            if self._part_characters is not None:
+                self._part_characters += len(text)
         return [kind(text), *self._reached(number)]
 
     def _reached(self, number: int | None) -> list[Piece]:

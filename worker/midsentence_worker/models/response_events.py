@@ -73,7 +73,7 @@ def decode(event_type: bytes, data: bytes) -> ResponseEvent | None:
         except documents.UNREADABLE:
             pass
         else:
-            if event.type.startswith("response."):
+            if event.type[:9] == "response.":
                 return ResponseEvent(event.type, event.sequence_number, event.delta)
     return decode_any(event_type, data.strip().removeprefix(_BOM))
 
@@ -177,7 +177,7 @@ class ResponseEvents:
                 else:
                     self._body.add(data)
             for event_type, event_data in sent:
-                if event_data.strip().startswith(_DONE):
+                if event_data[:1] != b"{" and event_data.strip().startswith(_DONE):
                     self.is_done = True
                     break
                 if (event := decode(event_type, event_data)) is not None:
