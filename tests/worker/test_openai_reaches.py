@@ -203,6 +203,28 @@ async def test_bytes_that_came_before_a_break_are_read_before_it() -> None:
             await stream.read()
 
 
+async def test_bytes_that_came_before_a_break_stay_in_the_buffer() -> None:
+    """`ByteStream._buffered` takes them by a private method: aiohttp raises the error first."""
+    async with asked([HEAD + b"3\r\nabc\r\n"]) as (_, stream):
+        content = body_of(stream).content
+        await eventually(content.exception, description="the connection was lost")
+        with pytest.raises(BREAKS):
+            await content.read(10)
+        assert content._read_nowait(-1) == b"abc"  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_buffer_tells_what_came_without_being_read() -> None:
+    """`ByteStream.has_news` compares it with what was read, for streams that are read at ticks."""
+    last = asyncio.Event()
+    async with asked([HEAD + b"3\r\nabc\r\n", last, b"0\r\n\r\n"]) as (_, stream):
+        content = body_of(stream).content
+        await eventually(lambda: content.total_bytes == 3, description="three bytes came")
+        assert await content.read(10) == b"abc"
+        assert (content.total_bytes, content.is_eof(), content.exception()) == (3, False, None)
+        last.set()
+        await eventually(content.is_eof, description="the body has ended")
+
+
 async def test_garbage_with_the_head_is_one_of_the_breaks() -> None:
     """`client.REQUEST_ERRORS` contains them: neither the SDK nor its transport translates this one."""
     async with raw_provider([HEAD + b"zz\r\n"]) as provider, client_of(provider.url) as client:

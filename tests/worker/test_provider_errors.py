@@ -72,6 +72,21 @@ async def test_status_counts_where_the_body_is_broken(
 
 
 @APIS
+@pytest.mark.parametrize("name", ["X-Place: Zürich", "Server: \xff", "Retry-After: é", "Content-Type: é"])
+async def test_status_counts_beside_headers_outside_ascii(name: str, api: str) -> None:
+    head = f"HTTP/1.1 403 Verweigert für dich\r\nConnection: close\r\n{name}\r\n\r\n".encode()
+    failure, _ = await failure_of([head + b'{"message": "W."}'], api=api)
+    assert (failure.code, failure.message.endswith(" (W.)")) == ("model_refused_key", True)
+
+
+@APIS
+@pytest.mark.filterwarnings("ignore:Unclosed response:ResourceWarning")
+async def test_reason_phrase_that_is_no_utf_8_fails_the_turn_with_a_reason(api: str) -> None:
+    failure, _ = await failure_of([b"HTTP/1.1 200 S\xfc\xdf\r\nConnection: close\r\n\r\n"], api=api)
+    assert (failure.code, failure.message.endswith("(Its reason phrase is no UTF-8.)")) == ("model_unreachable", True)
+
+
+@APIS
 async def test_status_counts_where_the_body_does_not_come(api: str) -> None:
     begun = time.monotonic()
     failure, provider = await failure_of([b'HTTP/1.1 429 X\r\nContent-Length: 30\r\n\r\n{"err', None], api=api)

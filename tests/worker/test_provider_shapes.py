@@ -164,6 +164,13 @@ def test_body_that_is_an_error_is_quoted(body: object, code: str, words: str) ->
     assert (error.code, error.message.rpartition(" (")[2]) == (code, f"{words})")
 
 
+@pytest.mark.parametrize("body", [b"data: {}", b"event: x\ndata: the", text("Hello")[:-1], b": ping\n"])
+def test_event_that_does_not_end_is_a_truncated_answer(body: bytes) -> None:
+    error = heard(body).error
+    assert error is not None
+    assert (error.code, "Hello" in error.message) == ("model_truncated", False)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>Welcome</html>", b"{}", b"[]", b"null", b"\xff\xfe", b'{"choices": []}'])
 def test_body_without_an_answer_points_at_the_address(body: bytes) -> None:
     error = heard(body, content_type="text/html").error

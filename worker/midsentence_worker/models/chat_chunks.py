@@ -18,6 +18,7 @@ from midsentence_worker.models import content_parts, reported_errors
 from midsentence_worker.models import json_documents as documents
 
 _BOM = b"\xef\xbb\xbf"
+_FIELD = re.compile(rb"(data|event|id|retry)?:")
 _DONE = re.compile(rb'"?\[?\s*DONE\s*\]', re.IGNORECASE)
 
 
@@ -99,7 +100,9 @@ def decode_body(body: bytes) -> list[Decoded]:
     try:
         document = documents.parse(body)
     except documents.UNREADABLE:
-        return [_line(line) for line in body.splitlines() if line.strip()]
+        # The lines of an event that did not end are no words of a provider.
+        lines = [line for line in body.splitlines() if line.strip() and not _FIELD.match(line)]
+        return [_line(line) for line in lines]
     if documents.is_array(document):
         return [_decode_document(part) for part in documents.array(document)]
     return [_decode_document(document)]

@@ -19,12 +19,14 @@ from typing import Any
 import httpx2
 import openai
 
+from midsentence_worker.models.byte_stream import BREAKS
+
 # An error whose body is late is reported without its words. Somebody waits in front of an empty answer.
 _ERROR_BODY_SECONDS = 2.0
 _LONGEST_ERROR_BODY = 64 * 1024
 _MOST_REDIRECTS = 5
 # They describe the body as it was sent, and it is given on as it was read.
-_OF_THE_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_OF_THE_TRANSFER = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
 class HttpClient(openai.DefaultAioHttpClient):
@@ -54,16 +56,14 @@ class HttpClient(openai.DefaultAioHttpClient):
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         """See httpx2. The response of an error has its body, or what could be read of it."""
-        if self._bad_proxy:
-            raise httpx2.ProxyError(self._bad_proxy)
-        response = await super().send(request, stream=True, **options)
+        response = await self._sent(request, **options)
         for _ in range(_MOST_REDIRECTS):
             following = response.next_request
             if following is None or not _stays(request, following):
                 break
             await response.aclose()
             request = following
-            response = await super().send(request, stream=True, **options)
+            response = await self._sent(request, **options)
         if not response.is_success:
             return await _with_body(response)
         if not stream:
@@ -74,21 +74,30 @@ class HttpClient(openai.DefaultAioHttpClient):
                 raise
         return response
 
+    async def _sent(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        if self._bad_proxy:
+            raise httpx2.ProxyError(self._bad_proxy)
+        try:
+            return await super().send(request, stream=True, **options)
+        except UnicodeError as error:
+            # The SDK's transport encodes the reason phrase as UTF-8, and aiohttp decoded bytes that are none.
+            raise httpx2.RemoteProtocolError("Its reason phrase is no UTF-8.") from error
+
 
 async def _with_body(response: httpx2.Response) -> httpx2.Response:
     body = bytearray()
     try:
-        # The decoders of httpx2 raise its own errors, the rest is what breaks a connection.
-        with suppress(TimeoutError, OSError, httpx2.HTTPError, httpx2.StreamError, RuntimeError):
+        with suppress(TimeoutError, *BREAKS):
             async with asyncio.timeout(_ERROR_BODY_SECONDS):
                 async for part in response.aiter_bytes():
                     body += part
                     if len(body) > _LONGEST_ERROR_BODY:
                         break
     finally:
-        with suppress(OSError, httpx2.HTTPError, RuntimeError):
+        with suppress(*BREAKS):
             await response.aclose()
-    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_TRANSFER]
+    # As bytes: some servers write letters outside ASCII.
+    headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _OF_THE_TRANSFER]
     return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
 
