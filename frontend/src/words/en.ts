@@ -143,6 +143,7 @@ export const en = {
     body_too_large: 'It is too long; shorten it.',
     store_unavailable: 'The log cannot be reached right now.',
     draining: 'This server is being restarted.',
+    full: 'This server is full.',
     foreign_origin: 'This address may not ask here.',
     busy: 'An answer is still being written.',
     body_too_slow: 'It arrived too slowly; send it again.',

@@ -138,6 +138,7 @@ export const zh: Words = {
     body_too_large: '文字太长，请缩短。',
     store_unavailable: '日志暂时无法访问。',
     draining: '这台服务器正在重启。',
+    full: '这台服务器已满。',
     foreign_origin: '这个地址不能在这里提问。',
     busy: '回答还没有写完。',
     body_too_slow: '传得太慢了，请再发一次。',
