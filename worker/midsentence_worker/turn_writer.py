@@ -65,9 +65,9 @@ class TurnWriter:
         self._fold = fold
 
     def add(self, payload: Payload) -> None:
-        # Called for each piece, so the types are compared without a call.
-        kind = type(payload)
-        if kind is Delta or kind is Reasoning:
+        # For each piece, so the types are compared without a call of isinstance.
+        if type(payload) is Delta or type(payload) is Reasoning:
+            kind = type(payload)
             if kind is not self._kind:
                 self._number_pieces()
                 self._kind = kind
