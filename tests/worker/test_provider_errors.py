@@ -215,7 +215,9 @@ STATUSES = [
 
 @APIS
 @pytest.mark.parametrize(("status", "code", "requests"), STATUSES)
-@pytest.mark.parametrize("form", ["number", "digits", "float", "flat", "list", "error event", "behind a role", "body"])
+@pytest.mark.parametrize(
+    "form", ["number", "digits", "sentence", "float", "flat", "list", "error event", "behind a role", "body"]
+)
 async def test_code_of_a_first_event_counts_as_a_status(
     status: int, code: str, requests: int, form: str, api: str
 ) -> None:
@@ -223,6 +225,7 @@ async def test_code_of_a_first_event_counts_as_a_status(
     forms = {
         "number": event({"error": error}),
         "digits": event({"error": {**error, "code": str(status)}}),
+        "sentence": event({"error": {**error, "code": None, "status": f"HTTP/1.1 {status} X"}}),
         "float": event({"error": {**error, "code": float(status)}}),
         "flat": event({"object": "error", **error, "type": "error"}),
         "list": event([{"error": error}]),

@@ -66,6 +66,20 @@ def test_thinking_of_any_shape_is_reasoning(delta: object) -> None:
     assert heard(chunk(delta), text("Hello world."), DONE) == Heard("Hello world.", "Hm.", STOP)
 
 
+@pytest.mark.parametrize("delta", [{}, None, {"role": "assistant"}])
+def test_whole_message_behind_its_deltas_adds_nothing(delta: object) -> None:
+    whole = choice(delta=delta, message={"content": "Hello world.", "reasoning": "Hm."}, finish_reason="stop")
+    thought = chunk({"reasoning": "Hm."})
+    assert heard(thought, text("Hello "), text("world."), whole, DONE) == Heard("Hello world.", "Hm.", STOP)
+    assert heard(thought, whole, DONE) == Heard("Hello world.", "Hm.", STOP)
+    assert heard(text("Hello world."), whole, DONE) == Heard("Hello world.", "Hm.", STOP)
+
+
+def test_messages_instead_of_deltas_add_up() -> None:
+    parts = [choice(message={"content": word}) for word in ("Hello ", "world.")]
+    assert heard(*parts, DONE) == HELLO
+
+
 def test_text_and_thinking_of_one_content_keep_apart() -> None:
     content = [{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "b"}, {"type": "text", "text": "c"}]
     assert heard(chunk({"content": content}, "stop")) == Heard("ac", "b", STOP)

@@ -122,7 +122,6 @@ PLACES: dict[str, Callable[[str], Any]] = {
     "unknown part": lambda text: {"delta": {"content": [{"type": "x", "text": text}]}},
     "string in an array": lambda text: {"delta": {"content": [text]}},
     "refusal": lambda text: {"delta": {"refusal": text}},
-    "message": lambda text: {"message": {"role": "assistant", "content": text}},
     "text": lambda text: {"text": text, "finish_reason": ""},
 }
 THOUGHTS: dict[str, Callable[[str], Any]] = {

@@ -29,6 +29,7 @@ from midsentence_worker.models.chat_chunks import (
     decode,
     decode_body,
 )
+from midsentence_worker.models.chat_chunks import Delta as ChunkDelta
 from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import ErrorCode, ModelError
 from midsentence_worker.models.event_stream import EventStreamParser, EventTooLongError
@@ -63,6 +64,8 @@ class ChatAnswer:
         self._goes_on = False
         self._usage: Usage | None = None
         self._has_chunks = False
+        # Text, or reasoning, came by a delta.
+        self._has_delta_text = self._has_delta_thought = False
         # Text or reasoning came.
         self._has_content = False
         self._unread: Unread | None = None
@@ -179,7 +182,13 @@ class ChatAnswer:
         if not chunk.choices:
             return
         choice = chunk.choices[0]
-        text, thought = _text(choice)
+        text, thought = _text(choice.delta)
+        text = text or choice.text or ""
+        if choice.message is not None:
+            text, thought = self._with_message(choice.message, text, thought)
+        else:
+            self._has_delta_text = self._has_delta_text or bool(text)
+            self._has_delta_thought = self._has_delta_thought or bool(thought)
         if text or thought:
             self._has_content = True
             if self._finish:
@@ -191,10 +200,22 @@ class ChatAnswer:
                 pieces.append(Delta(text))
             else:
                 self._split(self._tags, text, pieces)
+        if choice.finish_reason or choice.usage is not None:
+            self._take_end(choice)
+
+    def _take_end(self, choice: Choice) -> None:
         if choice.usage is not None:
             self._usage = _usage(choice.usage) or self._usage
         if choice.finish_reason:
             self._take_finish_reason(choice.finish_reason)
+
+    def _with_message(self, message: ChunkDelta, text: str, thought: str) -> tuple[str, str]:
+        """A whole message stands for what came by no delta. Some servers send it behind all the deltas."""
+        whole_text, whole_thought = _text(message)
+        return (
+            text or ("" if self._has_delta_text else whole_text),
+            thought or ("" if self._has_delta_thought else whole_thought),
+        )
 
     def _take_finish_reason(self, reported: str) -> None:
         if finish_reasons.reason_of(reported[:_LONGEST_FINISH_REASON]) is None:
@@ -237,16 +258,11 @@ class ChatAnswer:
             self._failed = failure.code, failure.message
 
 
-def _text(choice: Choice) -> tuple[str, str]:
-    """The text and the reasoning of a choice."""
-    text = thought = ""
-    if (delta := choice.delta) is not None:
-        text = delta.content or delta.refusal or ""
-        thought = delta.reasoning_content or delta.reasoning or ""
-    if not text and (message := choice.message) is not None:
-        text = message.content or message.refusal or ""
-        thought = thought or message.reasoning_content or message.reasoning or ""
-    return text or choice.text or "", thought
+def _text(delta: ChunkDelta | None) -> tuple[str, str]:
+    """The text and the reasoning of a delta or a message."""
+    if delta is None:
+        return "", ""
+    return delta.content or delta.refusal or "", delta.reasoning_content or delta.reasoning or ""
 
 
 def _usage(usage: ReportedUsage) -> Usage | None:

@@ -40,6 +40,8 @@ _STATUSES = tuple(
         (r"internal|server|^api_error$|engine|^unknown(_error)?$|^exception$|^runtime_error$|data_loss", 500),
     )
 )
+# `429`, `HTTP 429`, `429 Too Many Requests`
+_NUMBER = re.compile(r"\s*(?:HTTP\S*\s+)?([45][0-9]{2})\b", re.IGNORECASE)
 
 
 class ReportedError(Exception):
@@ -112,8 +114,8 @@ def _words_of_string(text: str, depth: int) -> str:
 
 
 def _status_of_code(code: object) -> int | None:
-    if isinstance(code, str) and code.strip().isdecimal() and len(code.strip()) == 3:
-        code = int(code)
+    if isinstance(code, str) and (number := _NUMBER.match(code)):
+        code = int(number[1])
     if isinstance(code, float) and code.is_integer():
         code = int(code)
     if isinstance(code, int):
