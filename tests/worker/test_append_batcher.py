@@ -171,6 +171,15 @@ async def test_only_pieces_of_one_kind_are_merged_and_order_is_kept(log: Log, ba
     ]
 
 
+async def test_half_a_character_becomes_a_replacement_character(log: Log, batcher: AppendBatcher) -> None:
+    """It cannot be encoded, and the error would stop the flush of all turns."""
+    one = writer(batcher, 1)
+    for piece in ("a\ud83d", "\ude00b", "\ud83d"):
+        one.add(Delta(piece))
+    await log.has_flushed(1)
+    assert texts(*log.flushes[0][1]) == [(1, ['{"text":"a😀b\ufffd"}'.encode()])]
+
+
 async def test_a_server_that_stalls_delays_no_turn_of_another(log: Log, batcher: AppendBatcher) -> None:
     stuck, free = writer(batcher, 1, "00"), writer(batcher, 2, "01")
     log.stalled["00"] = asyncio.Event()

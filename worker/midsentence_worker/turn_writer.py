@@ -11,6 +11,7 @@ from midsentence.fold import Fold, stored_turn
 from midsentence.lease import Lease
 from midsentence.log import Write, Written
 from midsentence_worker.append_batcher import AppendBatcher, Flush
+from midsentence_worker.models import surrogates
 
 _RETRY_SECONDS = 0.2
 # After so many events the log is given what the turn folds to. A reader that attaches reads hardly more events than
@@ -168,6 +169,9 @@ class TurnWriter:
 
     def _number_pieces(self) -> None:
         if text := "".join(self._pieces):
+            if not text.isascii():
+                # A lone surrogate cannot be encoded, and the error would stop the flush of all turns.
+                text = surrogates.joined(text)
             self._events.append((self._kind.type, self._kind(text).encoded()))
         self._pieces.clear()
 
