@@ -19,6 +19,7 @@ from midsentence.store.node import Node
 from midsentence.store.store import Store
 from midsentence.store.topology import Single
 from midsentence_worker.append_batcher import AppendBatcher
+from midsentence_worker.models import stream_poller
 from midsentence_worker.turn import Turn, TurnServices
 from tests.support.call_counter import count_calls
 from tests.support.memory_socket import MemorySocket
@@ -72,7 +73,10 @@ async def connect() -> MemorySocket:
 
 
 @pytest.mark.parametrize(("api", "together"), BUDGETS)
-async def test_a_token_stays_within_its_budget_of_calls(upstream: Upstream, api: str, together: int) -> None:
+async def test_a_token_stays_within_its_budget_of_calls(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, api: str, together: int
+) -> None:
+    monkeypatch.setattr(stream_poller, "FEW_STREAMS", 0)
     # One token more, so that the answer does not end.
     answer = Answer(tokens=[" token"] * (WARM_UP + TOKENS + 1), gate=True)
     upstream.answers.append(answer)

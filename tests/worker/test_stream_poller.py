@@ -3,10 +3,12 @@
 import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 
 from midsentence.events import Delta
+from midsentence_worker.models import stream_poller
 from midsentence_worker.models.byte_stream import ByteStream
 from midsentence_worker.models.errors import ModelError
 from midsentence_worker.models.stream_poller import StreamPoller
@@ -25,6 +27,11 @@ TEXTS = [Delta("one"), Delta("two"), Delta("three"), Delta("four")]
 class Stream:
     has_news: bool = False
     polled_until: float = float("inf")
+
+
+@pytest.fixture
+def few_are_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_poller, "FEW_STREAMS", 0)
 
 
 def poller(interval: float = 0.01) -> StreamPoller:
@@ -75,6 +82,7 @@ async def test_poller_without_readers_has_no_timer() -> None:
 
 
 @APIS
+@pytest.mark.usefixtures("few_are_polled")
 async def test_first_pieces_do_not_wait_for_a_tick(upstream: Upstream, api: str) -> None:
     answer = Answer(tokens=["one", "two"], gate=True)
     upstream.answers.append(answer)
@@ -89,6 +97,33 @@ async def test_first_pieces_do_not_wait_for_a_tick(upstream: Upstream, api: str)
 
 
 @APIS
+async def test_few_streams_are_read_as_they_come(upstream: Upstream, api: str) -> None:
+    answer = Answer(tokens=["one", "two"], gate=True)
+    upstream.answers.append(answer)
+    async with (
+        model_at(upstream.url, api=api, flush_ms=3_600_000) as model,
+        aclosing(model.stream(QUESTION)) as pieces,
+        asyncio.timeout(30),
+    ):
+        for text in (Delta("one"), Delta("two")):
+            answer.release()
+            while (piece := await anext(pieces)) != text:
+                assert not isinstance(piece, Delta)
+
+
+async def test_closed_streams_do_not_count(upstream: Upstream) -> None:
+    async with model_at(upstream.url) as model:
+        for _ in range(3):
+            async with aclosing(model.stream(QUESTION)) as pieces:
+                for _ in range(2):
+                    await anext(pieces)
+                polling = cast("Any", model)._client._poller
+                assert polling.streams == 1
+            assert polling.streams == 0
+
+
+@APIS
+@pytest.mark.usefixtures("few_are_polled")
 async def test_tokens_between_two_ticks_are_read_together(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch, api: str
 ) -> None:
@@ -128,6 +163,7 @@ async def test_tokens_between_two_ticks_are_read_together(
 
 
 @APIS
+@pytest.mark.usefixtures("few_are_polled")
 async def test_pieces_before_a_break_are_not_lost(upstream: Upstream, api: str) -> None:
     """They wait for the tick while the connection breaks."""
     answer = Answer(tokens=[piece.text for piece in TEXTS], gate=True, cut_after=4)

@@ -67,8 +67,9 @@ class ByteStream:
 
     def pace(self) -> None:
         """From now on read at the worker's ticks: what is read is not needed before them."""
-        if not self._poll_seconds:
+        if not self._poll_seconds and self._poller.seconds:
             self._poll_seconds = self._poller.seconds
+            self._poller.streams += 1
             self.polled_until = self._loop.time() + self._poll_seconds
 
     async def read(self) -> bytes:
@@ -77,7 +78,7 @@ class ByteStream:
             return await self._read_decoded()
         content = self._body.content
         self._waits_since = now = self._loop.time()
-        if now < self.polled_until and content.total_bytes == self._taken:
+        if now < self.polled_until and content.total_bytes == self._taken and self._poller.is_worthwhile:
             await self._poller.wait(self)
         try:
             data = await content.read(_READ_BYTES)
@@ -105,6 +106,9 @@ class ByteStream:
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
         self._alarm.cancel()
+        if self._poll_seconds:
+            self._poll_seconds = 0.0
+            self._poller.streams -= 1
         with suppress(*BREAKS):
             await self._response.aclose()
 

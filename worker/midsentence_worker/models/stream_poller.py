@@ -9,6 +9,8 @@ from typing import Protocol
 
 from midsentence_worker.ticks import Ticks
 
+# So few streams are read as they come: together they cost little, and their readers get each piece some 12 ms earlier.
+FEW_STREAMS = 4
 # A stream that brought nothing for so many intervals is waited for by itself, so that its next piece is read at once.
 _QUIET_INTERVALS = 4
 # uvloop's timers count whole milliseconds, so they may be due up to one too early.
@@ -31,10 +33,17 @@ class StreamPoller:
     def __init__(self, ticks: Ticks, loop: asyncio.AbstractEventLoop) -> None:
         # How long after its last bytes a stream is polled.
         self.seconds = ticks.interval * _QUIET_INTERVALS
+        # How many streams are to be polled; those who read them count them.
+        self.streams = 0
         self._ticks = ticks
         self._loop = loop
         self._waiting: list[tuple[PolledStream, asyncio.Future[None]]] = []
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_worthwhile(self) -> bool:
+        """Whether streams are polled at all."""
+        return self.streams > FEW_STREAMS
 
     def wait(self, stream: PolledStream) -> asyncio.Future[None]:
         """Wait for the first tick at which the stream has news or is no longer polled."""
