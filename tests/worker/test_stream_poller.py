@@ -114,8 +114,11 @@ async def test_few_streams_are_read_as_they_come(upstream: Upstream, api: str) -
 async def test_closed_streams_do_not_count(upstream: Upstream) -> None:
     async with model_at(upstream.url) as model:
         for _ in range(3):
+            answer = Answer(gate=True)
+            upstream.answers.append(answer)
             async with aclosing(model.stream(QUESTION)) as pieces:
                 for _ in range(2):
+                    answer.release()
                     await anext(pieces)
                 polling = cast("Any", model)._client._poller
                 assert polling.streams == 1
