@@ -3,6 +3,7 @@
 import types
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from statistics import median
 from typing import Any
 
 import hiredis
@@ -143,18 +144,19 @@ async def serving() -> AsyncGenerator[Server]:
 
 
 async def calls_of_streams(paths: list[str]) -> float:
-    """Calls for each stream after the first."""
+    """Calls for a stream after the first: the median, since garbage of other tests may be finalized meanwhile."""
     async with serving() as server:
         first, *others = paths
         socket = await server.answered(f"GET {first} HTTP/1.1")
         await eventually(lambda: b"event: state" in socket.written, description="the stream began")
-        opened: list[Socket] = []
-        with count_calls(without=WITHOUT) as calls:
-            opened.extend([await server.answered(f"GET {path} HTTP/1.1") for path in others])
-        for socket in opened:
+        counts: list[int] = []
+        for path in others:
+            with count_calls(without=WITHOUT) as calls:
+                socket = await server.answered(f"GET {path} HTTP/1.1")
+            counts.append(calls.count)
             assert b"event: snapshot" in socket.written
             assert len(socket.writes) == 1
-        return calls.count / len(others)
+        return median(counts)
 
 
 def events_of(session_id: str) -> str:
@@ -176,8 +178,10 @@ async def test_message_stays_within_its_budget_of_calls() -> None:
     headers = ("Content-Type: application/json", f"Content-Length: {len(body)}", "Origin: http://midsentence.test")
     async with serving() as server:
         await server.answered("POST /sessions HTTP/1.1", *headers, body=body)
-        with count_calls(without=WITHOUT) as calls:
-            for _ in range(REQUESTS):
+        counts: list[int] = []
+        for _ in range(REQUESTS):
+            with count_calls(without=WITHOUT) as calls:
                 socket = await server.answered("POST /sessions HTTP/1.1", *headers, body=body)
-                assert socket.written.startswith(b"HTTP/1.1 202 ")
-    assert calls.count / REQUESTS <= BUDGET_MESSAGE
+            counts.append(calls.count)
+            assert socket.written.startswith(b"HTTP/1.1 202 ")
+    assert median(counts) <= BUDGET_MESSAGE
