@@ -4,12 +4,17 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import cast
 
+import hypothesis
 import pytest
 from redis import Redis
 
 from tests.support.client import Visitor
 from tests.support.processes import Stack
 from tests.support.upstream import Upstream
+
+# The same examples in each run, so that a failure can be repeated on any machine.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 pytest_plugins = ["tests.support.parallel", "tests.support.requirements"]
 

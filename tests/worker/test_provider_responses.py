@@ -289,6 +289,9 @@ class Bytes:
     async def read(self) -> bytes:
         return self._parts.pop(0) if self._parts else b""
 
+    def pace(self) -> None:
+        pass
+
     async def aclose(self) -> None:
         pass
 
