@@ -21,6 +21,7 @@ from midsentence.store.topology import Single
 from midsentence_server.app import create_app
 from midsentence_server.relay.uvicorn_takeover import TakeoverProtocol
 from tests.support.call_counter import count_calls
+from tests.support.fake_redis import encode
 from tests.support.memory_socket import MemorySocket
 from tests.support.uvicorn_server import Socket
 from tests.support.waiting import eventually
@@ -31,7 +32,7 @@ REQUESTS = 20
 # What the test does, and what uvloop does in C.
 WITHOUT = (
     __name__, "asyncio.base_events", "asyncio.events", "asyncio.selector_events", "asyncio.transports", "selectors",
-    "tests.support.memory_socket", "tests.support.uvicorn_server",
+    "tests.support.fake_redis", "tests.support.memory_socket", "tests.support.uvicorn_server",
 )  # fmt: skip
 # Iterations of the event loop in which a request is answered.
 LOOPS = 20
@@ -55,18 +56,6 @@ VIEW = [
 ]  # fmt: skip
 
 
-def encoded(reply: Any) -> bytes:
-    match reply:
-        case None:
-            return b"$-1\r\n"
-        case int():
-            return b":%d\r\n" % reply
-        case bytes():
-            return b"$%d\r\n%b\r\n" % (len(reply), reply)
-        case _:
-            return b"*%d\r\n%b" % (len(reply), b"".join(map(encoded, reply)))
-
-
 def answer(requests: bytes) -> bytes:
     """What a Redis replies."""
     reader: Any = hiredis.Reader()
@@ -75,12 +64,12 @@ def answer(requests: bytes) -> bytes:
     while words := reader.gets():
         match words[0]:
             case b"SSUBSCRIBE":
-                replies.append(encoded([b"ssubscribe", words[1], 1]))
+                replies.append(encode([b"ssubscribe", words[1], 1]))
             case b"EVALSHA":
                 is_read = words[1] == _READ.digest.encode()
-                replies.append(encoded(VIEW if is_read else [b"ok", 1]))
+                replies.append(encode(VIEW if is_read else [b"ok", 1]))
             case _:
-                replies.append(encoded(1))
+                replies.append(encode(1))
     return b"".join(replies)
 
 

@@ -40,14 +40,14 @@ class _Client(asyncio.Protocol):
                 reply = self._fake.read_response()
             except ResponseError as error:
                 reply = error
-            self._transport.write(_encode(reply))
+            self._transport.write(encode(reply))
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
 
-def _encode(reply: Any) -> bytes:
+def encode(reply: Any) -> bytes:
     match reply:
         case None:
             return b"$-1\r\n"
@@ -56,7 +56,7 @@ def _encode(reply: Any) -> bytes:
         case bytes():
             return b"$%d\r\n%b\r\n" % (len(reply), reply)
         case list() | tuple():
-            items: list[bytes] = [_encode(item) for item in reply]  # pyright: ignore[reportUnknownVariableType]
+            items: list[bytes] = [encode(item) for item in reply]  # pyright: ignore[reportUnknownVariableType]
             return b"*%d\r\n%b" % (len(items), b"".join(items))
         case ResponseError():
             return b"-%b %b\r\n" % ((reply.status_code or "ERR").encode(), str(reply).encode())

@@ -1,7 +1,8 @@
 """When providers' streams are read: the first pieces at once, later ones together at the worker's ticks."""
 
 import asyncio
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import pytest
 
 from midsentence.events import Delta
 from midsentence_worker.models import stream_poller
+from midsentence_worker.models.base import Piece
 from midsentence_worker.models.byte_stream import ByteStream
 from midsentence_worker.models.errors import ModelError
 from midsentence_worker.models.stream_poller import StreamPoller
@@ -32,6 +34,19 @@ class Stream:
 @pytest.fixture
 def few_are_polled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_poller, "FEW_STREAMS", 0)
+
+
+@asynccontextmanager
+async def long_ticks(upstream: Upstream, api: str) -> AsyncGenerator[tuple[Answer, AsyncGenerator[Piece, None]]]:
+    """An answer of two tokens behind a gate, for a worker whose ticks are an hour apart."""
+    answer = Answer(tokens=["one", "two"], gate=True)
+    upstream.answers.append(answer)
+    async with (
+        model_at(upstream.url, api=api, flush_ms=3_600_000) as model,
+        aclosing(model.stream(QUESTION)) as pieces,
+        asyncio.timeout(30),
+    ):
+        yield answer, pieces
 
 
 def poller(interval: float = 0.01) -> StreamPoller:
@@ -84,13 +99,7 @@ async def test_poller_without_readers_has_no_timer() -> None:
 @APIS
 @pytest.mark.usefixtures("few_are_polled")
 async def test_first_pieces_do_not_wait_for_a_tick(upstream: Upstream, api: str) -> None:
-    answer = Answer(tokens=["one", "two"], gate=True)
-    upstream.answers.append(answer)
-    async with (
-        model_at(upstream.url, api=api, flush_ms=3_600_000) as model,
-        aclosing(model.stream(QUESTION)) as pieces,
-        asyncio.timeout(30),
-    ):
+    async with long_ticks(upstream, api) as (answer, pieces):
         answer.release()
         while (piece := await anext(pieces)) != Delta("one"):
             assert not isinstance(piece, Delta)
@@ -98,13 +107,7 @@ async def test_first_pieces_do_not_wait_for_a_tick(upstream: Upstream, api: str)
 
 @APIS
 async def test_few_streams_are_read_as_they_come(upstream: Upstream, api: str) -> None:
-    answer = Answer(tokens=["one", "two"], gate=True)
-    upstream.answers.append(answer)
-    async with (
-        model_at(upstream.url, api=api, flush_ms=3_600_000) as model,
-        aclosing(model.stream(QUESTION)) as pieces,
-        asyncio.timeout(30),
-    ):
+    async with long_ticks(upstream, api) as (answer, pieces):
         for text in (Delta("one"), Delta("two")):
             answer.release()
             while (piece := await anext(pieces)) != text:

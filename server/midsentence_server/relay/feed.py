@@ -113,9 +113,9 @@ class Feed:
         self._unloaded: list[bytes] = []
         # How often the subscription was made, whether it stands, and whether the log was read since.
         self._subscription = 0
+        self._is_subscribed = self._is_current = self._is_closed = False
         # How many reads and checks began.
         self._reads = 0
-        self._is_subscribed = self._is_current = self._is_closed = False
         # Requests that wait for the first subscription.
         self._unsubscribed: list[asyncio.Future[None]] = []
         self._flight = SingleFlight(self._loop)

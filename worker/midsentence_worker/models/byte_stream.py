@@ -5,7 +5,6 @@ more than all that is done with the bytes, so the body is read from aiohttp's ow
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -43,15 +42,11 @@ class ByteStream:
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._body = _aiohttp_response(response)
-        self._decoded: AsyncIterator[bytes] | None = None if self._body else response.aiter_bytes()
+        self._decoded = None if self._body else response.aiter_bytes()
         self._waits_since: float | None = None
         self._has_stalled = False
         # One timer for the stream, not one for each read: it looks at `_waits_since` and sleeps again.
         self._alarm = self._loop.call_later(min(patience, _LOOK_SECONDS), self._look)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._response.headers
 
     @property
     def content_type(self) -> str:
