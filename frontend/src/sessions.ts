@@ -26,12 +26,13 @@ export class Sessions {
     this.#schedule(DEBOUNCE_MS);
   }
 
-  /** Marks a session's turns as seen. */
+  /**
+   * Marks a session's turns as seen. The page calls it on each change, so it reports none itself. The session stays
+   * unread if the list has a newer answer than the page.
+   */
   seen(session: string, state: Listed['state'], turn: number): void {
     markSeen(session, state, turn);
-    if (!this.unread.has(session)) return;
-    this.unread = unread(this.listed);
-    this.#changed();
+    if (this.unread.has(session)) this.unread = unread(this.listed);
   }
 
   async rename(session: string, title: string): Promise<void> {

@@ -227,6 +227,19 @@ describe('an answer is marked as seen', () => {
     document.dispatchEvent(new Event('visibilitychange'));
     expect(seen()).toStrictEqual({ s: 1 });
   });
+
+  test('when its end arrives after the list that has it', async () => {
+    goTo('s');
+    begin();
+    attaches();
+    posts.listed = [{ session_id: 's', title: 's', state: 'idle', turn: 2, updated: 0 }];
+    page.sessions.refresh();
+    vi.advanceTimersByTime(200);
+    await taken();
+    expect([seen(), [...page.sessions.unread]]).toStrictEqual([{ s: 1 }, ['s']]);
+    attaches('2.1-9', linear(2));
+    expect([seen(), [...page.sessions.unread]]).toStrictEqual([{ s: 2 }, []]);
+  });
 });
 
 describe('a network that returns', () => {

@@ -1,5 +1,7 @@
 // The server's side of messages: the POSTs that arrived, and their answers, which the test chooses.
 
+import type { Listed } from '../../src/transport/api';
+
 interface Post {
   path: string;
   body: Record<string, unknown>;
@@ -13,9 +15,11 @@ export class Posts {
   readonly all: Post[] = [];
   /** Whether a requested session does not exist any more. */
   isGone = false;
+  listed: readonly Listed[] = [];
   readonly #waiting: Post[] = [];
 
   readonly fetch = async (path: string, { method, body, headers }: RequestInit): Promise<Response> => {
+    if (method !== 'POST' && path === '/sessions') return Response.json({ sessions: this.listed });
     if (method !== 'POST') return new Response('{}', { status: this.isGone ? 404 : 200 });
     return new Promise((resolve, reject) => {
       const post: Post = {
