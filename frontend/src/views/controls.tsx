@@ -74,6 +74,12 @@ export function Dialog({ label, onClose, children }: DialogProps) {
   const isGone = useRef(false);
   // The `close` event comes later, and would close another dialog that was opened meanwhile.
   const closed = () => isGone.current || onClose();
+  // The Escape key. The browser would close the dialog at once and report it by `close` only, so a press of the opener
+  // in between would be lost.
+  const cancelled = (event: Event) => {
+    event.preventDefault();
+    onClose();
+  };
   // In a layout effect: before the dialog is shown, a key would go to the page.
   useLayoutEffect(() => {
     const shown = dialog.current!;
@@ -88,6 +94,7 @@ export function Dialog({ label, onClose, children }: DialogProps) {
     <dialog
       ref={dialog}
       aria-label={label}
+      onCancel={cancelled}
       onClose={closed}
       onClick={({ target }) => target === dialog.current && onClose()}
     >
