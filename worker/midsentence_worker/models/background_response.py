@@ -14,25 +14,24 @@ The rules, beside those of `response_events`:
 """
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from copy import copy
-from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
 
 import openai
 
-from midsentence.events import Delta, Reasoning, Usage
-from midsentence_worker.models import content_parts, finish_reasons, reported_errors, retry
+from midsentence.events import Delta, Reasoning
+from midsentence_worker.models import content_parts, finish_reasons, reported_errors, response_document, retry
 from midsentence_worker.models import json_documents as documents
-from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Piece
+from midsentence_worker.models.base import CannotResumeError, Finish, Piece
 from midsentence_worker.models.client import REQUEST_ERRORS, ModelClient
 from midsentence_worker.models.errors import ModelError, StreamBrokenError, StreamStalledError
 from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.response_events import ResponseEvent, ResponseEvents
-from midsentence_worker.models.surrogates import SurrogateJoiner, joined
+from midsentence_worker.models.stream_position import StreamPosition
+from midsentence_worker.models.surrogates import SurrogateJoiner
 from midsentence_worker.models.think_tags import ThinkTags
 
 # How many connections in a row may bring nothing new; with the pauses between them some 15 seconds. The provider keeps
@@ -56,13 +55,6 @@ CONTENT = _TEXT | _REASONING | frozenset(_WHOLE_PARTS)
 _BEGINNING = frozenset({"response.created", "response.queued", "response.in_progress"})
 _RUNNING = frozenset({"queued", "in_progress"})
 _ENDED = frozenset({"completed", "incomplete", "failed", "cancelled", "canceled"})
-# The id stands in the path of requests and in the log.
-_USABLE_ID = re.compile(r"(?!\.+\Z)[\x21-\x7e]{1,512}")
-
-
-def usable_id(value: object) -> str:
-    """The id of a response, or an empty string where it cannot be used to ask for the response again."""
-    return value if isinstance(value, str) and _USABLE_ID.fullmatch(value) else ""
 
 
 class _ConnectionBrokenError(ModelError):
@@ -75,37 +67,6 @@ class _ConnectionBrokenError(ModelError):
 
 class _NotStreamedError(Exception):
     """The provider does not stream this response, or not any more. It may still have the response."""
-
-
-@dataclass
-class StreamPosition:
-    """How much of a response was yielded. Its mark is stored in the log, for the worker that takes the turn over.
-
-    `number` is that of the last event whose text was yielded, and `characters` the length of all text until then.
-    Where events have no numbers, or the text came whole, `number` is None: only the whole response can be resumed from.
-    `tags` is the state of the tags around reasoning in the text, until they end.
-    """
-
-    response_id: str
-    number: int | None
-    characters: int = 0
-    tags: str = ""
-
-    @classmethod
-    def of(cls, mark: str) -> Self:
-        """Raises CannotResumeError for the mark of another kind of model."""
-        try:
-            response_id, number, rest = mark.rsplit(":", 2)
-            characters, _, tags = rest.partition("t")
-            ThinkTags.resumed(tags)
-            return cls(response_id, int(number) if number else None, int(characters), tags)
-        except (ValueError, IndexError):
-            raise CannotResumeError("the mark is not one of a response") from None
-
-    @property
-    def mark(self) -> Mark:
-        tags = f"t{self.tags}" if self.tags else ""
-        return Mark(f"{self.response_id}:{'' if self.number is None else self.number}:{self.characters}{tags}")
 
 
 class BackgroundResponse:
@@ -224,7 +185,7 @@ class BackgroundResponse:
             status = "completed"
         finish = self._finish(status, response)
         self._unsplit = ""
-        return [*self._last_text(_whole_text(response)[self.position.characters :], None), finish]
+        return [*self._last_text(response_document.text_of(response)[self.position.characters :], None), finish]
 
     async def _whole(self) -> Mapping[str, Any]:
         if not self._is_done:
@@ -292,10 +253,10 @@ class BackgroundResponse:
         last = None if event.number is None else event.number - 1
         pieces: list[Piece] = []
         if not self._has_content:
-            pieces = self._advanced(Reasoning, _whole_reasoning(event.response), last)
+            pieces = self._advanced(Reasoning, response_document.reasoning_of(event.response), last)
         text = self._text.flush()
         if self.position.characters == 0 and not (text or self._unsplit):
-            text = _whole_text(event.response)
+            text = response_document.text_of(event.response)
         return [*pieces, *self._last_text(text, last), finish]
 
     def _more_text(self, text: str, number: int | None) -> list[Piece]:
@@ -357,10 +318,10 @@ class BackgroundResponse:
         if status == "failed":
             raise self._failure(response)
         if status == "completed":
-            return Finish("stop", _usage(response))
+            return Finish("stop", response_document.usage_of(response))
         reason = documents.string(documents.mapping(response.get("incomplete_details")).get("reason"))
         is_withheld = finish_reasons.reason_of(reason[:100]) == "content_filter"
-        return Finish("content_filter" if is_withheld else "length", _usage(response))
+        return Finish("content_filter" if is_withheld else "length", response_document.usage_of(response))
 
 
 def _retried(failure: ModelError) -> ModelError:
@@ -370,34 +331,3 @@ def _retried(failure: ModelError) -> ModelError:
 def _is_refusal(error: Exception) -> bool:
     status = retry.status(error)
     return status is not None and 300 <= status < 500 and status not in {401, 403, *retry.BUSY}
-
-
-def _whole_text(response: Mapping[str, Any]) -> str:
-    """The text of a complete response, as its deltas add up to it."""
-    items = [documents.mapping(item) for item in documents.array(response.get("output"))]
-    text = "".join(
-        content_parts.read(item.get("content")).text
-        for item in items
-        if documents.word(item.get("type")) != "reasoning"
-    )
-    return joined(text or documents.string(response.get("output_text")))
-
-
-def _whole_reasoning(response: Mapping[str, Any]) -> str:
-    items = [documents.mapping(item) for item in documents.array(response.get("output"))]
-    contents = [
-        content_parts.read(part)
-        for item in items
-        for part in (item.get("content"), None if item.get("content") else item.get("summary"))
-        if documents.word(item.get("type")) == "reasoning"
-    ]
-    return joined("".join(content.text + content.thought for content in contents))
-
-
-def _usage(response: Mapping[str, Any]) -> Usage | None:
-    usage = documents.mapping(response.get("usage"))
-    asked, answered = (
-        next((count for name in names if (count := documents.count(usage.get(name))) is not None), None)
-        for names in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
-    )
-    return None if asked is None or answered is None else Usage(asked, answered, "reported")

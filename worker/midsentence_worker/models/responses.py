@@ -7,13 +7,14 @@ from typing import Any
 
 import openai
 
-from midsentence_worker.models.background_response import CONTENT, BackgroundResponse, StreamPosition, usable_id
+from midsentence_worker.models.background_response import CONTENT, BackgroundResponse
 from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
 from midsentence_worker.models.client import REQUEST_ERRORS, ModelClient
 from midsentence_worker.models.errors import ModelError
 from midsentence_worker.models.rehearsal import rehearse
 from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.response_events import ResponseEvents, UnreadableEventError
+from midsentence_worker.models.stream_position import StreamPosition, usable_id
 
 _CANCEL_SECONDS = 5.0
 
