@@ -29,6 +29,16 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child, parent in pairs if int(parent) == pid]
 
 
+def wait_until_replaced(pid: int, killed: Sequence[int]) -> None:
+    """Wait until a supervisor runs other children in place of the killed ones, which stay listed until it notices."""
+
+    def are_replaced() -> bool:
+        children = children_of(pid)
+        return len(children) == len(killed) and set(children).isdisjoint(killed)
+
+    wait_until(are_replaced, description="other processes run in place of the killed ones")
+
+
 class Running:
     """A program whose output goes to files, since a pipe that is not read would block it."""
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.client import lines_of, parse
 from tests.support.processes import free_port
 from tests.support.waiting import wait_until
-from tests.up.running import Running, children_of, is_alive, running
+from tests.up.running import Running, children_of, is_alive, running, wait_until_replaced
 
 # The demo model writes twenty words a second.
 QUESTION = "你好, 3 words"
@@ -88,9 +88,11 @@ def test_an_answer_survives_a_restart(midsentence: Midsentence) -> None:
 def test_each_killed_child_is_restarted_and_the_servers_keep_their_port(midsentence: Midsentence) -> None:
     with midsentence.run("--servers", "2", "--workers", "2") as program, midsentence.visitor() as visitor:
         session, _ = ask(visitor, QUESTION)
-        for pid in children_of(program.process.pid):
+        killed = children_of(program.process.pid)
+        assert len(killed) == 5
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: len(children_of(program.process.pid)) == 5, description="all five live again")
+        wait_until_replaced(program.process.pid, killed)
         for name in ("Valkey", "Server 1", "Server 2", "Worker 1", "Worker 2"):
             assert f"midsentence: {name} stopped (SIGKILL); it is started again in 0.5 s." in program.err
         wait_until(lambda: answers(visitor), description="the server is ready on its port")

@@ -23,7 +23,7 @@ from tests.support.processes import ServerChild, Stack, listens
 from tests.support.readers import Reader, wait_for_text
 from tests.support.upstream import Upstream
 from tests.support.waiting import eventually, wait_until
-from tests.up.running import children_of, is_alive
+from tests.up.running import children_of, is_alive, wait_until_replaced
 
 pytestmark = pytest.mark.anyio
 
@@ -129,8 +129,7 @@ def test_killed_worker_process_is_replaced_and_its_answer_goes_on(shared: Stack)
             os.kill(pid, signal.SIGKILL)
         for number, reader in enumerate(readers):
             assert reader.wait_for_end(60).answer() == "".join(text_for(f"tokens=20 rate=20 seed={number}"))
-    wait_until(lambda: len(children_of(worker.process.pid)) == 2, description="two processes run again")
-    assert not set(pids) & set(children_of(worker.process.pid))
+    wait_until_replaced(worker.process.pid, pids)
 
 
 def test_every_line_of_the_log_names_its_process(shared: Stack) -> None:
