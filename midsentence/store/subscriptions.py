@@ -13,7 +13,7 @@ from redis.exceptions import MovedError
 
 from midsentence.errors import StoreUnavailableError
 from midsentence.store.node import Node
-from midsentence.store.store import Store, address
+from midsentence.store.store import Store
 from midsentence.store.subscriber import Events, Subscriber
 
 # Channels that lost their node are assigned again together, this long after the first of them: the slots of a cluster
@@ -44,7 +44,6 @@ class Subscriptions:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: dict[bytes, Listener] = {}
-        self._confirmed: dict[str, asyncio.Future[None]] = {}
         self._subscribers: dict[Node, Subscriber] = {}
         self._assigned: dict[str, Subscriber] = {}
         self._unassigned: set[str] = set()
@@ -60,26 +59,15 @@ class Subscriptions:
         self._has_unassigned.set()
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
-        """Subscribe to a channel; returns once Redis confirmed it.
+        """Find the channel's server and subscribe there. `Listener.subscribed` tells that Redis confirmed it.
 
-        Raises StoreUnavailableError where it does not in time.
+        Raises StoreUnavailableError where no server is found.
         """
         self._listeners[channel.encode()] = listener
-        confirmed = self._confirmed.setdefault(channel, asyncio.get_running_loop().create_future())
-        try:
-            async with asyncio.timeout(self._store.settings.redis_timeout_seconds):
-                await self._assign(channel)
-                await asyncio.shield(confirmed)
-        except TimeoutError as error:
-            raise StoreUnavailableError(
-                f"Redis at {address(self._store.settings)} does not confirm a subscription"
-            ) from error
+        await self._assign(channel)
 
     def begin(self, channel: str, listener: Listener) -> bool:
-        """Subscribe at once where the channel's server is known, and return whether it is.
-
-        `Listener.subscribed` tells that Redis confirmed it.
-        """
+        """Like `subscribe`, where the channel's server is known already. Returns whether it is."""
         (node,) = self._store.servers([channel])
         if not isinstance(node, Node):
             return False
@@ -89,7 +77,6 @@ class Subscriptions:
 
     def unsubscribe(self, channel: str) -> None:
         self._listeners.pop(channel.encode(), None)
-        self._confirmed.pop(channel, None)
         self._unassigned.discard(channel)
         subscriber = self._assigned.pop(channel, None)
         if subscriber is not None:
@@ -154,9 +141,6 @@ class Subscriptions:
     def _subscribed(self, channel: str) -> None:
         listener = self._listeners.get(channel.encode())
         if listener is not None:
-            confirmed = self._confirmed.pop(channel, None)
-            if confirmed is not None and not confirmed.done():
-                confirmed.set_result(None)
             listener.subscribed()
 
     def _moved(self, subscriber: Subscriber, channels: Iterable[str], error: MovedError | None) -> None:

@@ -22,9 +22,11 @@ class Queue:
     """A listener that keeps the messages."""
 
     def __init__(self) -> None:
+        self.is_confirmed = asyncio.Event()
         self._messages: asyncio.Queue[bytes] = asyncio.Queue()
 
-    def subscribed(self) -> None: ...
+    def subscribed(self) -> None:
+        self.is_confirmed.set()
 
     def interrupted(self) -> None: ...
 
@@ -43,6 +45,8 @@ async def subscribed(store: Store, session_id: str) -> AsyncGenerator[Callable[[
     """Subscribe to a session's channel; yields a function that waits for its next message."""
     subscriptions, queue = Subscriptions(store), Queue()
     await subscriptions.subscribe(keys.session(session_id).live, queue)
+    async with asyncio.timeout(5):
+        await queue.is_confirmed.wait()
     try:
         yield queue.next
     finally:

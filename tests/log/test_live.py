@@ -45,10 +45,17 @@ async def live(store: Store) -> AsyncGenerator[Subscriptions]:
     await live.aclose()
 
 
-async def test_a_listener_receives_an_append_with_its_frames(live: Subscriptions, log: SessionLog, jobs: Jobs) -> None:
-    session_id, _ = await log.start("ann", "hello")
+async def recorder_of(live: Subscriptions, session_id: str) -> Recorder:
+    """Subscribe to a session, and wait until Redis has confirmed it."""
     recorder = Recorder()
     await live.subscribe(keys.session(session_id).live, recorder)
+    await eventually(lambda: recorder.subscriptions == 1, description="Redis confirmed the subscription")
+    return recorder
+
+
+async def test_a_listener_receives_an_append_with_its_frames(live: Subscriptions, log: SessionLog, jobs: Jobs) -> None:
+    session_id, _ = await log.start("ann", "hello")
+    recorder = await recorder_of(live, session_id)
     (claim,) = await jobs.claim("w1", "demo", 1)
     await log.write([Write(claim.lease, 1, [(Delta.type, Delta("你好\n").encoded())])])
     await eventually(lambda: len(recorder.payloads) == 2, description="the claim and the append were received")
@@ -61,20 +68,12 @@ async def test_a_listener_receives_an_append_with_its_frames(live: Subscriptions
     ]
 
 
-async def test_subscribe_returns_after_redis_confirmed_it(live: Subscriptions, log: SessionLog) -> None:
-    session_id, _ = await log.start("ann", "hello")
-    recorder = Recorder()
-    await live.subscribe(keys.session(session_id).live, recorder)
-    assert recorder.subscriptions == 1
-
-
 async def test_an_unsubscribed_listener_receives_nothing(live: Subscriptions, log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
-    gone, there = Recorder(), Recorder()
-    await live.subscribe(keys.session(session_id).live, gone)
+    gone = await recorder_of(live, session_id)
     live.unsubscribe(keys.session(session_id).live)
     await log.submit(session_id, "ann", "second")
-    await live.subscribe(keys.session(session_id).live, there)
+    there = await recorder_of(live, session_id)
     await log.submit(session_id, "ann", "third")
     await eventually(lambda: there.payloads, description="the subscribed listener received it")
     assert gone.payloads == []

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from midsentence import keys
 from midsentence.errors import StoreUnavailableError
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
-from tests.log.test_live import Recorder
+from tests.log.test_live import recorder_of
 from tests.support.processes import RedisChild
 from tests.support.redis_deployments import execute_on_all
 from tests.support.waiting import eventually
@@ -60,11 +59,11 @@ async def test_a_lost_subscription_is_made_again_and_reported(tmp_path: Path) ->
     child = RedisChild(tmp_path)
     child.start()
     store = Store(Settings.model_validate({"redis_url": child.url}))
-    log, live, recorder = SessionLog(store), Subscriptions(store), Recorder()
+    log, live = SessionLog(store), Subscriptions(store)
     listening = asyncio.create_task(live.run())
     try:
         session_id, _ = await log.start("ann", "hello")
-        await live.subscribe(keys.session(session_id).live, recorder)
+        recorder = await recorder_of(live, session_id)
         await execute_on_all(store, "CLIENT KILL", "TYPE", "pubsub")
         await eventually(lambda: recorder.subscriptions == 2, description="the subscription was made again")
         assert recorder.interruptions == 1
