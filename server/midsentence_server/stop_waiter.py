@@ -3,7 +3,7 @@
 import asyncio
 
 from midsentence.log import Stopped
-from midsentence_server.relay.feed import Burst
+from midsentence_server.relay.burst import Burst
 from midsentence_server.relay.hub import Hub
 
 # A live worker writes the end in a fraction of this. A dead worker's turn ends when its lease expires, which is not

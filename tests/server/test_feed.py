@@ -12,8 +12,9 @@ from midsentence.events import Delta, Event, Message, Queued, decode, encode
 from midsentence.fold import Fold
 from midsentence.ids import EventId
 from midsentence.log import Access, Head, SessionLog, View
+from midsentence_server.relay.burst import Burst, chunk
 from midsentence_server.relay.dialects import Native
-from midsentence_server.relay.feed import Burst, Feed, chunk
+from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.log_checks import LogChecks
 from midsentence_server.relay.reader import Reader
 from tests.support.waiting import eventually

@@ -14,7 +14,8 @@ from midsentence.ids import EventId, new_session_id
 from midsentence.log import Access, Head, SessionLog, View
 from midsentence.settings import Settings
 from midsentence_server.relay import log_checks
-from midsentence_server.relay.feed import Burst, Feed
+from midsentence_server.relay.burst import Burst
+from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.hub import Hub
 from midsentence_server.relay.log_checks import LogChecks
 from tests.support.waiting import eventually
@@ -253,17 +254,17 @@ async def test_feed_takes_no_state_over_that_is_older_than_a_read() -> None:
     log = SilentLog()
     feed = await loaded(log, LogChecks(cast("SessionLog", log)))
     older = HEAD._replace(title="An older title")
-    before_a_read = feed.begin_check()
+    before_a_read = feed.begin_read()
     await feed.load(b"")
     assert feed.compare(older, before_a_read) is None
-    before_a_check = feed.begin_check()
-    feed.begin_check()
+    before_a_check = feed.begin_read()
+    feed.begin_read()
     assert feed.compare(older, before_a_check) is None
     assert feed.state is not None
     assert feed.state.title == HEAD.title
     read = feed.refresh()
     await asyncio.sleep(0)
-    during_a_read = feed.begin_check()
+    during_a_read = feed.begin_read()
     assert feed.compare(HEAD, during_a_read) is not None, "another read follows the one that is running"
     await asyncio.wait([read])
 
@@ -271,12 +272,12 @@ async def test_feed_takes_no_state_over_that_is_older_than_a_read() -> None:
 async def test_feed_that_gets_frames_during_a_check_takes_the_state_over() -> None:
     log = SilentLog()
     feed = await loaded(log, LogChecks(cast("SessionLog", log)))
-    mark = feed.begin_check()
+    mark = feed.begin_read()
     feed.published(b"1.1-7 1.1-8 -\n" + encode(EventId(1, 1, 8), "delta", Delta("more").encoded()))
     assert feed.compare(HEAD._replace(title="Another title"), mark) is None
     assert feed.state is not None
     assert (feed.top, feed.state.title) == (b"1.1-8", "Another title")
-    assert feed.compare(HEAD, feed.begin_check()) is not None, "a failover has lost the frame"
+    assert feed.compare(HEAD, feed.begin_read()) is not None, "a failover has lost the frame"
 
 
 async def test_announced_state_is_taken_over_without_a_read() -> None:
@@ -317,7 +318,7 @@ async def test_feeds_that_are_subscribed_again_are_compared_before_memory_answer
     assert log.reads == reads
     feed.interrupted()
     feed.subscribed()
-    mark = feed.begin_check()
+    mark = feed.begin_read()
     feed.compare(HEAD, mark._replace(subscription=mark.subscription - 1))
     assert feed.cached(b"1.1-7") is None, "that head is older than the subscription"
 

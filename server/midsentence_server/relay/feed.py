@@ -11,6 +11,7 @@ from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import StateChange, encode
 from midsentence.ids import EventId
 from midsentence.log import Access, Head, SessionLog, View
+from midsentence_server.relay.burst import Burst, chunk
 from midsentence_server.relay.deadlines import Deadlines
 from midsentence_server.relay.replay_buffer import Frame, ReplayBuffer
 from midsentence_server.relay.single_flight import SingleFlight
@@ -23,17 +24,8 @@ _RETRY_SECONDS = 1.0
 _logger = structlog.get_logger()
 
 
-class Burst(NamedTuple):
-    """Frames that were published together, encoded once for all readers: as events, and as a chunk of HTTP/1.1."""
-
-    before: bytes
-    last: bytes
-    wire: bytes
-    chunk: bytes
-
-
 class Mark(NamedTuple):
-    """What a feed knew when a check began."""
+    """What a feed knew when a read of the log, or of its head, began."""
 
     number: int
     top: bytes
@@ -56,11 +48,6 @@ class Checks(Protocol):
 
     def add(self, feed: "Feed") -> None:
         """Compare this feed soon, by `Feed.compare`."""
-
-
-def chunk(wire: bytes) -> bytes:
-    """RFC 9112, 7.1."""
-    return b"%x\r\n%b\r\n" % (len(wire), wire)
 
 
 class Feed:
@@ -240,15 +227,15 @@ class Feed:
         """Read the log again soon, from the newest event here. The future need not be awaited; do not cancel it."""
         return self._flight.start(self._load)
 
-    def begin_check(self) -> Mark:
-        """The head of the log is read from now on, and then given to `compare` with this mark."""
+    def begin_read(self) -> Mark:
+        """The log is read from now on, or its head, which is then given to `compare` with this mark."""
         self._reads += 1
         return Mark(self._reads, self.top, self._subscription)
 
     def compare(self, head: Head | StoreUnavailableError | None, mark: Mark) -> "asyncio.Future[None] | None":
         """Take over what changed, or read the log where a head cannot show it; returns this read, as `refresh` does."""
         if self._is_closed or mark.number != self._reads:
-            # A later read or check tells more.
+            # A later one tells more.
             return None
         if isinstance(head, StoreUnavailableError):
             self._retry_with(self._check_again)
@@ -256,7 +243,10 @@ class Feed:
         # Waiting messages are not in a head. A read that is running may be older than the head, and is adopted later.
         if head is None or not self._holds(head.top, mark) or head.newest != head.turn or self._flight.is_running:
             return self.refresh()
+        before = self.access, self.state, self._is_current
         self._take_over(head.access, StateChange(head.state, head.turn, [], head.title, head.model), mark)
+        if (self.access, self.state, self._is_current) != before:
+            self._wake()
         return None
 
     def _holds(self, top: bytes, mark: Mark) -> bool:
@@ -264,14 +254,14 @@ class Feed:
         return top in {self.top, mark.top}
 
     def _take_over(self, access: Access, state: StateChange, mark: Mark) -> None:
-        before = self.access, self.state, self._is_current
+        """Take over what stands beside the events in a log that was read since the mark."""
         if access != self.access:
             self.access = access
-        self._set_state(state)
+        if state != self.state:
+            self.state, self.state_wire = state, encode(None, "state", state.encoded())
+            self._snapshots.state_changed()
         self._times.log_read(self._loop.time(), is_idle=self.is_idle)
         self._is_current = self._is_subscribed and mark.subscription == self._subscription
-        if (self.access, self.state, self._is_current) != before:
-            self._wake()
 
     async def load(self, cursor: bytes) -> None:
         """Wait for a read of the log that begins after this call and covers this cursor, b"" for none.
@@ -323,10 +313,9 @@ class Feed:
             follower.wake()
 
     async def _load(self, cursors: set[bytes]) -> None:
-        self._reads += 1
-        top, subscription = self.top, self._subscription
+        mark = self.begin_read()
         try:
-            view = await self._read(top, {cursor for cursor in cursors if self.cached(cursor) is None})
+            view = await self._read(mark.top, {cursor for cursor in cursors if self.cached(cursor) is None})
         except SessionNotFoundError:
             self.gone = True
             self._wake()
@@ -338,8 +327,8 @@ class Feed:
             if self.top:
                 self._retry_with(self._read_again)
             raise
-        self._adopt(top, view)
-        self._is_current = self._is_subscribed and subscription == self._subscription
+        self._take_over(view.access, StateChange(view.state, view.turn, view.queued, view.title, view.model), mark)
+        self._adopt(mark.top, view)
         self._wake()
 
     async def _read(self, top: bytes, cursors: set[bytes]) -> View:
@@ -362,7 +351,7 @@ class Feed:
         self._checks.add(self)
 
     def _adopt(self, top: bytes, view: View) -> None:
-        """Take over a view that was read when `top` was the newest event here. Frames may have come since.
+        """Take over the events of a view that was read when `top` was the newest here. Frames may have come since.
 
         Three cases:
         - The view lacks `top`: a failover lost it. All that is kept here, and all that came since, continues a history
@@ -370,10 +359,6 @@ class Feed:
         - Frames came since and the view ends before them: they stay the newest, and the view adds what is older.
         - Else the view ends with the newest event.
         """
-        if view.access != self.access:
-            self.access = view.access
-        self._set_state(StateChange(view.state, view.turn, view.queued, view.title, view.model))
-        self._times.log_read(self._loop.time(), is_idle=self.is_idle)
         ids = [_name(view.after), *(_name(event.id) for event in view.events)]
         is_lost = top != b"" and top not in ids
         is_overtaken = top in ids and self.top not in ids
@@ -393,11 +378,6 @@ class Feed:
             self.published(payload)
         # The readers, woken next, find these frames by their cursors; they must not get them again as a burst.
         self._burst.clear()
-
-    def _set_state(self, state: StateChange) -> None:
-        if state != self.state:
-            self.state, self.state_wire = state, encode(None, "state", state.encoded())
-            self._snapshots.state_changed()
 
 
 def _name(event_id: EventId) -> bytes:

@@ -46,7 +46,7 @@ class LogChecks:
             del self._tasks[server], self._waiting[server]
 
     async def _compare(self, feeds: list[Feed]) -> None:
-        marks = [feed.begin_check() for feed in feeds]
+        marks = [feed.begin_read() for feed in feeds]
         try:
             heads = await self._log.heads([feed.session_id for feed in feeds])
         except Exception:

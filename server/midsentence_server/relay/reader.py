@@ -5,8 +5,9 @@ import random
 from typing import Protocol
 
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
+from midsentence_server.relay.burst import Burst
 from midsentence_server.relay.dialects import Dialect
-from midsentence_server.relay.feed import Burst, Feed
+from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.replay_buffer import Frame
 
 # How soon the readers of a server that shuts down come back. Spread, so that they do not arrive all at once.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import structlog
 from starlette.types import Receive, Send
 
-from midsentence_server.relay.feed import Burst, chunk
+from midsentence_server.relay.burst import Burst, chunk
 from midsentence_server.relay.reader import Reader
 
 _LAST_CHUNK = b"0\r\n\r\n"
