@@ -1,13 +1,13 @@
 """Read the bytes of a chat completion's stream in a test, without HTTP."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from midsentence.events import Delta, Reasoning
 from midsentence.settings import Settings
-from midsentence_worker.models.base import Finish, Piece
+from midsentence_worker.models.base import Finish, Mark, Piece
 from midsentence_worker.models.chat_answer import ChatAnswer
 from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import ModelError
@@ -43,6 +43,21 @@ class Heard:
                     self.finish = piece
                 case _:
                     raise AssertionError(piece)
+
+    async def follow(self, pieces: AsyncIterable[Piece]) -> None:
+        """Check that an answer ends with one `Finish` or fails with a ModelError, and that the log can hold it all."""
+        try:
+            async for piece in pieces:
+                assert self.finish is None
+                if isinstance(piece, Mark):
+                    piece.value.encode()
+                else:
+                    self.take([piece])
+        except ModelError as error:
+            self.error = error
+            error.message.encode()
+        else:
+            assert self.finish is not None
 
 
 def event(document: object, kind: str = "") -> bytes:

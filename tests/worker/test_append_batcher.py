@@ -146,7 +146,7 @@ async def test_a_piece_after_a_flush_that_was_early_waits_for_the_next_tick(
     one.add(Delta("a"))
     await log.has_flushed(1)
     await eventually(lambda: not one.has_unwritten, description="the log has it")
-    monkeypatch.setattr(append_batcher, "_EARLY_SECONDS", FLUSH_SECONDS / 2)
+    monkeypatch.setattr(append_batcher, "EARLY_SECONDS", FLUSH_SECONDS / 2)
     tick = one.flush.next_tick = asyncio.get_running_loop().time() + FLUSH_SECONDS / 4
     set_ticks(batcher, FLUSH_SECONDS, tick)
     batcher._next_short_tick = tick  # pyright: ignore[reportPrivateUsage]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from midsentence_worker.models.base import Finish, Mark, Piece
 from midsentence_worker.models.errors import ModelError
 from midsentence_worker.models.response_events import decode_any, documented_decoder
 from midsentence_worker.models.responses import ResponsesModel
-from tests.support.chat_answers import DONE, Heard, event
+from tests.support.chat_answers import DONE, Heard, cut, event
 from tests.support.model_client import QUESTION, collect, collect_failure, model_at
 from tests.support.raw_provider import Reply, raw_provider, reply
 
@@ -49,15 +48,7 @@ HELLO = sent("output_text.delta", delta="Hello ") + sent("output_text.delta", de
 async def heard(*replies: Reply) -> Heard:
     answer = Heard()
     async with raw_provider(*replies) as provider, model_at(provider.url, api="responses") as model:
-        try:
-            async for piece in model.stream(QUESTION):
-                if isinstance(piece, Mark):
-                    piece.value.encode()
-                else:
-                    answer.take([piece])
-        except ModelError as error:
-            answer.error = error
-            error.message.encode()
+        await answer.follow(model.stream(QUESTION))
     return answer
 
 
@@ -320,18 +311,7 @@ async def pieces_of(parts: Sequence[bytes]) -> AsyncIterator[Piece]:
 @given(st.lists(EVENTS | ANY, max_size=4), st.lists(st.integers(0, 10**4), max_size=6), st.booleans())
 async def test_any_values_end_an_answer_or_fail_it(events: list[Any], cuts: list[int], is_done: bool) -> None:
     stream = b"".join(event(document) for document in events) + (DONE if is_done else b"")
-    ends = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-    answer = Heard()
-    try:
-        async for piece in pieces_of([stream[begin:end] for begin, end in pairwise(ends)]):
-            if isinstance(piece, Mark):
-                piece.value.encode()
-            else:
-                answer.take([piece])
-    except ModelError as error:
-        error.message.encode()
-    else:
-        assert answer.finish is not None
+    await Heard().follow(pieces_of(cut(stream, cuts)))
 
 
 @settings(deadline=None, max_examples=100)

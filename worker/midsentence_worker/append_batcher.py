@@ -8,7 +8,7 @@ from typing import Protocol
 from midsentence.errors import StoreUnavailableError
 from midsentence.lease import Lease
 from midsentence.log import SessionLog, Write, Written
-from midsentence_worker.ticks import Ticks
+from midsentence_worker.ticks import EARLY_SECONDS, Ticks
 
 # A server is sent another batch while it works on the one before. Its round trip then costs no throughput; with more
 # batches in flight, each would carry fewer appends and so cost more.
@@ -17,9 +17,6 @@ _IN_FLIGHT = 2
 # Short ticks in an interval. A pipeline costs Redis as much as several appends. Pieces that were not read at a tick, as
 # those of a model that writes seldom, would each be a pipeline of their own.
 _SHORT_TICKS = 5
-
-# uvloop's timers count whole milliseconds, so they may be due up to one too early.
-_EARLY_SECONDS = 0.001
 
 _NEVER = float("inf")
 _CANCELLED = -_NEVER
@@ -160,7 +157,7 @@ class AppendBatcher:
 
     def _flush_due(self) -> None:
         self._timer, self._timer_at, self._last_tick = None, _NEVER, self._timer_at
-        now = self._loop.time() + _EARLY_SECONDS
+        now = self._loop.time() + EARLY_SECONDS
         due = [writer for writer in self._scheduled if writer.flush.at <= now]
         self._scheduled.difference_update(due)
         servers = self._log.servers([writer.lease for writer in due])
@@ -222,7 +219,7 @@ class AppendBatcher:
     def _next_tick(self, now: float, parts: int = 1) -> float:
         """The first tick after `now` and after the last flush, or the first of so many short ticks in each interval."""
         # What comes between a flush that was early and its tick waits for the next one, or would be a pipeline alone.
-        return self._ticks.after(max(now, self._last_tick + _EARLY_SECONDS), parts)
+        return self._ticks.after(max(now, self._last_tick + EARLY_SECONDS), parts)
 
 
 def _due(writer: Writer) -> float:

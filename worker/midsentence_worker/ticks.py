@@ -4,6 +4,9 @@ import random
 from math import floor
 from typing import NamedTuple, Self
 
+# uvloop's timers count whole milliseconds, so they may be due up to one too early. What is due so soon is due at once.
+EARLY_SECONDS = 0.001
+
 # Where the ticks fall within an interval: random, so that the workers of a log do not all send at the same moment, and
 # the same for all parts of a worker, so that what is read at a tick is appended at that tick.
 _PHASE = random.random()  # noqa: S311

@@ -21,8 +21,6 @@ _READ_BYTES = 4096
 # What a broken connection raises: the errors of aiohttp, of its HTTP parser and of httpx2, and the socket's own.
 # aiohttp raises RuntimeError for a read after the connection was closed.
 BREAKS = (aiohttp.ClientError, HttpProcessingError, httpx2.HTTPError, httpx2.StreamError, OSError, RuntimeError)
-
-
 # aiohttp closes a connection whose framing is broken and tells no reader of it, so each connection is looked at.
 _LOOK_SECONDS = 1.0
 

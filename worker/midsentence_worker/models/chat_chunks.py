@@ -17,7 +17,6 @@ import msgspec
 from midsentence_worker.models import content_parts, reported_errors
 from midsentence_worker.models import json_documents as documents
 
-_BOM = b"\xef\xbb\xbf"
 _FIELD = re.compile(rb"(data|event|id|retry)?:")
 _DONE = re.compile(rb'"?\[?\s*DONE\s*\]', re.IGNORECASE)
 
@@ -91,12 +90,12 @@ def decode(event_type: bytes, data: bytes) -> Decoded:
         else:
             if chunk.choices:
                 return chunk
-    return decode_any(event_type, data.strip().removeprefix(_BOM))
+    return decode_any(event_type, documents.stripped(data))
 
 
 def decode_body(body: bytes) -> list[Decoded]:
     """Decode a body that is no event stream: a completion or an error, an array of them, or one on each line."""
-    body = body.strip().removeprefix(_BOM)
+    body = documents.stripped(body)
     try:
         document = documents.parse(body)
     except documents.UNREADABLE:
@@ -129,9 +128,7 @@ def decode_any(event_type: bytes, data: bytes) -> Decoded:
         return Unread(text) if text else None
     if event_type == b"error":
         return Failure(document)
-    # Gemini wraps an error in an array.
-    parts = [part for part in documents.array(document) if documents.is_object(part)]
-    return _decode_document(next(filter(reported_errors.is_error, parts), parts[0]) if parts else document)
+    return _decode_document(reported_errors.error_or_first(document))
 
 
 def _decode_document(document: object) -> Decoded:

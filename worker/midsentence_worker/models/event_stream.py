@@ -3,7 +3,7 @@
 It keeps an event's type and data. `id` and `retry` are for clients that reconnect by themselves, so they are ignored.
 """
 
-_BOM = b"\xef\xbb\xbf"
+import codecs
 
 # An event's type, empty where the stream names none, and its data, whose lines are joined by LF. It is a plain tuple,
 # since one is made for each token.
@@ -79,12 +79,12 @@ class EventStreamParser:
         data = b"".join((*self._line, data))
         self._line.clear()
         self._line_bytes = 0
-        if len(data) < len(_BOM) and _BOM.startswith(data):
+        if len(data) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(data):
             if data:
                 self._line.append(data)
             return b""
         self._at_start = False
-        return data.removeprefix(_BOM)
+        return data.removeprefix(codecs.BOM_UTF8)
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         """End every line with LF: a CR, a LF and a CRLF are one line end each."""

@@ -1,5 +1,6 @@
 """Fields of a provider's JSON, each of which may be missing, null or of another type than its documentation says."""
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -19,6 +20,11 @@ _decoder = json.JSONDecoder(strict=False)
 def parse(data: bytes) -> Any:
     """Parse JSON as Python does: lone surrogates, NaN and Infinity are values too. Raises UNREADABLE."""
     return _decoder.decode(data.decode("utf-8-sig"))
+
+
+def stripped(data: bytes) -> bytes:
+    """The data without the white space around it, and without a byte order mark."""
+    return data.strip().removeprefix(codecs.BOM_UTF8)
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:

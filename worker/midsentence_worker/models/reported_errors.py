@@ -99,6 +99,12 @@ def is_error(fields: Any) -> bool:
     return bool(fields.get("errors") or (status_of(fields) and words(fields)))
 
 
+def error_or_first(document: object) -> object:
+    """The object that stands for an array: its error, or else its first object. Gemini wraps an error in an array."""
+    parts = [part for part in documents.array(document) if documents.is_object(part)]
+    return next(filter(is_error, parts), parts[0]) if parts else document
+
+
 def _words_of_string(text: str, depth: int) -> str:
     text = text.strip()
     # A proxy's error page contains nothing that its status does not say.

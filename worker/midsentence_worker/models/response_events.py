@@ -27,7 +27,6 @@ LONGEST_EVENT_BYTES = 64 * 2**20
 _LAST_NUMBER = 2**53
 
 _DONE = b"[DONE]"
-_BOM = b"\xef\xbb\xbf"
 
 
 class ResponseEvent(NamedTuple):
@@ -75,7 +74,7 @@ def decode(event_type: bytes, data: bytes) -> ResponseEvent | None:
         else:
             if event.type[:9] == "response.":
                 return ResponseEvent(event.type, event.sequence_number, event.delta)
-    return decode_any(event_type, data.strip().removeprefix(_BOM))
+    return decode_any(event_type, documents.stripped(data))
 
 
 def decode_any(event_type: bytes, data: bytes) -> ResponseEvent | None:
@@ -90,8 +89,7 @@ def decode_any(event_type: bytes, data: bytes) -> ResponseEvent | None:
         document = data.decode(errors="replace")
     if event_type == b"error" and not documents.is_object(document):
         return ResponseEvent("error", None, fields={"error": document})
-    parts = [part for part in documents.array(document) if documents.is_object(part)]
-    fields = next(filter(reported_errors.is_error, parts), parts[0]) if parts else document
+    fields = reported_errors.error_or_first(document)
     return tolerant_event(fields, event_type.decode(errors="replace")) if documents.is_object(fields) else None
 
 

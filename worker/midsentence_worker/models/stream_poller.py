@@ -7,14 +7,12 @@ as ten pieces that are decoded together.
 import asyncio
 from typing import Protocol
 
-from midsentence_worker.ticks import Ticks
+from midsentence_worker.ticks import EARLY_SECONDS, Ticks
 
 # So few streams are read as they come: together they cost little, and their readers get each piece some 12 ms earlier.
 FEW_STREAMS = 4
 # A stream that brought nothing for so many intervals is waited for by itself, so that its next piece is read at once.
 _QUIET_INTERVALS = 4
-# uvloop's timers count whole milliseconds, so they may be due up to one too early.
-_EARLY_SECONDS = 0.001
 
 
 class PolledStream(Protocol):
@@ -57,7 +55,7 @@ class StreamPoller:
         self._timer = self._loop.call_at(self._ticks.after(after), self._poll)
 
     def _poll(self) -> None:
-        now = self._loop.time() + _EARLY_SECONDS
+        now = self._loop.time() + EARLY_SECONDS
         waiting, self._waiting, self._timer = self._waiting, [], None
         for stream, future in waiting:
             if future.done():
