@@ -1,85 +1,20 @@
 import { options, render } from 'preact';
-import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { Answer } from '../../src/answer/Answer';
 import { CORPUS, cuts, list, mixed, paragraph, table } from './markdown/corpus';
+import { answer, host, pass, prepareAnswers, show, stream } from '../support/answers';
 import { Chance, SEED } from '../support/chance';
 
-vi.mock('../../src/answer/katex', () => ({
-  render: (source: string, node: HTMLElement) => {
-    node.textContent = `⟨${source}⟩`;
-  },
-}));
-
-let host: HTMLElement;
 let hidden = false;
 let still = false;
 
-// A lazy import takes real time in a test, since each module is compiled.
-beforeAll(async () => {
-  await import('../../src/answer/highlighter');
-});
-
-beforeEach(() => {
-  vi.useFakeTimers({
-    toFake: [
-      'requestAnimationFrame',
-      'cancelAnimationFrame',
-      'performance',
-      'setTimeout',
-      'clearTimeout',
-      'setInterval',
-      'clearInterval',
-      'Date',
-    ],
-  });
+beforeEach(async () => {
+  await prepareAnswers();
   hidden = false;
   still = false;
   vi.spyOn(document, 'hidden', 'get').mockImplementation(() => hidden);
   vi.spyOn(window, 'matchMedia').mockImplementation(() => ({ matches: still }) as MediaQueryList);
-  host = document.createElement('div');
-  document.body.append(host);
 });
-
-afterEach(async () => {
-  render(null, host);
-  host.remove();
-  document.getSelection()?.removeAllRanges();
-  // Preact's effects wait for a timer, which must not be lost with the fake clock.
-  await pass(200);
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
-
-type Props = Parameters<typeof Answer>[0];
-
-function show(props: Props): void {
-  render(<Answer {...props} />, host);
-}
-
-/** Advances the clock frame by frame, and runs what is waiting in between. */
-async function pass(ms: number): Promise<void> {
-  await vi.advanceTimersByTimeAsync(ms);
-}
-
-/** Waits until lazy imports are requested, loaded and used. */
-async function loaded(): Promise<void> {
-  await pass(100);
-  await vi.dynamicImportSettled();
-  await pass(1_000);
-}
-
-async function stream(text: string, at: Iterable<number>, props: Partial<Props> = {}): Promise<void> {
-  show({ text: '', open: true, smooth: false, ...props });
-  for (const length of at) {
-    show({ text: text.slice(0, length), open: true, smooth: false, ...props });
-    await pass(17);
-  }
-  show({ text, open: false, smooth: false, ...props });
-  await pass(1_000);
-}
-
-const answer = (): HTMLElement => host.querySelector<HTMLElement>('.answer') ?? expect.fail('no answer');
 
 describe('an answer', () => {
   test('that was there at the start is not typed again', () => {
@@ -285,134 +220,4 @@ describe('a streamed answer', () => {
     expect(node.isConnected && node.data.startsWith(before)).toBe(true);
     expect(range.toString()).toBe(selected);
   });
-});
-
-describe('the text of a model', () => {
-  const attacks = [
-    '<script>alert(1)</script>',
-    '<img src=x onerror=alert(1)>',
-    '<svg/onload=alert(1)>',
-    '<iframe src="javascript:alert(1)"></iframe>',
-    '<a href="javascript:alert(1)">x</a>',
-    '[x](javascript:alert(1))',
-    '[x](JAVASCRIPT:alert(1))',
-    '[x](java&#10;script:alert(1))',
-    '[x](&#x6A;avascript:alert(1))',
-    '<javascript:alert(1)>',
-    '[x](data:text/html;base64,PHNjcmlwdD4=)',
-    '![x](javascript:alert(1))',
-    '![x](https://spy.example/p.gif)',
-    '![x" onerror="alert(1)](https://a.example)',
-    '[x]: javascript:alert(1)\n\n[x]',
-    '[x](https://a.example "onmouseover=alert(1)")',
-    '```"><script>alert(1)</script>\n<script>\n```',
-    '`<script>`',
-    '| <script> |\n|---|\n| <img src=x onerror=alert(1)> |',
-    '\\(\\href{javascript:alert(1)}{x}\\)',
-    '$$\\includegraphics{https://spy.example/x.png}$$',
-    '<style>*{display:none}</style>',
-    '<form action=//evil.example><input>',
-    '<!--',
-    '<base href="//evil.example">',
-    '<meta http-equiv=refresh content=0>',
-    '&lt;script&gt;alert(1)&lt;/script&gt;',
-  ];
-
-  test.each(attacks)('%s does nothing, streamed in pieces of any size', async (attack) => {
-    for (const longest of [1, 5, 100]) {
-      render(null, host);
-      await stream(`text ${attack}\n\n${attack}\n`, cuts(`text ${attack}\n\n${attack}\n`, new Chance(SEED), longest));
-      expect(host.querySelector('script, img, svg, iframe, style, form, base, meta, object, embed, input, video')).toBe(
-        null,
-      );
-      for (const element of host.querySelectorAll('*')) {
-        for (const { name } of element.attributes) expect(name).not.toMatch(/^on|^style$|^src$/);
-        const href = element.getAttribute('href');
-        if (href !== null) expect(href).toMatch(/^(https?|mailto):/);
-        if (href !== null) expect(element.getAttribute('rel')).toBe('noopener noreferrer nofollow');
-      }
-    }
-  });
-
-  test('cannot reorder the text beside it', () => {
-    show({ text: 'a\u202Eb `c\u202Ed`\n\n```\ne\u2066f\n```', open: false });
-    expect(answer().textContent).not.toMatch(/[\u202A-\u202E\u2066-\u2069]/);
-    expect(answer().querySelector('pre')?.textContent).toBe('e⟦U+2066⟧f\n');
-  });
-
-  test('may end with half a surrogate pair', async () => {
-    await stream('a \uD83D\uDE00 b \uD800 c', [3, 4, 6]);
-    expect(answer().textContent).toContain('😀');
-  });
-});
-
-describe('a code block', () => {
-  const source = 'const a = "<b>";\n\n\tif (a) {\n  }\n';
-  const button = (): HTMLButtonElement => host.querySelector('button') ?? expect.fail('no button');
-
-  test('copies exactly its source', async () => {
-    const writeText = vi.fn(async () => undefined);
-    vi.stubGlobal('navigator', { clipboard: { writeText } });
-    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
-    button().click();
-    await pass(1);
-    expect(writeText).toHaveBeenCalledWith(source);
-    expect(button().textContent).toBe('Copied');
-    await pass(3_000);
-    expect(button().textContent).toBe('Copy');
-    vi.unstubAllGlobals();
-  });
-
-  test('copies by a selected field where there is no clipboard', async () => {
-    vi.stubGlobal('navigator', {});
-    let copied = '';
-    document.execCommand = () => {
-      copied = document.querySelector('textarea')?.value ?? '';
-      return true;
-    };
-    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
-    button().click();
-    await pass(1);
-    expect(copied).toBe(source);
-    expect(document.querySelector('textarea')).toBe(null);
-    expect(button().textContent).toBe('Copied');
-    vi.unstubAllGlobals();
-  });
-
-  test('reports on its button that it could not copy, and selects the code', async () => {
-    vi.stubGlobal('navigator', { clipboard: { writeText: async () => Promise.reject(new Error('denied')) } });
-    document.execCommand = () => false;
-    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
-    button().click();
-    await pass(1);
-    expect(button().textContent).toBe('Could not copy');
-    expect(document.getSelection()?.toString()).toContain('const a');
-    vi.unstubAllGlobals();
-  });
-
-  test('gets its colours when it is complete, and keeps its text', async () => {
-    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
-    await loaded();
-    expect(host.querySelector('.token-keyword')?.textContent).toBe('const');
-    expect(host.querySelector('pre')?.textContent).toBe(source);
-    expect(host.querySelector('.code-language')?.textContent).toBe('js');
-  });
-
-  test('gets no colours while it is selected', async () => {
-    show({ text: `\`\`\`js\n${source}\`\`\``, open: false });
-    document.getSelection()?.selectAllChildren(host.querySelector('pre') ?? host);
-    await loaded();
-    expect(host.querySelector('.token-keyword')).toBe(null);
-    document.getSelection()?.removeAllRanges();
-    document.dispatchEvent(new Event('selectionchange'));
-    await pass(100);
-    expect(host.querySelector('.token-keyword')?.textContent).toBe('const');
-  });
-});
-
-test('a formula shows its source until KaTeX is loaded, and half a formula is not rendered', async () => {
-  show({ text: '\\(x^2\\)\n\n$$\ny', open: true });
-  expect([...host.querySelectorAll('.formula')].map((one) => one.textContent)).toEqual(['x^2', 'y']);
-  await loaded();
-  expect([...host.querySelectorAll('.formula')].map((one) => one.textContent)).toEqual(['⟨x^2⟩', 'y']);
 });
