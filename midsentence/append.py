@@ -7,8 +7,9 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from midsentence import announcements, keys
+from midsentence import announcements
 from midsentence.events import encode
+from midsentence.keys import Keys, SessionKeys
 from midsentence.lease import Lease
 from midsentence.store.resp import Word, pack
 from midsentence.store.scripts import Request, Script
@@ -60,7 +61,7 @@ class _Head(NamedTuple):
 
 
 @functools.lru_cache(maxsize=_CACHED_LEASES)
-def _head(lease: Lease, script: Script, key_count: int) -> _Head:
+def _head(keys: Keys, lease: Lease, script: Script, key_count: int) -> _Head:
     session_keys = keys.session(lease.session_id)[:key_count]
     words = ("EVALSHA", script.digest, key_count, *session_keys, lease.holder, lease.turn)
     first = lease.event_id(0)
@@ -73,12 +74,12 @@ def _head(lease: Lease, script: Script, key_count: int) -> _Head:
     )
 
 
-def packed(write: Write, ttl: int, replay: int) -> Request:
+def packed(write: Write, keys: Keys, ttl: int, replay: int) -> Request:
     """Pack the request to append, or to finish the turn where the write is its last. `ttl` and `replay` are in ms."""
     lease, first, events, folded, mark = write
     script = _APPEND if folded is None else _FINISH
     key, event_prefix, stream_prefix, head, count = _head(
-        lease, script, _APPEND_KEYS if folded is None else len(keys.SessionKeys._fields)
+        keys, lease, script, _APPEND_KEYS if folded is None else len(SessionKeys._fields)
     )
     number = first
     frames: list[bytes] = []

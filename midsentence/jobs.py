@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
-from midsentence import keys
 from midsentence.errors import StoreUnavailableError
 from midsentence.ids import EventId
 from midsentence.lease import Lease
@@ -45,7 +44,7 @@ class Jobs:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lease = int(store.settings.lease_seconds * 1000)
-        self._partitions = [keys.partition(number) for number in range(store.settings.partitions)]
+        self._partitions = [store.keys.partition(number) for number in range(store.settings.partitions)]
 
     @property
     def partitions(self) -> range:
@@ -93,7 +92,7 @@ class Jobs:
         """Prolong leases. Each reply says whether the lease is lost, held, or held with a stop asked for."""
         requests = [
             _RENEW.request(
-                keys.session(lease.session_id),
+                self._store.keys.session(lease.session_id),
                 (lease.session_id, lease.holder, lease.turn, self._lease),
             )
             for lease in leases
@@ -110,7 +109,7 @@ class Jobs:
         `counts`: whether this was a failed attempt; a hand-over at a shutdown is none.
         """
         arguments = (lease.session_id, lease.holder, int(counts))
-        await self._store.run(_RELEASE.request(keys.session(lease.session_id), arguments))
+        await self._store.run(_RELEASE.request(self._store.keys.session(lease.session_id), arguments))
 
     async def trim(self) -> int:
         """Trim the deltas of turns that ended more than MIDSENTENCE_REPLAY_SECONDS ago.

@@ -1,5 +1,8 @@
 """Every key and channel in Redis.
 
+Each begins with the namespace of its deployment (MIDSENTENCE_NAMESPACE). A database of its own would not keep two
+deployments apart: a cluster has one database, and channels are common to all databases of a server.
+
 All keys of a session and the jobs of its partition share one hash tag, so they are in one slot of a cluster.
 lua/claim.lua and lua/trim.lua build a session's keys from `PartitionKeys.prefix` by the same rule as `session`.
 """
@@ -20,11 +23,6 @@ _TAGS = """
     249 23 248 22 234 ff 235 143 2c0 6b 2c1 6c 216 b7 217 b6 f1 23c f0 23b 2d 2ae 2e 2ad
 """.split()  # noqa: SIM905 - 256 quoted lines would be harder to read
 
-_JOBS = [f"ms:{{{tag}}}:jobs" for tag in _TAGS]
-
-# Holds the secret that signs cookies where MIDSENTENCE_SECRET is not set.
-SECRET = "ms:secret"  # noqa: S105 - the name of a key, not a secret
-
 
 class SessionKeys(NamedTuple):
     """The keys of one session, in the order of every script's KEYS. An append gets the first three alone."""
@@ -40,36 +38,6 @@ class SessionKeys(NamedTuple):
     wake: str  # channel of the partition: wake-ups of workers (announcements.py)
 
 
-def partition_of(session_id: str) -> int:
-    return int(session_id[:2], 16)
-
-
-def session(session_id: str) -> SessionKeys:
-    tag = _TAGS[partition_of(session_id)]
-    own = f"ms:{{{tag}}}:{session_id}"
-    return SessionKeys(
-        meta=own,
-        log=f"{own}:log",
-        live=f"{own}:live",
-        turns=f"{own}:turns",
-        queue=f"{own}:queue",
-        seen=f"{own}:seen",
-        jobs=f"ms:{{{tag}}}:jobs",
-        trims=f"ms:{{{tag}}}:trims",
-        wake=f"ms:{{{tag}}}:wake",
-    )
-
-
-def jobs(session_id: str) -> str:
-    """The jobs of the session's partition, a key that is in the session's slot and the same for many sessions."""
-    return _JOBS[partition_of(session_id)]
-
-
-def fsync_mark(session_id: str) -> str:
-    """The key that is written before WAITAOF, in the session's slot."""
-    return f"ms:{{{_TAGS[partition_of(session_id)]}}}:fsync"
-
-
 class PartitionKeys(NamedTuple):
     """The keys of a partition, which a worker needs before it knows a session."""
 
@@ -79,11 +47,51 @@ class PartitionKeys(NamedTuple):
     prefix: str  # a session's `meta` is this prefix and its id
 
 
-def partition(number: int) -> PartitionKeys:
-    tag = _TAGS[number]
-    return PartitionKeys(f"ms:{{{tag}}}:jobs", f"ms:{{{tag}}}:trims", f"ms:{{{tag}}}:wake", f"ms:{{{tag}}}:")
+def partition_of(session_id: str) -> int:
+    return int(session_id[:2], 16)
 
 
-def owned_sessions(owner: str) -> str:
-    """Sorted set of an owner's session ids by the time (µs) of their last message. It is a hint, repaired on read."""
-    return f"ms:{{{owner}}}:sessions"
+class Keys:
+    """The keys and channels of one namespace. A namespace contains no brace, or that would change the hash tags."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._partitions = [
+            PartitionKeys(f"{prefix}jobs", f"{prefix}trims", f"{prefix}wake", prefix)
+            for prefix in (f"{namespace}:{{{tag}}}:" for tag in _TAGS)
+        ]
+        # Holds the secret that signs cookies where MIDSENTENCE_SECRET is not set.
+        self.secret = f"{namespace}:secret"
+
+    def partition(self, number: int) -> PartitionKeys:
+        return self._partitions[number]
+
+    def session(self, session_id: str) -> SessionKeys:
+        jobs, trims, wake, prefix = self._partitions[partition_of(session_id)]
+        own = prefix + session_id
+        return SessionKeys(
+            meta=own,
+            log=f"{own}:log",
+            live=f"{own}:live",
+            turns=f"{own}:turns",
+            queue=f"{own}:queue",
+            seen=f"{own}:seen",
+            jobs=jobs,
+            trims=trims,
+            wake=wake,
+        )
+
+    def jobs(self, session_id: str) -> str:
+        """The jobs of the session's partition, a key that is in the session's slot and the same for many sessions."""
+        return self._partitions[partition_of(session_id)].jobs
+
+    def fsync_mark(self, session_id: str) -> str:
+        """The key that is written before WAITAOF, in the session's slot."""
+        return f"{self._partitions[partition_of(session_id)].prefix}fsync"
+
+    def owned_sessions(self, owner: str) -> str:
+        """Sorted set of an owner's session ids by the time (µs) of their last message.
+
+        It is a hint, repaired on read.
+        """
+        return f"{self._namespace}:{{{owner}}}:sessions"

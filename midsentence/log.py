@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from midsentence import keys
 from midsentence.append import Write, Written, packed, written
 from midsentence.errors import (
     IdempotencyMismatchError,
@@ -113,6 +112,7 @@ class SessionLog:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._settings = store.settings
+        self._keys = store.keys
         self._ttl = int(store.settings.session_ttl * 1000)
         self._replay = int(store.settings.replay_seconds * 1000)
 
@@ -177,7 +177,7 @@ class SessionLog:
         # Only the script knows the turn's number, so it adds that to the message and closes the JSON object.
         content = (session_id, owner, int(create), kind, title, stored_key, digest, message[:-1])
         options = (self._settings.queue_limit, self._ttl, on_busy, int(may_return), parent_turn)
-        status, turn = await self._store.run(_SUBMIT.request(keys.session(session_id), (*content, *options)))
+        status, turn = await self._store.run(_SUBMIT.request(self._keys.session(session_id), (*content, *options)))
         match status:
             case b"missing":
                 raise SessionNotFoundError(session_id)
@@ -191,7 +191,7 @@ class SessionLog:
                 raise QueueFullError(f"{self._settings.queue_limit} messages wait already")
             case _:
                 if self._settings.durable:
-                    await self._store.fsynced(keys.fsync_mark(session_id))
+                    await self._store.fsynced(self._keys.fsync_mark(session_id))
                 return Submitted(session_id, turn)
 
     async def read(self, session_id: str, cursor: EventId | None = None, *, window: bool = False) -> View:
@@ -203,7 +203,7 @@ class SessionLog:
         """
         _check(session_id)
         start = "window" if window else cursor.stream_id if cursor else ""
-        request = _READ.request(keys.session(session_id), (start, self._settings.replay_events))
+        request = _READ.request(self._keys.session(session_id), (start, self._settings.replay_events))
         reply = await self._store.run(request)
         if reply is None:
             raise SessionNotFoundError(session_id)
@@ -214,7 +214,7 @@ class SessionLog:
 
         In the place of a session that does not exist is None, of one that cannot be read the error.
         """
-        requests = [command("HMGET", keys.session(session_id).meta, *_HEAD_FIELDS) for session_id in session_ids]
+        requests = [command("HMGET", self._keys.session(session_id).meta, *_HEAD_FIELDS) for session_id in session_ids]
         return [_head(reply) for reply in await self._store.execute_all(requests)]
 
     async def write(self, writes: Sequence[Write]) -> list[Written | Exception]:
@@ -222,7 +222,7 @@ class SessionLog:
 
         Where Redis refused a write, its reply is the error.
         """
-        replies = await self._store.run_all([packed(write, self._ttl, self._replay) for write in writes])
+        replies = await self._store.run_all([packed(write, self._keys, self._ttl, self._replay) for write in writes])
         return [written(write, reply) for write, reply in zip(writes, replies, strict=True)]
 
     def servers(self, leases: Sequence[Lease]) -> Sequence[object]:
@@ -231,7 +231,7 @@ class SessionLog:
 
     def servers_of(self, session_ids: Sequence[str]) -> Sequence[object]:
         """Name the server that has each session, or None where it is not known. See `Topology.servers`."""
-        return self._store.servers([keys.jobs(session_id) for session_id in session_ids])
+        return self._store.servers([self._keys.jobs(session_id) for session_id in session_ids])
 
     async def fold(self, lease: Lease, seq: int, messages: bytes) -> bool:
         """Store a checkpoint: the messages of the running turn, folded up to its event `seq`.
@@ -240,7 +240,7 @@ class SessionLog:
         Returns False where another worker holds the lease. Raises StoreUnavailableError.
         """
         arguments = (lease.holder, lease.event_id(seq).stream_id, messages, self._ttl)
-        request = _FOLD.request(keys.session(lease.session_id), arguments)
+        request = _FOLD.request(self._keys.session(lease.session_id), arguments)
         return bool(await self._store.run(request))
 
     async def stop(self, session_id: str, owner: str, turn: int | None = None) -> Stopped:
@@ -252,7 +252,7 @@ class SessionLog:
         Raises SessionNotFoundError, TurnNotFoundError, StoreUnavailableError.
         """
         _check(session_id)
-        request = _STOP.request(keys.session(session_id), (session_id, owner, "" if turn is None else turn))
+        request = _STOP.request(self._keys.session(session_id), (session_id, owner, "" if turn is None else turn))
         status, number, *folded = await self._store.run(request)
         match status:
             case b"missing":
@@ -279,7 +279,7 @@ class SessionLog:
 
     async def _share(self, session_id: str, owner: str, capability: str) -> str:
         _check(session_id)
-        held = await self._store.run(_SHARE.request(keys.session(session_id), (owner, capability)))
+        held = await self._store.run(_SHARE.request(self._keys.session(session_id), (owner, capability)))
         if held is None:
             raise SessionNotFoundError(session_id)
         return held.decode()
@@ -287,13 +287,13 @@ class SessionLog:
     async def rename(self, session_id: str, owner: str, title: str) -> None:
         """Set the title; the time to live stays. Raises SessionNotFoundError, StoreUnavailableError."""
         _check(session_id)
-        if not await self._store.run(_RENAME.request(keys.session(session_id), (owner, title))):
+        if not await self._store.run(_RENAME.request(self._keys.session(session_id), (owner, title))):
             raise SessionNotFoundError(session_id)
 
     async def delete(self, session_id: str, owner: str) -> None:
         """Delete a session. Raises SessionNotFoundError, StoreUnavailableError."""
         _check(session_id)
-        if not await self._store.run(_DELETE.request(keys.session(session_id), (session_id, owner, self._ttl))):
+        if not await self._store.run(_DELETE.request(self._keys.session(session_id), (session_id, owner, self._ttl))):
             raise SessionNotFoundError(session_id)
 
 

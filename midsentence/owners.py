@@ -4,7 +4,6 @@ import secrets
 import time
 from typing import Any, NamedTuple
 
-from midsentence import keys
 from midsentence.errors import StoreUnavailableError
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
@@ -33,19 +32,19 @@ class Owners:
 
         Raises StoreUnavailableError. The session itself is safe then: the list is only a hint.
         """
-        key = keys.owned_sessions(owner)
+        key = self._store.keys.owned_sessions(owner)
         # The local clock is precise enough to order a list.
         now = time.time_ns() // 1000
         await self._store.execute(command("ZADD", key, now, session_id), command("PEXPIRE", key, self._ttl))
 
     async def sessions(self, owner: str) -> list[ListedSession]:
         """List the owner's sessions, newest first, and remove expired and deleted ones from the list."""
-        key = keys.owned_sessions(owner)
+        key = self._store.keys.owned_sessions(owner)
         (names,) = await self._store.execute(command("ZREVRANGE", key, 0, _LIST_LIMIT - 1))
         ids: list[str] = [name.decode() for name in names]
         fields = ("owner", *ListedSession._fields[1:])
         replies = await self._store.execute_all(
-            [command("HMGET", keys.session(session_id).meta, *fields) for session_id in ids]
+            [command("HMGET", self._store.keys.session(session_id).meta, *fields) for session_id in ids]
         )
         # A cluster without one of its masters still lists the sessions of the others.
         found: dict[str, Any] = {
@@ -70,8 +69,8 @@ class Owners:
         lifetime = self._ttl * _SECRET_TTLS
         _, _, kept = await self._store.execute(
             # Of two servers that start at once, SET NX stores one secret and GET gives it to both.
-            command("SET", keys.SECRET, secrets.token_urlsafe(32), "NX", "PX", lifetime),
-            command("PEXPIRE", keys.SECRET, lifetime),
-            command("GET", keys.SECRET),
+            command("SET", self._store.keys.secret, secrets.token_urlsafe(32), "NX", "PX", lifetime),
+            command("PEXPIRE", self._store.keys.secret, lifetime),
+            command("GET", self._store.keys.secret),
         )
         return kept.decode()

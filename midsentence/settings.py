@@ -1,5 +1,6 @@
 """All settings. Each is an environment variable; a test keeps the list in `docs/operations.md` complete."""
 
+import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -10,6 +11,8 @@ from midsentence.errors import BadSettingsError
 from midsentence.redis_url import RedisUrl
 
 PREFIX = "MIDSENTENCE_"
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -27,6 +30,11 @@ class Settings(BaseSettings):
     )
     redis_timeout_seconds: Seconds = Field(
         5, description="Seconds that one command may take before Redis counts as unreachable."
+    )
+    namespace: str = Field(
+        "ms",
+        description="First part of every key and channel in Redis. Deployments with different ones can share a Redis; "
+        "see the section Redis.",
     )
     # With fewer, masters of a cluster differ more: 16 make one of three masters 12 % busier than the average, 64 make
     # it 3 %. More cost more: once a second, each worker runs a script for each of them.
@@ -120,6 +128,14 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest severity that is logged."
     )
+
+    @field_validator("namespace")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        # A brace would change the hash tags, and with them the cluster slots of a session's keys.
+        if not _NAMESPACE.fullmatch(value):
+            raise ValueError("must be 1 to 64 characters out of letters, digits and `_`, `.`, `:`, `-`")
+        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from midsentence.errors import StoreUnavailableError
+from midsentence.keys import Keys
 from midsentence.redis_url import RedisUrl
 from midsentence.settings import Settings
 from midsentence.store.node import Node
@@ -20,6 +21,7 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.keys = Keys(settings.namespace)
         self.topology = topology_of(settings)
 
     async def run(self, request: Request) -> Any:

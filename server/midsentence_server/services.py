@@ -29,7 +29,7 @@ class Services:
     @classmethod
     def on(cls, store: Store) -> "Services":
         log, live, owners = SessionLog(store), Subscriptions(store), Owners(store)
-        hub = Hub(log, live, store.settings)
+        hub = Hub(log, live, store.keys, store.settings)
         return cls(
             store.settings, store, log, live, owners, OwnerCookies(owners), hub, Descriptors(descriptors.limit())
         )

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 
-from midsentence import keys
 from midsentence.events import Delta, encode
 from midsentence.ids import EventId, new_session_id
 from midsentence.log import Access, SessionLog, View
@@ -18,6 +17,7 @@ from midsentence_server.relay.log_checks import LogChecks
 from midsentence_server.relay.reader import Reader
 from midsentence_server.relay.sinks import SocketSink
 from tests.support.call_counter import count_calls
+from tests.support.keys import KEYS
 from tests.support.memory_socket import MemorySocket
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +49,7 @@ def message(session_id: str, seq: int) -> bytes:
     """One message as Redis publishes it."""
     before, last = EventId(1, 1, seq - 1), EventId(1, 1, seq)
     payload = f"{before} {last} -\n".encode() + encode(last, "delta", Delta(" token").encoded())
-    words = (b"smessage", keys.session(session_id).live.encode(), payload)
+    words = (b"smessage", KEYS.session(session_id).live.encode(), payload)
     return b"*3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 
@@ -78,7 +78,7 @@ class Relay:
         for session_id in self.sessions:
             log = cast("SessionLog", Log())
             feed = Feed(session_id, log, LogChecks(log), ping_seconds=15, replay_seconds=300, redis_timeout_seconds=5)
-            self.live.listen([keys.session(session_id).live], feed)
+            self.live.listen([KEYS.session(session_id).live], feed)
             feed.subscribed()
             for _ in range(readers):
                 first = await feed.find(b"1.1-0", until_end=False)

@@ -136,6 +136,16 @@ def test_workers_get_every_setting_of_the_worker() -> None:
         }
 
 
+def test_servers_and_workers_get_the_same_namespace() -> None:
+    configured = services(MIDSENTENCE_NAMESPACE="blue")
+    names = {
+        name: configured[name]["environment"].get("MIDSENTENCE_NAMESPACE")
+        for name in configured
+        if "build" in configured[name]
+    }
+    assert names == dict.fromkeys(["server1", "server2", "worker1", "worker2"], "blue")
+
+
 def test_only_workers_get_the_models_key() -> None:
     configured = services(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="http://model/v1", MIDSENTENCE_SECRET="s" * 16)
     for name, service in configured.items():

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 from redis import Redis
 
-from midsentence import keys
 from tests.support.client import SentEvent, Transcript
+from tests.support.keys import KEYS
 from tests.support.processes import Stack, WorkerChild
 from tests.support.waiting import wait_until
 
@@ -42,13 +42,13 @@ def is_claimable(stack: Stack, session_id: str) -> bool:
     """Whether the turn waits for a worker: it has no lease, or an expired one."""
     with redis_of(stack) as redis:
         seconds, microseconds = redis.time()  # pyright: ignore[reportUnknownMemberType]
-        due = redis.zscore(keys.session(session_id).jobs, session_id)
+        due = redis.zscore(KEYS.session(session_id).jobs, session_id)
     return due is not None and due <= seconds * 1000 + microseconds / 1000
 
 
 def _pid(stack: Stack, session_id: str) -> int:
     with redis_of(stack) as redis:
-        name = cast("bytes | None", redis.hget(keys.session(session_id).meta, "lease"))
+        name = cast("bytes | None", redis.hget(KEYS.session(session_id).meta, "lease"))
     # <host>:<pid>:<noise> <turn>.<epoch>
     return int(name.split(b":")[-2]) if name else 0
 
@@ -56,7 +56,7 @@ def _pid(stack: Stack, session_id: str) -> int:
 def log_of(stack: Stack, session_id: str) -> list[Any]:
     """Every entry of the session's log as Redis holds it."""
     with redis_of(stack) as redis:
-        return cast("list[Any]", redis.xrange(keys.session(session_id).log))  # pyright: ignore[reportUnknownMemberType]
+        return cast("list[Any]", redis.xrange(KEYS.session(session_id).log))  # pyright: ignore[reportUnknownMemberType]
 
 
 def redis_of(stack: Stack) -> Redis:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from midsentence import keys
 from midsentence.events import Delta, encode
 from midsentence.ids import EventId
 from midsentence.jobs import Claim, Jobs
@@ -14,6 +13,7 @@ from midsentence.log import SessionLog, Write, Written
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
 from tests.log.conftest import with_sentinel
+from tests.support.keys import KEYS
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,7 @@ class Queue:
 async def subscribed(store: Store, session_id: str) -> AsyncGenerator[Callable[[], Awaitable[bytes]]]:
     """Subscribe to a session's channel; yields a function that waits for its next message."""
     subscriptions, queue = Subscriptions(store), Queue()
-    await subscriptions.subscribe(keys.session(session_id).live, queue)
+    await subscriptions.subscribe(KEYS.session(session_id).live, queue)
     async with asyncio.timeout(5):
         await queue.is_confirmed.wait()
     try:

@@ -5,13 +5,13 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from midsentence import keys
 from midsentence.events import Delta, decode
 from midsentence.jobs import Jobs
 from midsentence.log import SessionLog, Write
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
 from tests.log.conftest import with_sentinel
+from tests.support.keys import KEYS
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, with_sentinel]
@@ -48,7 +48,7 @@ async def live(store: Store) -> AsyncGenerator[Subscriptions]:
 async def recorder_of(live: Subscriptions, session_id: str) -> Recorder:
     """Subscribe to a session, and wait until Redis has confirmed it."""
     recorder = Recorder()
-    await live.subscribe(keys.session(session_id).live, recorder)
+    await live.subscribe(KEYS.session(session_id).live, recorder)
     await eventually(lambda: recorder.subscriptions == 1, description="Redis confirmed the subscription")
     return recorder
 
@@ -71,7 +71,7 @@ async def test_a_listener_receives_an_append_with_its_frames(live: Subscriptions
 async def test_an_unsubscribed_listener_receives_nothing(live: Subscriptions, log: SessionLog) -> None:
     session_id, _ = await log.start("ann", "hello")
     gone = await recorder_of(live, session_id)
-    live.unsubscribe(keys.session(session_id).live)
+    live.unsubscribe(KEYS.session(session_id).live)
     await log.submit(session_id, "ann", "second")
     there = await recorder_of(live, session_id)
     await log.submit(session_id, "ann", "third")

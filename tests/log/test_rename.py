@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from midsentence import keys
 from midsentence.errors import SessionNotFoundError
 from midsentence.log import SessionLog
 from midsentence.owners import Owners
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.log.test_announcing import subscribed
+from tests.support.keys import KEYS
 from tests.support.redis_deployments import execute_on_all
 from tests.support.waiting import eventually
 
@@ -36,7 +36,7 @@ async def test_a_rename_notifies_readers(log: SessionLog, store: Store) -> None:
 
 async def test_a_rename_does_not_postpone_the_expiry(log: SessionLog, store: Store) -> None:
     session_id, _ = await log.start("ann", "hello")
-    meta = keys.session(session_id).meta
+    meta = KEYS.session(session_id).meta
     await store.execute(command("PEXPIRE", meta, 90_000))
     await log.rename(session_id, "ann", "another")
     (left,) = await store.execute(command("PTTL", meta))
@@ -47,7 +47,7 @@ async def test_only_the_owner_renames_and_only_an_existing_session(log: SessionL
     """A rename must not recreate an expired or deleted session, without an owner and without an expiry."""
     deleted, expired, theirs = [(await log.start("ann", text)).session_id for text in ("a", "b", "c")]
     await log.delete(deleted, "ann")
-    held = keys.session(expired)
+    held = KEYS.session(expired)
     await store.execute(
         *(command("PEXPIRE", key, 1) for key in (held.meta, held.log, held.turns, held.queue, held.seen))
     )

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from midsentence import keys
 from midsentence.events import Delta, End, Entry, Reasoning, Reset, Tool
 from midsentence.fold import Fold
 from midsentence.jobs import Claim, Jobs
@@ -14,6 +13,7 @@ from midsentence.store.scripts import Request, command
 from midsentence.store.store import Store
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.turn_writer import TurnWriter
+from tests.support.keys import KEYS
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -127,7 +127,7 @@ async def test_a_finished_turn_leaves_no_running_fold(log: SessionLog, jobs: Job
     assert await folded_to(log, session_id, claim, 1)
     await writer.end(End("stop"))
     sending.cancel()
-    meta, turns = keys.session(session_id).meta, keys.session(session_id).turns
+    meta, turns = KEYS.session(session_id).meta, KEYS.session(session_id).turns
     held = await store.execute(command("HGET", meta, "folded"), command("HKEYS", turns))
     assert held == [None, [b"1"]]
     assert entries(await log.read(session_id)) == [

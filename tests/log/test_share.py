@@ -2,12 +2,12 @@
 
 import pytest
 
-from midsentence import keys
 from midsentence.errors import SessionNotFoundError
 from midsentence.log import Access, SessionLog
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.log.test_announcing import subscribed
+from tests.support.keys import KEYS
 
 pytestmark = pytest.mark.anyio
 
@@ -42,5 +42,5 @@ async def test_only_the_owner_shares_and_only_an_existing_session(log: SessionLo
         with pytest.raises(SessionNotFoundError):
             await log.unshare(session_id, owner)
     assert (await log.read(theirs)).access.share == ""
-    (held,) = await store.execute(command("HGET", keys.session(deleted).meta, "share"))
+    (held,) = await store.execute(command("HGET", KEYS.session(deleted).meta, "share"))
     assert held is None

@@ -3,7 +3,6 @@
 import msgspec
 import pytest
 
-from midsentence import keys
 from midsentence.errors import SessionNotFoundError
 from midsentence.events import Delta, End, Entry
 from midsentence.fold import stored_turn
@@ -14,6 +13,7 @@ from midsentence.log import SessionLog, Write, Written
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from tests.log.conftest import with_sentinel
+from tests.support.keys import KEYS
 from tests.support.redis_deployments import execute_on_all
 from tests.support.waiting import eventually
 
@@ -130,7 +130,7 @@ async def test_forty_restarts_of_redis_reuse_no_epoch(log: SessionLog, jobs: Job
         claim = await claimed(jobs)
         epochs.append(claim.lease.epoch)
         await jobs.release(claim.lease, counts=False)
-        await store.execute(command("HSET", keys.session(session_id).meta, "run", f"a process that is gone, {number}"))
+        await store.execute(command("HSET", KEYS.session(session_id).meta, "run", f"a process that is gone, {number}"))
     assert epochs == sorted(set(epochs))
     assert epochs[-1] < 990
 
@@ -197,7 +197,7 @@ async def test_finished_deltas_are_trimmed_and_the_newest_cursor_stays_valid(
     await written(log, Write(claim.lease, 1, [*deltas(*"abc"), END], folded("one", "abc")))
     assert len((await log.read(session_id, EventId(1, 1, 1))).events) == 3
     await eventually(jobs.trim, description="the replay window is over", seconds=3)
-    (length,) = await store.execute(command("XLEN", keys.session(session_id).log))
+    (length,) = await store.execute(command("XLEN", KEYS.session(session_id).log))
     assert length == 1
     behind, caught_up = await log.read(session_id, EventId(1, 1, 1)), await log.read(session_id, EventId(1, 1, 4))
     assert behind.fold is not None

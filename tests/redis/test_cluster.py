@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Generator
 import pytest
 from redis.crc import key_slot
 
-from midsentence import keys
 from midsentence.errors import StoreUnavailableError
 from midsentence.events import Delta
 from midsentence.jobs import Jobs
@@ -19,6 +18,7 @@ from midsentence.store.store import Store
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.turn_writer import TurnWriter
 from tests.support.client import Visitor
+from tests.support.keys import KEYS
 from tests.support.processes import Stack
 from tests.support.readers import Reader, assert_ids_name_one_content, wait_for_text
 from tests.support.redis_deployments import Member, RedisCluster, execute
@@ -32,7 +32,7 @@ SETTINGS = {
     "MIDSENTENCE_PARTITIONS": "8",
     "MIDSENTENCE_SECRET": "a secret of the tests alone",
 }
-SLOTS = [key_slot(keys.partition(number).jobs.encode()) for number in range(8)]
+SLOTS = [key_slot(KEYS.partition(number).jobs.encode()) for number in range(8)]
 SEED = 27
 
 
@@ -200,7 +200,7 @@ async def test_a_redis_url_of_one_cluster_node_is_refused_with_advice(cluster: R
     store = Store(Settings.model_validate({"redis_url": cluster.masters[0].url}))
     try:
         foreign = next(number for number in range(8) if cluster.owner(SLOTS[number]) is not cluster.masters[0])
-        mark = f"{keys.partition(foreign).prefix}mark"
+        mark = f"{KEYS.partition(foreign).prefix}mark"
         with pytest.raises(StoreUnavailableError, match=r"begins with redis\+cluster://"):
             await store.execute(command("GET", mark))
     finally:
@@ -250,4 +250,4 @@ def test_sessions_of_other_masters_go_on_while_one_is_replaced(cluster: RedisClu
 
 
 def slot_of(session_id: str) -> int:
-    return key_slot(keys.session(session_id).meta.encode())
+    return key_slot(KEYS.session(session_id).meta.encode())

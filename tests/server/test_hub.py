@@ -10,6 +10,7 @@ from midsentence.ids import new_session_id
 from midsentence.settings import Settings
 from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.hub import Hub
+from tests.support.keys import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ class Live:
 
 def hub_of(live: Live) -> Hub:
     log = cast("SessionLog", None)  # nothing is read before the subscription
-    return Hub(log, cast("Subscriptions", live), Settings.model_validate({}))
+    return Hub(log, cast("Subscriptions", live), KEYS, Settings.model_validate({}))
 
 
 async def waiting(hub: Hub, session_id: str, count: int) -> list[asyncio.Task[Feed]]:

@@ -18,6 +18,7 @@ from midsentence_server.relay.burst import Burst
 from midsentence_server.relay.feed import Feed
 from midsentence_server.relay.hub import Hub
 from midsentence_server.relay.log_checks import LogChecks
+from tests.support.keys import KEYS
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Live:
 
 async def follow(log: SilentLog, seconds: float) -> list[Follower]:
     """Feeds that all begin at the same moment, each with a follower, for so long."""
-    hub = Hub(cast("SessionLog", log), cast("Subscriptions", Live()), Settings.model_validate({}))
+    hub = Hub(cast("SessionLog", log), cast("Subscriptions", Live()), KEYS, Settings.model_validate({}))
     followers: list[Follower] = []
     for _ in range(FEEDS):
         feed = await hub.feed(new_session_id(16))

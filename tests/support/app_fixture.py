@@ -8,7 +8,6 @@ from typing import Any, cast
 import httpx
 from starlette.applications import Starlette
 
-from midsentence import keys
 from midsentence.events import Delta
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import Write
@@ -19,6 +18,7 @@ from midsentence_server.app import create_app
 from midsentence_server.relay.feed import Feed
 from midsentence_server.services import Services
 from tests.support.fake_redis import fake_redis
+from tests.support.keys import KEYS
 
 STUCK_SECONDS = 0.2
 
@@ -48,7 +48,7 @@ class AppFixture:
 
     async def subscriptions(self) -> int:
         """The number of subscriptions to the session's channel, from Redis."""
-        live = keys.session(self.session_id).live
+        live = KEYS.session(self.session_id).live
         ((_, count),) = await self.store.execute(command("PUBSUB SHARDNUMSUB", live))
         return count
 

@@ -14,6 +14,7 @@ from midsentence import keys
 from midsentence.events import Event, decode, encode
 from midsentence.ids import EventId, is_session_id, new_session_id
 from midsentence.settings import Settings
+from tests.support.keys import KEYS
 
 numbers = st.integers(0, 10**11)
 event_ids = st.builds(EventId, numbers, st.integers(0, 999), numbers)
@@ -78,7 +79,7 @@ def test_a_malformed_session_id_is_not_valid(text: str) -> None:
 
 @pytest.mark.parametrize("partitions", [2, 4, 8, 16, 64, 256])
 def test_partitions_spread_evenly_over_the_slots_of_a_cluster(partitions: int) -> None:
-    slots = [key_slot(keys.partition(number).jobs.encode()) for number in range(partitions)]
+    slots = [key_slot(KEYS.partition(number).jobs.encode()) for number in range(partitions)]
     assert set(Counter(slot * partitions // 16384 for slot in slots).values()) == {1}
 
 
@@ -87,20 +88,20 @@ def test_sessions_spread_evenly_over_the_usual_numbers_of_masters(masters: int) 
     """No master has 4 % more than its share, where each has a range of slots as `--cluster create` deals them out."""
     count = Settings.model_fields["partitions"].default
     assert 256 % count == 0, "a derived id takes its partition from one byte"
-    slots = [key_slot(keys.partition(number).jobs.encode()) for number in range(count)]
+    slots = [key_slot(KEYS.partition(number).jobs.encode()) for number in range(count)]
     sizes = Counter(slot * masters // 16384 for slot in slots)
     assert max(sizes.values()) <= 1.04 * count / masters
 
 
 def test_tag_of_a_partition_stays_the_same() -> None:
     """Another tag would orphan the sessions of the partition."""
-    tags = " ".join(keys.partition(number).prefix for number in range(256))
+    tags = " ".join(KEYS.partition(number).prefix for number in range(256))
     assert hashlib.sha256(tags.encode()).hexdigest()[:16] == "0dd1051bdd71157b"
 
 
 def test_all_keys_of_a_session_share_a_slot() -> None:
     session_id = new_session_id(16)
-    partition = keys.partition(keys.partition_of(session_id))
-    names = [*keys.session(session_id), *partition[:3], partition.prefix + session_id]
+    partition = KEYS.partition(keys.partition_of(session_id))
+    names = [*KEYS.session(session_id), *partition[:3], partition.prefix + session_id]
     assert len({key_slot(name.encode()) for name in names}) == 1
-    assert keys.session(session_id).meta == partition.prefix + session_id
+    assert KEYS.session(session_id).meta == partition.prefix + session_id

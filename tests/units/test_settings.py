@@ -38,6 +38,10 @@ def test_every_documented_setting_exists() -> None:
     ("name", "value"),
     [
         ("MIDSENTENCE_REDIS_URL", "http://127.0.0.1"),
+        ("MIDSENTENCE_NAMESPACE", "a{b}"),
+        ("MIDSENTENCE_NAMESPACE", "two words"),
+        ("MIDSENTENCE_NAMESPACE", "n" * 65),
+        ("MIDSENTENCE_NAMESPACE", "line\n"),
         ("MIDSENTENCE_LEASE_SECONDS", "soon"),
         ("MIDSENTENCE_LEASE_SECONDS", "0"),
         ("MIDSENTENCE_PING_SECONDS", "15.5"),
@@ -56,7 +60,7 @@ def test_an_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str,
         Settings.load()
     sentence = str(caught.value)
     assert sentence.startswith(f"{name} cannot be used")
-    assert (value in sentence) == (name != "MIDSENTENCE_SECRET")
+    assert (repr(value)[1:-1] in sentence) == (name != "MIDSENTENCE_SECRET")
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from midsentence_worker.models.base import Finish, Message, Piece
 from midsentence_worker.models.demo import DemoModel
 from midsentence_worker.worker import Worker
 from tests.support.fake_redis import fake_redis
+from tests.support.keys import KEYS
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +70,7 @@ class RecordingStore(Store):
         return set[int]().union(*self.claims)
 
 
-PARTITION_OF = {keys.partition(number).jobs: number for number in range(PARTITIONS)}
+PARTITION_OF = {KEYS.partition(number).jobs: number for number in range(PARTITIONS)}
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from midsentence import keys
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.ids import is_session_id
+from midsentence.keys import Keys
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import address
@@ -18,10 +18,11 @@ _TICK_SECONDS = 0.1
 
 
 class Hub:
-    def __init__(self, log: SessionLog, live: Subscriptions, settings: Settings) -> None:
+    def __init__(self, log: SessionLog, live: Subscriptions, keys: Keys, settings: Settings) -> None:
         self.log = log
         self.draining = False
         self._live = live
+        self._keys = keys
         self._settings = settings
         self._feeds: dict[str, Feed] = {}
         self._unconfirmed = f"Redis at {address(settings)} does not confirm a subscription"
@@ -70,7 +71,7 @@ class Hub:
             redis_timeout_seconds=self._settings.redis_timeout_seconds,
             draining=self.draining,
         )
-        channel = keys.session(session_id).live
+        channel = self._keys.session(session_id).live
         if not self._live.begin(channel, feed):
             task = asyncio.create_task(self._subscribe(channel, feed))
             self._subscribing.add(task)
@@ -88,4 +89,4 @@ class Hub:
         if self._feeds.get(feed.session_id) is feed:
             del self._feeds[feed.session_id]
             feed.close(reason or self._unconfirmed)
-            self._live.unsubscribe(keys.session(feed.session_id).live)
+            self._live.unsubscribe(self._keys.session(feed.session_id).live)
