@@ -1,13 +1,17 @@
 """All settings. Each is an environment variable; a test keeps the list in `docs/operations.md` complete."""
 
+import os
 import re
+from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from midsentence import model_list
 from midsentence.errors import BadSettingsError
+from midsentence.model_list import ModelList, ModelSpec, TakeoverSetting
 from midsentence.redis_url import RedisUrl
 
 PREFIX = "MIDSENTENCE_"
@@ -95,6 +99,9 @@ class Settings(BaseSettings):
         None,
         description="Name of the model. If unset: gpt-5-mini, or `demo` if neither key nor address is set.",
     )
+    models: str | None = Field(
+        None, description="Path of a file that names several models; see the section Several models."
+    )
     system_prompt: str = Field("", description="Text that is sent before every conversation and never trimmed.")
     context_tokens: Count = Field(
         8000,
@@ -116,7 +123,7 @@ class Settings(BaseSettings):
     think_tags: bool = Field(
         True, description="0: show `<think>…</think>` at the beginning of an answer as text, and not as reasoning."
     )
-    takeover: Literal["auto", "reattach", "continue", "restart", "fail"] = Field(
+    takeover: TakeoverSetting = Field(
         "auto",
         description="How a worker takes over from a dead one; auto: reattach for responses, restart for chat.",
     )
@@ -147,10 +154,7 @@ class Settings(BaseSettings):
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None:
-            address = urlsplit(value)
-            # `port` raises ValueError for a text that is no port.
-            if address.scheme not in {"http", "https"} or not address.hostname or address.port == 0:
-                raise ValueError("must be an address that begins with http:// or https://")
+            model_list.check_base_url(value)
         return value
 
     @field_validator("allowed_origins", mode="before")
@@ -167,14 +171,39 @@ class Settings(BaseSettings):
     def model_name(self) -> str:
         return "demo" if self.is_demo else self.model or "gpt-5-mini"
 
+    @cached_property
+    def model_list(self) -> ModelList:
+        """The models that may answer: those of MIDSENTENCE_MODELS, or the one of the other variables.
+
+        Raises BadSettingsError.
+        """
+        model = ModelSpec(
+            name=self.model_name,
+            model=self.model_name,
+            base_url=self.openai_base_url or model_list.OPENAI_URL,
+            api_key=self.openai_api_key,
+            api=self.api,
+            takeover=self.takeover,
+            think_tags=self.think_tags,
+            timeout_seconds=self.model_timeout_seconds,
+        )
+        if self.models is None:
+            return ModelList((replace(model, api="demo") if self.is_demo else model,))
+        if self.model is not None:
+            raise BadSettingsError(
+                "MIDSENTENCE_MODELS cannot be used beside MIDSENTENCE_MODEL: name the model in the file. "
+                "See docs/operations.md."
+            )
+        return model_list.read_file(self.models, model, os.environ)
+
     @classmethod
     def load(cls) -> Self:
-        """Read the environment.
+        """Read the environment, and the file of MIDSENTENCE_MODELS.
 
         Raises BadSettingsError with one sentence for the first variable that cannot be used.
         """
         try:
-            return cls.model_validate({})
+            settings = cls.model_validate({})
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
@@ -185,3 +214,5 @@ class Settings(BaseSettings):
             is_secret = name in {"secret", "OPENAI_API_KEY"} or "@" in given or "password" in given
             shown = "" if is_secret else f" (it is {first['input']!r})"
             raise BadSettingsError(f"{variable} cannot be used{shown}: {reason}. See docs/operations.md.") from error
+        _ = settings.model_list
+        return settings

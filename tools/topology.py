@@ -177,7 +177,8 @@ def run(path: Path, address: Address, options: argparse.Namespace) -> int:
             )
 
         async def announce() -> None:
-            write_line(1, f"{address.url}\n{settings.model_name} answers.\n\n{topology.table}\n\nLogs: {path}")
+            model = settings.model_list.default.name
+            write_line(1, f"{address.url}\n{model} answers.\n\n{topology.table}\n\nLogs: {path}")
 
         return 0 if asyncio.run(supervise(stages, ready, announce)) else INTERRUPTED
 

@@ -85,6 +85,7 @@ def up(
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     settings = Settings.load()
+    settings.model_list.require_keys()
     address = free_address(host, port)
     if os.environ.get("MIDSENTENCE_REDIS_URL"):
         if RedisUrl.parse(settings.redis_url).topology in {"sentinel", "cluster"}:
@@ -131,8 +132,9 @@ def run_on(redis_url: str, store: Store | None, address: Address, settings: Sett
 
 
 def announcement(address: Address, settings: Settings, store: Store | None) -> str:
-    model = f"{settings.model_name} answers."
-    if settings.is_demo:
+    default = settings.model_list.default
+    model = f"{default.name} answers."
+    if default.api == "demo" and settings.models is None:
         model = (
             "The built-in demo answers. For a real model set OPENAI_API_KEY, or OPENAI_BASE_URL to the address of any "
             "OpenAI-compatible server, and start again."

@@ -15,7 +15,7 @@ from midsentence_worker.models.reported_errors import ReportedError
 
 ADDRESS = "http://model/v1"
 SETTINGS = Settings.model_validate({"OPENAI_BASE_URL": ADDRESS, "OPENAI_API_KEY": "sk-abc123def", "model": "scripted"})
-ERRORS = ErrorMessages(SETTINGS, ADDRESS)
+ERRORS = ErrorMessages(SETTINGS.model_list.default)
 
 DONE = b"data: [DONE]\n\n"
 

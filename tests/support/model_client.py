@@ -25,19 +25,20 @@ async def model_at(
     think_tags: bool = True,
 ) -> AsyncGenerator[Model, None]:
     # Every setting is given, so that the environment of the tests has no effect.
-    model = make_model(
-        Settings.model_validate(
-            {
-                "OPENAI_BASE_URL": address,
-                "OPENAI_API_KEY": key,
-                "model": "scripted",
-                "model_timeout_seconds": timeout_seconds,
-                "api": api,
-                "flush_ms": flush_ms,
-                "think_tags": think_tags,
-            }
-        )
+    settings = Settings.model_validate(
+        {
+            "OPENAI_BASE_URL": address,
+            "OPENAI_API_KEY": key,
+            "model": "scripted",
+            "models": None,
+            "model_timeout_seconds": timeout_seconds,
+            "api": api,
+            "takeover": "auto",
+            "flush_ms": flush_ms,
+            "think_tags": think_tags,
+        }
     )
+    model = make_model(settings.model_list.default, settings)
     try:
         yield model
     finally:

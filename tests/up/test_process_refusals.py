@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,28 @@ def test_an_invalid_setting_is_reported_once(refusal: Refusal, command: str, mon
     monkeypatch.setenv("MIDSENTENCE_FLUSH_MS", "soon")
     (line,) = refusal(command, "--processes", "3").splitlines()
     assert line.startswith("MIDSENTENCE_FLUSH_MS cannot be used")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_list_of_models_that_cannot_be_used_is_reported_once(
+    refusal: Refusal, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    models = tmp_path / "models.toml"
+    models.write_text('[[models]]\nname = "large"\napi = "soap"')
+    monkeypatch.setenv("MIDSENTENCE_MODELS", str(models))
+    (line,) = refusal(command, "--processes", "3").splitlines()
+    assert line.startswith("MIDSENTENCE_MODELS cannot be used: `api` of the model large must be one of")
+
+
+def test_a_worker_refuses_a_key_whose_variable_is_unset(
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server reads the same file and needs no key (tests/units/test_model_list.py)."""
+    models = tmp_path / "models.toml"
+    models.write_text('[[models]]\nname = "large"\napi_key_env = "KEY_OF_THE_LARGE_MODEL"')
+    monkeypatch.setenv("MIDSENTENCE_MODELS", str(models))
+    (line,) = refusal("midsentence-worker").splitlines()
+    assert "the variable KEY_OF_THE_LARGE_MODEL is not set" in line
 
 
 def test_a_port_that_is_taken_is_reported_once(refusal: Refusal) -> None:

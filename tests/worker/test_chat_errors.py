@@ -12,7 +12,8 @@ from typing import get_args
 
 import pytest
 
-from midsentence_worker.models import retry
+from midsentence.settings import Settings
+from midsentence_worker.models import make_model, retry
 from midsentence_worker.models.errors import RETRYABLE, ErrorCode
 from tests.support.model_client import collect, collect_failure, model_at, text_of
 from tests.support.upstream import Answer, Upstream
@@ -130,6 +131,26 @@ async def test_message_quotes_the_provider_in_brief(upstream: Upstream, body: ob
         _, failure = await collect_failure(model)
     sentence = f"{upstream.url} knows no model scripted: check MIDSENTENCE_MODEL and OPENAI_BASE_URL."
     assert failure.message == sentence + quoted
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "check `api_key` of large in MIDSENTENCE_MODELS."),
+        (404, "check `name` of large in MIDSENTENCE_MODELS and `base_url` of large in MIDSENTENCE_MODELS."),
+    ],
+)
+async def test_message_names_what_to_correct_in_the_file_of_models(
+    upstream: Upstream, tmp_path: Path, status: int, advice: str
+) -> None:
+    models = tmp_path / "models.toml"
+    models.write_text(f'[[models]]\nname = "large"\nbase_url = "{upstream.url}"\napi_key = "{KEY}"')
+    settings = Settings.model_validate({"models": str(models), "model": None})
+    model = make_model(settings.model_list.default, settings)
+    upstream.answers.append(Answer(status=status))
+    _, failure = await collect_failure(model)
+    await model.aclose()
+    assert advice in failure.message
 
 
 async def test_transient_failures_are_retried(upstream: Upstream) -> None:

@@ -104,7 +104,7 @@ async def worker(
 ) -> AsyncGenerator[Worker]:
     """A worker that has asked all partitions at its start and after its first subscriptions."""
     monkeypatch.setattr(worker_module, "_SWEEP_SECONDS", sweep_seconds)
-    worker = Worker(store.settings, store, model)
+    worker = Worker(store.settings, store, {model.name: model})
     running = asyncio.create_task(worker.run())
     await eventually(lambda: sum(map(len, store.claims)) >= 2 * PARTITIONS, description="it started and subscribed")
     store.claims.clear()

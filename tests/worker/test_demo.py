@@ -183,7 +183,8 @@ def test_demo_answers_an_empty_conversation() -> None:
 )
 async def test_settings_choose_the_model(values: dict[str, str], kind: type, name: str) -> None:
     given = {"OPENAI_API_KEY": None, "OPENAI_BASE_URL": None, "model": None, **values}
-    chosen = make_model(Settings.model_validate(given))
+    settings = Settings.model_validate(given)
+    chosen = make_model(settings.model_list.default, settings)
     assert (type(chosen), chosen.name) == (kind, name)
     await chosen.aclose()
 

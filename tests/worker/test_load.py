@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 async def a_worker() -> AsyncGenerator[Worker]:
     settings = Settings.model_validate({"redis_url": "redis://127.0.0.1:1/0", "worker_concurrency": 64})
     store = Store(settings)
-    yield Worker(settings, store, DemoModel())
+    yield Worker(settings, store, {"demo": DemoModel()})
     await store.aclose()
 
 

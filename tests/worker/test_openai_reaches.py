@@ -31,7 +31,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 @asynccontextmanager
 async def client_of(address: str, *, key: str = "none", patience: float = 10) -> AsyncGenerator[ModelClient]:
     variables = {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": key, "model_timeout_seconds": patience}
-    client = ModelClient(Settings.model_validate(variables))
+    settings = Settings.model_validate(variables)
+    client = ModelClient(settings.model_list.default, settings)
     try:
         yield client
     finally:

@@ -70,7 +70,7 @@ async def test_a_worker_warms_its_model_up_before_it_claims() -> None:
 
     settings = Settings.model_validate({"redis_url": "redis://127.0.0.1:1/0"})
     store = Store(settings)
-    worker = Worker(settings, store, DrainingModel())
+    worker = Worker(settings, store, {"demo": DrainingModel()})
     with structlog.testing.capture_logs() as logs:
         await worker.run()
     await store.aclose()

@@ -140,7 +140,7 @@ class Turn:
     def _takeover(self) -> Takeover:
         if self._claim.seq == 0:
             return "restart"
-        return self._model.takeover if self._settings.takeover == "auto" else self._settings.takeover
+        return self._model.takeover
 
     async def _streamed(
         self, asked: Sequence[Message], partial: str = "", mark: str = "", *, drop_reasoning: bool = False

@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import thread_time
 
 import structlog
@@ -39,14 +39,16 @@ _logger = structlog.get_logger()
 
 
 class Worker:
-    def __init__(self, settings: Settings, store: Store, model: Model) -> None:
+    def __init__(self, settings: Settings, store: Store, models: Mapping[str, Model]) -> None:
+        """`models` are all models by name, in the order of the list: the first is the default."""
         self._settings = settings
-        self._model = model
+        self._models = models
+        self._model = next(iter(models.values()))
         self._log = SessionLog(store)
         self._jobs = Jobs(store)
         self._live = Subscriptions(store)
         self._batcher = AppendBatcher(self._log, settings.flush_ms / 1000)
-        self._services = TurnServices(settings, model, self._log, self._jobs, self._batcher)
+        self._services = TurnServices(settings, self._model, self._log, self._jobs, self._batcher)
         self._turns: dict[asyncio.Task[None], Turn] = {}
         self._wake_up = asyncio.Event()
         self._load = LoadMeter()
@@ -85,7 +87,8 @@ class Worker:
         self._wake_up.set()
 
     async def run(self) -> None:
-        await self._model.warm_up()
+        for model in self._models.values():
+            await model.warm_up()
         self._live.listen(self._jobs.wake_channels, self)
         duties = [
             asyncio.create_task(self._live.run()),

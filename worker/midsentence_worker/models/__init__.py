@@ -14,22 +14,28 @@ How a provider's stream becomes the events of a turn:
 6. `turn.Turn` hands the pieces to its writer, which merges and numbers them.
 """
 
+from midsentence.model_list import ModelSpec
 from midsentence.settings import Settings
 from midsentence_worker.models.base import Model
 from midsentence_worker.models.demo import DemoModel
 
 
-def make_model(settings: Settings) -> Model:
-    """The model that the settings name."""
-    if settings.is_demo:
-        return DemoModel()
+def make_models(settings: Settings) -> dict[str, Model]:
+    """All models of the list by their names, in the list's order."""
+    return {spec.name: make_model(spec, settings) for spec in settings.model_list.specs}
+
+
+def make_model(spec: ModelSpec, settings: Settings) -> Model:
+    """The model of a list's entry."""
+    if spec.api == "demo":
+        return DemoModel(spec=spec)
     # Importing the SDK takes a second, and the demo does not need it.
     from midsentence_worker.models.client import ModelClient  # noqa: PLC0415
 
-    if settings.api == "responses":
+    if spec.api == "responses":
         from midsentence_worker.models.responses import ResponsesModel  # noqa: PLC0415
 
-        return ResponsesModel(ModelClient(settings))
+        return ResponsesModel(ModelClient(spec, settings))
     from midsentence_worker.models.chat_completions import ChatCompletionsModel  # noqa: PLC0415
 
-    return ChatCompletionsModel(ModelClient(settings))
+    return ChatCompletionsModel(ModelClient(spec, settings))

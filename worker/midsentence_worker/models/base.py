@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from midsentence.events import Delta, Reasoning, Usage
+from midsentence.model_list import Takeover
 
-Takeover = Literal["reattach", "continue", "restart", "fail"]
+__all__ = ["CannotResumeError", "Finish", "Mark", "Message", "Model", "Piece", "Takeover"]
 
 
 class Message(NamedTuple):
@@ -41,11 +42,13 @@ class CannotResumeError(Exception):
 
 class Model(Protocol):
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name in the list of models, as clients know it."""
+        ...
 
     @property
     def takeover(self) -> Takeover:
-        """The best that this provider can do with an answer whose worker died."""
+        """What is done with an answer that was begun and not ended: the model's setting, or the best for its API."""
         ...
 
     def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:

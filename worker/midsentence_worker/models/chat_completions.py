@@ -37,13 +37,13 @@ class ChatCompletionsModel:
 
     @property
     def name(self) -> str:
-        return self._client.model
+        return self._client.spec.name
 
     @property
     def takeover(self) -> Takeover:
         # Many servers continue a last message of the assistant. Others begin a new answer behind it, and no server says
-        # which it does. So "continue" is only for operators who know their server (MIDSENTENCE_TAKEOVER).
-        return "restart"
+        # which it does. So "continue" is only for operators who know their server and set it.
+        return self._client.spec.takeover_or("restart")
 
     async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
         """See `Model.stream`. A connection that breaks truncates the answer.

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import httpx2
 import openai
 
+from midsentence.model_list import ModelSpec
 from midsentence.settings import Settings
 from midsentence_worker.models import retry
 from midsentence_worker.models.byte_stream import BREAKS, ByteStream
@@ -17,7 +18,6 @@ from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.stream_poller import StreamPoller
 from midsentence_worker.ticks import Ticks
 
-_OPENAI_URL = "https://api.openai.com/v1"
 # Shorter than a lease, so that the worker that tried an address which drops packets still reports it.
 _CONNECT_SECONDS = 5.0
 
@@ -37,16 +37,16 @@ REQUEST_ERRORS = (
 
 
 class ModelClient:
-    def __init__(self, settings: Settings, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, spec: ModelSpec, settings: Settings, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self._settings = settings
-        address = settings.openai_base_url or _OPENAI_URL
-        url = httpx2.URL(address)
-        self.model = settings.model_name
-        self.errors = ErrorMessages(settings, address)
+        self.spec = spec
+        self.model = spec.model
+        self.has_think_tags = spec.think_tags
+        url = httpx2.URL(spec.base_url)
+        self.errors = ErrorMessages(spec)
         # Local servers need no key; the SDK insists on one.
-        self._key = settings.openai_api_key or "none"
-        self.has_think_tags = settings.think_tags
-        self._patience = settings.model_timeout_seconds
+        self._key = spec.api_key or "none"
+        self._patience = spec.timeout_seconds
         self._ticks = Ticks.every(settings.flush_ms / 1000)
         self._poller: StreamPoller | None = None
         self.sdk = openai.AsyncOpenAI(
@@ -102,7 +102,7 @@ class ModelClient:
         """Make a client with the same settings that gets this event stream for every request, from no server."""
         headers = {"Content-Type": "text/event-stream"}
         transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=stream))
-        return ModelClient(self._settings, transport)
+        return ModelClient(self.spec, self._settings, transport)
 
     async def with_retries(self, request: Callable[[], Awaitable[_Reply]]) -> _Reply:
         """Send a request, and again where `retry` says that this may help. Raises ModelError."""

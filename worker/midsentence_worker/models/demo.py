@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from midsentence.events import Delta, Reasoning
+from midsentence.model_list import DEMO, ModelSpec
 from midsentence_worker.models import demo_text
 from midsentence_worker.models.base import CannotResumeError, Finish, Message, Piece, Takeover
 from midsentence_worker.models.tokens import CJK, estimated_usage
+
+_SPEC = ModelSpec(DEMO, DEMO, api="demo")
 
 _WORDS_A_SECOND = 35
 _CHARACTERS_A_SECOND = 40
@@ -95,14 +98,17 @@ _CHINESE_SCRIPT = _Script(
 
 
 class DemoModel:
-    name = "demo"
-
-    def __init__(self, pace: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+    def __init__(self, pace: Callable[[float], Awaitable[object]] = asyncio.sleep, spec: ModelSpec = _SPEC) -> None:
         self._pace = pace
+        self._spec = spec
+
+    @property
+    def name(self) -> str:
+        return self._spec.name
 
     @property
     def takeover(self) -> Takeover:
-        return "continue"
+        return self._spec.takeover_or("continue")
 
     async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
         del mark  # the answer exists in this process alone

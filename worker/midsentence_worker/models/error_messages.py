@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from midsentence.settings import Settings
+from midsentence.model_list import ModelSpec
 from midsentence_worker.models import json_documents as documents
 from midsentence_worker.models import reported_errors, retry
 from midsentence_worker.models.errors import (
@@ -49,12 +49,13 @@ class ErrorMessages:
     a password or the id of a request, and each can be written to the log: it has no lone surrogate.
     """
 
-    def __init__(self, settings: Settings, address: str) -> None:
-        self._address = _without_secrets(address)
-        self._model = settings.model_name
-        self._key = (settings.openai_api_key or "").strip()
-        self._patience = settings.model_timeout_seconds
-        self._api = settings.api
+    def __init__(self, spec: ModelSpec) -> None:
+        self._address = _without_secrets(spec.base_url)
+        self._model = spec.model
+        self._key = (spec.api_key or "").strip()
+        self._patience = spec.timeout_seconds
+        self._api = spec.api
+        self._set_by = spec.set_by
 
     def of_request(self, error: Exception) -> ModelError:
         """Translate the error of a request that brought nothing of an answer."""
@@ -66,11 +67,11 @@ class ErrorMessages:
             return self.stalled()
         if isinstance(error, InvalidKeyError):
             return self._error(
-                "model_refused_key", "OPENAI_API_KEY cannot be a key: copy it again, without line breaks."
+                "model_refused_key", f"{self._set_by.api_key} cannot be a key: copy it again, without line breaks."
             )
         return self._error(
             "model_unreachable",
-            f"Nobody answers at {self._address}: start the model's server there, or correct OPENAI_BASE_URL.",
+            f"Nobody answers at {self._address}: start the model's server there, or correct {self._set_by.base_url}.",
             str(error.__cause__ or error),
         )
 
@@ -116,7 +117,7 @@ class ErrorMessages:
             return self.unreadable(reported) if reported else self.truncated()
         return self._error(
             "model_failed",
-            f"{self._address} sent no stream: check OPENAI_BASE_URL, which mostly ends in /v1.",
+            f"{self._address} sent no stream: check {self._set_by.base_url}, which mostly ends in /v1.",
             reported_errors.words(reported) or f"Content-Type {content_type or 'missing'}",
         )
 
@@ -125,7 +126,7 @@ class ErrorMessages:
         if status is None:
             return self.failed(reported)
         if status in {401, 403}:
-            do = "check OPENAI_API_KEY" if self._key else "set OPENAI_API_KEY"
+            do = f"{'check' if self._key else 'set'} {self._set_by.api_key}"
             # At 401 the provider's own text is about the key alone; at 403 it may name a region or a model.
             return self._error(
                 "model_refused_key",
@@ -140,15 +141,15 @@ class ErrorMessages:
         if status >= 500:
             return self._error("model_failed", f"The model at {self._address} failed ({status}): ask again.", reported)
         if status == 404:
-            unknown, check = f"model {self._model}", "MIDSENTENCE_MODEL"
+            unknown, check = f"model {self._model}", self._set_by.model
             if self._api == "responses":
-                unknown, check = f"{unknown}, or no Responses API", f"{check}, MIDSENTENCE_API"
-            sentence = f"{self._address} knows no {unknown}: check {check} and OPENAI_BASE_URL."
+                unknown, check = f"{unknown}, or no Responses API", f"{check}, {self._set_by.api}"
+            sentence = f"{self._address} knows no {unknown}: check {check} and {self._set_by.base_url}."
         elif status < 400:
             target = _without_secrets(headers.get("location", "")) or "nowhere"
             sentence = (
                 f"{self._address} redirects the request to {target} ({status}): "
-                "set OPENAI_BASE_URL to the address that answers."
+                f"set {self._set_by.base_url} to the address that answers."
             )
             reported = None
         else:

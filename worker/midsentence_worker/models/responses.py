@@ -36,11 +36,11 @@ class ResponsesModel:
 
     @property
     def name(self) -> str:
-        return self._client.model
+        return self._client.spec.name
 
     @property
     def takeover(self) -> Takeover:
-        return "reattach"
+        return self._client.spec.takeover_or("reattach")
 
     async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
         """See `Model.stream`.
