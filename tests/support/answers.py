@@ -73,6 +73,7 @@ class Answer:
     no_reply: bool = False  # the request is read and never answered
     hang_up: bool = False  # the request is read and the connection is closed
     cut_after: int | None = None  # tokens before the connection ends, in the middle of the response
+    cut_before_event: int | None = None  # the number of the event in front of which a background response is cut
     cuts: int = 1  # the number of connections to one background response that are cut or stall
     reset: bool = False  # the cut is a TCP reset
     stall_after: int | None = None  # tokens before the connection goes silent

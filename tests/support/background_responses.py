@@ -79,7 +79,7 @@ class Response:
         while at < len(self.events) or not self.is_over:
             if spoilt and request.sent == self.answer.stall_after:
                 await asyncio.Event().wait()
-            if spoilt and request.sent == self.answer.cut_after:
+            if spoilt and (request.sent == self.answer.cut_after or at == self.answer.cut_before_event):
                 await response_writer.cut()
                 return False
             if at == len(self.events):

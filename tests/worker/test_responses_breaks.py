@@ -45,6 +45,15 @@ async def test_cut_within_a_character_loses_nothing(upstream: Upstream) -> None:
         assert text_of(await collect(model)) == "a😀b"
 
 
+async def test_cuts_between_any_two_events_repeat_nothing(upstream: Upstream) -> None:
+    """`response.output_text.done` holds the whole text again: it must not count as more of it after a break."""
+    async with model_at(upstream.url, api="responses") as model:
+        # Five events come before the tokens, and two behind them.
+        for number in range(1, 5 + len(TOKENS) + 2):
+            upstream.answers.append(Answer(tokens=TOKENS, cut_before_event=number))
+            assert text_of(await collect(model)) == TEXT, f"cut before event {number}"
+
+
 async def test_random_cuts_lose_and_repeat_nothing(upstream: Upstream) -> None:
     seed = random.randrange(10**6)
     print(f"seed={seed}")

@@ -241,6 +241,9 @@ class BackgroundResponse:
     def _part(self, event: ResponseEvent, field: str) -> list[Piece]:
         characters, self._part_characters = self._part_characters, None if self._part_characters is None else 0
         if characters != 0:
+            if event.number is not None:
+                # Sent again over another connection, it would count as a part that came by no delta.
+                self._read = event.number
             return []
         whole = content_parts.read(event.fields.get(field))
         pieces = self._more_text(self._text.join_whole_chunks(whole.text), event.number)
