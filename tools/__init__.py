@@ -1,1 +1,1 @@
-"""Programs for developers, which scripts/ starts: chaos, a topology of processes, the page's figures, screenshots."""
+"""Programs for developers, which scripts/ starts: chaos, healing, a topology, the page's figures, screenshots."""

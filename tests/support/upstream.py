@@ -12,10 +12,11 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from tests.support.answers import MODEL, Answer, answer_for, text_for
@@ -42,6 +43,8 @@ class Upstream:
         self.connections = 0  # accepted since the start
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: asyncio.Server | None = None
+        self._connected: set[asyncio.Task[Any]] = set()
         self._stop = asyncio.Event()
         self._thread: threading.Thread | None = None
         self._failed: OSError | None = None
@@ -88,29 +91,20 @@ class Upstream:
         self._loop = self._thread = None
 
     async def serve(self, announce: Callable[[str], object] | None = None) -> None:
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self.connections += 1
-            try:
-                await _Connection(self, reader, writer).serve()
-            except (asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
-                pass  # asyncio's streams would report a cancelled task as an error
-            finally:
-                writer.transport.abort()
-
         try:
-            server = await asyncio.start_server(connected, self.host, self.port)
+            await self._listen()
         except OSError as error:
             self._failed = error
             self._ready.set()
             raise
-        self.port = server.sockets[0].getsockname()[1]
         self._loop = asyncio.get_running_loop()
         self._failed = None
         self._ready.set()
         if announce is not None:
             announce(self.url)
         await self._stop.wait()
-        await stop_listening(server)
+        if self._server is not None:
+            await stop_listening(self._server)
         await self.responses.stop()
         # All tasks that are left are connections. One that was accepted just now is a task that has not begun yet; an
         # open socket that the loop leaves behind would be a warning in a later test.
@@ -120,7 +114,45 @@ class Upstream:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        await server.wait_closed()
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    async def go_down(self) -> None:
+        """Cut every connection, and refuse others until `come_back`. Background responses go on meanwhile.
+
+        Both belong into the upstream's own loop; see `call`. The port must be none of those that the system gives to
+        connections: such a one may be taken meanwhile.
+        """
+        assert self._server is not None, "is down already"
+        server, self._server = self._server, None
+        await stop_listening(server)
+        for task in self._connected:
+            task.cancel()
+
+    async def come_back(self) -> None:
+        await self._listen()
+
+    def call(self, work: Coroutine[Any, Any, None]) -> Future[None]:
+        """Run a coroutine in the upstream's own loop. May be called from any thread."""
+        assert self._loop is not None, "not started"
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._connected.add(task)
+        try:
+            await _Connection(self, reader, writer).serve()
+        except (asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
+            pass  # asyncio's streams would report a cancelled task as an error
+        finally:
+            self._connected.discard(task)
+            writer.transport.abort()
 
     async def play(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         """Answer a request. Returns whether the connection can take another."""

@@ -61,7 +61,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-@pytest.mark.parametrize("script", ["up", "test", "check", "page", "topology", "chaos"])
+@pytest.mark.parametrize("script", ["up", "test", "check", "page", "topology", "chaos", "healing"])
 def test_a_script_names_the_python_that_it_needs(checkout: Checkout, script: str) -> None:
     checkout.program(checkout.path / "python3", "exit 1")
     done = checkout.run(script)

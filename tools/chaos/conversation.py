@@ -13,7 +13,7 @@ import msgspec
 from midsentence.events import Entry
 from tests.support.async_visitor import AsyncVisitor, Reply
 from tests.support.client import DuplicateError, HoleError, SentEvent, Transcript
-from tools.chaos.checks import Violation, ViolationKind
+from tools.provider.checks import Violation, ViolationKind
 
 # A question that is missing from log and queue for so long was lost with Valkey, or hangs in a server.
 MISSING_SECONDS = 4.0

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from midsentence.events import Entry
 from tests.support.async_visitor import AsyncVisitor, RetryCounts
 from tests.support.processes import Stack
-from tools.chaos.attempts import AttemptsUpstream
-from tools.chaos.checks import Violation, check_answer
 from tools.chaos.conversation import Conversation, Question, Tab
 from tools.chaos.injector import FaultInjector, addresses, stack
 from tools.chaos.schedule import Action, ProcessKind, schedule
+from tools.provider.checks import Violation, check_answer
+from tools.provider.upstream import AttemptsUpstream
 
 # How long after the last fault, with all processes running, every turn must have its end.
 END_SECONDS = 60.0

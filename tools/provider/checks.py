@@ -1,12 +1,12 @@
-"""Check an answer against what the model wrote for it."""
+"""Check an answer against what the provider wrote for it."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from tools.chaos.attempts import TAG, Attempt
+from tools.provider.record import TAG, Attempt
 
-ViolationKind = Literal["mismatch", "duplicate", "hole", "stuck"]
+ViolationKind = Literal["mismatch", "duplicate", "hole", "stuck", "error"]
 
 
 class Violation(NamedTuple):
@@ -19,7 +19,10 @@ class Violation(NamedTuple):
 
 
 def check_answer(where: str, text: str, attempts: Sequence[Attempt], *, whole: bool) -> list[Violation]:
-    """Compare an answer with its attempts: it must be all of one, or, where it was stopped, the beginning of one."""
+    """Compare an answer with its attempts: it must be all of one, or, unless it is `whole`, the beginning of one.
+
+    Requests that continue an attempt belong to it, and each of its tokens must have been written for one of them.
+    """
     tags = [(int(number), int(position)) for number, position in TAG.findall(text)]
     if not tags and not text and not whole:
         return []
@@ -41,6 +44,11 @@ def check_answer(where: str, text: str, attempts: Sequence[Attempt], *, whole: b
         )
     if not violations and text != "".join(tokens[: len(positions)]):
         violations.append(Violation("mismatch", where, f"not as attempt {numbers[0]} wrote it: {text!r}"))
+    unwritten = set(positions) - {number for attempt in written for number in attempt.positions}
+    if not violations and unwritten:
+        violations.append(
+            Violation("mismatch", where, f"tokens {sorted(unwritten)} of attempt {numbers[0]} before they were written")
+        )
     if not violations and whole and not any(attempt.is_whole for attempt in written):
         violations.append(
             Violation("mismatch", where, f"complete, though attempt {numbers[0]} was never written to its end")
