@@ -33,7 +33,12 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[Mapping[str, Any]]:
-        works = (services.live.run(), services.hub.run(), _log_store_state(services.store))
+        works = (
+            services.live.run(),
+            services.hub.run(),
+            services.session_lists.run(),
+            _log_store_state(services.store),
+        )
         tasks = [asyncio.create_task(work) for work in works]
         yield {DESCRIPTORS: services.descriptors}
         for task in tasks:

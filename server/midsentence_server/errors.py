@@ -18,6 +18,7 @@ from midsentence.errors import (
     StoreUnavailableError,
     TurnNotFoundError,
 )
+from midsentence_server import reply_headers
 
 _RETRY = {"Retry-After": "2"}
 _NOT_FOUND = "There is no such session for you. Sessions expire, and belong to the browser that started them."
@@ -91,7 +92,7 @@ async def handle(request: Request, error: Exception) -> Response:
     """Starlette's exception handler for all of `HANDLED`."""
     if isinstance(error, HTTPException) and error.status_code == 405:
         return _method_not_allowed(request).response()
-    return _translated(error).response()
+    return reply_headers.add_to(request.scope, _translated(error).response())
 
 
 HANDLED = (HttpError, MidsentenceError, HTTPException, Exception)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from midsentence.owners import Owners
+from midsentence_server import reply_headers
 from midsentence_server.errors import not_found
 
 COOKIE = "midsentence"
@@ -52,6 +53,19 @@ class OwnerCookies:
                 self._owners_by_header.clear()
             self._owners_by_header[header] = name
         return name
+
+    async def owner_or_new(self, request: Request) -> str:
+        """As `owner`, or a new owner, whose cookie every reply to this request carries from now on.
+
+        Errors too: a message that is written before the error is found again only by its owner (protocol, 4.4).
+        """
+        owner = await self.owner(request)
+        if owner is None:
+            owner = new_owner()
+            carrier = Response()
+            await self.set_on(request, carrier, owner)
+            reply_headers.require(request.scope, "Set-Cookie", carrier.headers["set-cookie"])
+        return owner
 
     async def required(self, request: Request) -> str:
         """As `owner`. Raises HttpError (404) without a valid cookie, so that ids of sessions cannot be probed."""

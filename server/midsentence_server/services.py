@@ -13,6 +13,7 @@ from midsentence_server import descriptors
 from midsentence_server.descriptors import Descriptors
 from midsentence_server.owner_cookie import OwnerCookies
 from midsentence_server.relay.hub import Hub
+from midsentence_server.session_lists import SessionLists
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Services:
     log: SessionLog
     live: Subscriptions
     owners: Owners
+    session_lists: SessionLists
     owner_cookies: OwnerCookies
     hub: Hub
     descriptors: Descriptors
@@ -31,7 +33,15 @@ class Services:
         log, live, owners = SessionLog(store), Subscriptions(store), Owners(store)
         hub = Hub(log, live, store.keys, store.settings)
         return cls(
-            store.settings, store, log, live, owners, OwnerCookies(owners), hub, Descriptors(descriptors.limit())
+            store.settings,
+            store,
+            log,
+            live,
+            owners,
+            SessionLists(owners),
+            OwnerCookies(owners),
+            hub,
+            Descriptors(descriptors.limit()),
         )
 
 

@@ -1,22 +1,18 @@
 """The native interface to sessions (protocol, sections 4 to 9): one function a route."""
 
 import msgspec
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from midsentence.errors import SessionNotFoundError, StoreUnavailableError
+from midsentence.errors import SessionNotFoundError
 from midsentence.ids import EventId
 from midsentence.log import Submitted
-from midsentence_server import requests
+from midsentence_server import reply_headers, requests
 from midsentence_server.errors import HttpError
-from midsentence_server.owner_cookie import new_owner
 from midsentence_server.relay.dialects import Native, Shared
 from midsentence_server.relay.event_stream import EventStream
 from midsentence_server.services import Services, services_of
 from midsentence_server.stop_waiter import observed_stop
-
-_logger = structlog.get_logger()
 
 
 async def create(request: Request) -> Response:
@@ -25,14 +21,9 @@ async def create(request: Request) -> Response:
     requests.check_origin(request, services.settings)
     key = requests.idempotency_key(request)
     asked = await requests.read_message(request, services.settings, requests.FirstMessage)
-    owner = await services.owner_cookies.owner(request)
-    is_new = owner is None
-    owner = owner or new_owner()
+    owner = await services.owner_cookies.owner_or_new(request)
     submitted = await services.log.start(owner, asked.text, key=key, secret=await services.owner_cookies.secret())
-    response = await _accepted(services, owner, submitted)
-    if is_new:
-        await services.owner_cookies.set_on(request, response, owner)
-    return response
+    return reply_headers.add_to(request.scope, await _accepted(services, owner, submitted))
 
 
 async def submit(request: Request) -> Response:
@@ -49,11 +40,7 @@ async def submit(request: Request) -> Response:
 
 
 async def _accepted(services: Services, owner: str, submitted: Submitted) -> Response:
-    try:
-        await services.owners.note(owner, submitted.session_id)
-    except StoreUnavailableError as error:
-        # The message is in the log, so an error here would be wrong; the list is only a convenience.
-        _logger.warning("session_not_listed", session=submitted.session_id, error=str(error))
+    await services.session_lists.note(owner, submitted.session_id)
     url = f"/sessions/{submitted.session_id}/events"
     body = {"session_id": submitted.session_id, "turn": submitted.turn, "events_url": url}
     return _json(body, status=202, headers={"Location": url})

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from midsentence_server import reply_headers
 from midsentence_server.errors import HttpError
 
 # Set in the scope once a response has started, which then cannot be replaced. Watching `send` instead would slow every
@@ -28,6 +29,6 @@ class ShutdownMiddleware:
             error = HttpError(503, "draining", "This server is shutting down; send the same request again.", _RETRY)
             # uvicorn raises where a response has started after all, and then closes the connection.
             with suppress(RuntimeError):
-                await error.response()(scope, receive, send)
+                await reply_headers.add_to(scope, error.response())(scope, receive, send)
                 return
             raise

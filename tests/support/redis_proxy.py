@@ -1,13 +1,24 @@
-"""A proxy between midsentence and Redis. It can drop a fraction of the announcements, and freeze connections."""
+"""A proxy between midsentence and Redis.
+
+It can drop a fraction of the announcements, freeze connections, and fail at the reply to one request.
+"""
 
 import asyncio
 import random
+import threading
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import hiredis
 
 from tests.support.forwarder import READ_BYTES, Connection, Forwarder
+
+_ERROR = b"-ERR made up by a test\r\n"
+
+# What becomes of a request or its reply. `lose`: the request is lost with all connections, and none is accepted until
+# `heal`. `cut`: the same with the reply, so that Redis has executed the request. `freeze`: the reply is lost, and its
+# connection stays silent. `error`: the reply is an error instead.
+Failure = Literal["lose", "cut", "freeze", "error"]
 
 
 class RedisProxy(Forwarder["_Connection"]):
@@ -17,6 +28,9 @@ class RedisProxy(Forwarder["_Connection"]):
         self.lost = self.delivered = 0
         self._loss = loss
         self._chance = random.Random(seed)
+        self._fatal = b""
+        self._failure: Failure = "cut"
+        self.has_failed = threading.Event()
 
     @property
     def url(self) -> str:
@@ -31,6 +45,26 @@ class RedisProxy(Forwarder["_Connection"]):
         for connection in frozen:
             connection.frozen = True
         return len(frozen)
+
+    def fail_at(self, text: bytes, failure: Failure) -> None:
+        """Fail at the next request that contains this text. `has_failed` is set when that has happened."""
+        self.has_failed.clear()
+        self._fatal, self._failure = text, failure
+
+    def heal(self) -> None:
+        """Accept connections again."""
+        self.is_cut = False
+
+    def failure_at(self, data: bytes) -> Failure | None:
+        if not self._fatal or self._fatal not in data:
+            return None
+        self._fatal = b""
+        return self._failure
+
+    def cut(self) -> None:
+        self.is_cut = True
+        for connection in list(self.connections):
+            connection.reset()
 
     @property
     def subscribed(self) -> int:
@@ -49,12 +83,17 @@ class _Connection(Connection):
         super().__init__(client, server)
         self.frozen = self.subscribed = False
         self._proxy = proxy
+        self._failure: Failure | None = None
         self._replies = hiredis.Reader()
 
     async def upward(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError):
             while data := await reader.read(READ_BYTES):
                 self.subscribed = self.subscribed or b"SSUBSCRIBE" in data
+                self._failure = self._proxy.failure_at(data) or self._failure
+                if self._failure == "lose":
+                    self._fail(self._failure)
+                    return
                 if not self.frozen:
                     self.server.write(data)
         # The end of a frozen connection is not forwarded either.
@@ -64,10 +103,23 @@ class _Connection(Connection):
     async def downward(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError):
             while data := await reader.read(READ_BYTES):
-                if not self.frozen:
+                if self._failure is not None:
+                    self._fail(self._failure)
+                elif not self.frozen:
                     self.client.write(self._without_lost(data) if self.subscribed else data)
         if not self.frozen:
             self.close()
+
+    def _fail(self, failure: Failure) -> None:
+        match failure:
+            case "lose" | "cut":
+                self._proxy.cut()
+            case "freeze":
+                self.frozen = True
+            case "error":
+                self.client.write(_ERROR)
+        self._failure = None
+        self._proxy.has_failed.set()
 
     def close(self) -> None:
         self.client.close()
