@@ -89,6 +89,10 @@ class Keys:
         """The key that is written before WAITAOF, in the session's slot."""
         return f"{self._partitions[partition_of(session_id)].prefix}fsync"
 
+    def breaker(self, model: str) -> str:
+        """Hash of a model's circuit breaker (lua/breaker.lua). All are in one slot, so one request reads them all."""
+        return f"{self._namespace}:{{breakers}}:{model}"
+
     def owned_sessions(self, owner: str) -> str:
         """Sorted set of an owner's session ids by the time (µs) of their last message.
 

@@ -131,6 +131,16 @@ class Settings(BaseSettings):
         5, description="Number of workers that may die while they run one turn; then it ends with an error."
     )
 
+    breaker_failures: int = Field(
+        5,
+        ge=0,
+        description="Number of failures in a row, among all workers, after which a model is not asked for a time. "
+        "0: ask it always.",
+    )
+    breaker_seconds: Seconds = Field(
+        5, description="Seconds for which it is not asked then; each failed probe doubles them, up to a minute."
+    )
+
     # All
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest severity that is logged."
