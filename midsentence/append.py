@@ -14,7 +14,7 @@ from midsentence.lease import Lease
 from midsentence.store.resp import Word, pack
 from midsentence.store.scripts import Request, Script
 
-_APPEND = Script("append", behind=("append_in_order", "announcements", "write"))
+_APPEND = Script("append", behind=("append_in_order", "common", "announcements", "write"))
 _FINISH = Script("finish", behind=("common", "ids", "epochs", "announcements", "session", "write"))
 
 # The heads of this many leases are cached: more than a process runs turns.

@@ -1,13 +1,17 @@
 """Claimable turns and the leases on running ones. All times are on the clock of Redis."""
 
 import random
+import time
 from collections.abc import Collection, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
+import structlog
+
 from midsentence.errors import StoreUnavailableError
 from midsentence.ids import EventId
 from midsentence.lease import Lease
+from midsentence.store.node import lacks_right
 from midsentence.store.scripts import Script
 from midsentence.store.store import Store
 
@@ -18,6 +22,10 @@ _RELEASE = Script("release")
 
 # Enough to work off a backlog in a few sweeps, few enough that no script blocks Redis for long.
 _TRIMS_PER_SWEEP = 100
+# Sessions whose keys are not as they should be are logged at most this often.
+_REPORT_SECONDS = 60.0
+
+_logger = structlog.get_logger()
 
 
 class Claim(NamedTuple):
@@ -43,6 +51,8 @@ class Renewal(Enum):
 class Jobs:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._report_broken_at = 0.0
+        self._ttl = int(store.settings.session_ttl * 1000)
         self._lease = int(store.settings.lease_seconds * 1000)
         self._partitions = [store.keys.partition(number) for number in range(store.settings.partitions)]
 
@@ -78,22 +88,36 @@ class Jobs:
                 if isinstance(reply, StoreUnavailableError):
                     trouble = reply
                     continue
-                is_answered = True
-                if not isinstance(reply, Exception):
-                    claims += [_claimed(worker, claimed) for claimed in reply]
-                    if len(reply) == share:
-                        # It may have more.
-                        waiting.append(part)
+                if isinstance(reply, Exception):
+                    _logger.error("partition_unclaimable", jobs=part.jobs, error=str(reply))
+                    continue
+                claimed, broken = reply
+                is_answered |= not broken or bool(claimed)
+                claims += [_claimed(worker, each) for each in claimed]
+                for session_id, error in broken:
+                    trouble = self._broken(session_id.decode(), error.decode(errors="replace")) or trouble
+                if len(claimed) + len(broken) == share:
+                    # It may have more.
+                    waiting.append(part)
         if trouble is not None and not is_answered:
             raise trouble
         return claims
+
+    def _broken(self, session_id: str, error: str) -> StoreUnavailableError | None:
+        """Log that a session cannot be claimed. Returns the error where the reason is this process's user of Redis."""
+        if lacks_right(error):
+            return StoreUnavailableError(f"Redis refuses: {error}")
+        if (now := time.monotonic()) >= self._report_broken_at:
+            self._report_broken_at = now + _REPORT_SECONDS
+            _logger.error("session_unclaimable", session=session_id, error=error)
+        return None
 
     async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
         """Prolong leases. Each reply says whether the lease is lost, held, or held with a stop asked for."""
         requests = [
             _RENEW.request(
                 self._store.keys.session(lease.session_id),
-                (lease.session_id, lease.holder, lease.turn, self._lease),
+                (lease.session_id, lease.holder, lease.turn, self._lease, self._ttl),
             )
             for lease in leases
         ]
@@ -108,7 +132,7 @@ class Jobs:
 
         `counts`: whether this was a failed attempt; a hand-over at a shutdown is none.
         """
-        arguments = (lease.session_id, lease.holder, int(counts))
+        arguments = (lease.session_id, lease.holder, int(counts), self._ttl)
         await self._store.run(_RELEASE.request(self._store.keys.session(lease.session_id), arguments))
 
     async def trim(self) -> int:

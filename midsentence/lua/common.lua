@@ -4,6 +4,11 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Whether redis.pcall gave an error.
+local function is_error(reply)
+  return type(reply) == 'table' and reply.err ~= nil
+end
+
 -- Redis takes no exponents, and Lua writes a large number as 1e+15.
 local function whole(number)
   return string.format('%.0f', number)

@@ -5,6 +5,11 @@ if redis.call('HGET', META, 'owner') ~= owner then
   return 0
 end
 local base = epoch_base(META)
+-- The rehearsal: see NOBODY in session.lua. A session whose job alone was removed would never be answered.
+redis.call('HSET', META, 'owner', owner)
+redis.call('PEXPIRE', META, ttl)
+redis.call('ZREM', JOBS, NOBODY)
+redis.call('ZREM', TRIMS, NOBODY)
 redis.call('DEL', META, LOG, TURNS, QUEUE, SEEN)
 -- A repeated Idempotency-Key makes a session of the same id. Its epochs must differ from those of this one.
 redis.call('HSET', META, 'run', run_id, 'base', base_after_deletion(base))

@@ -5,7 +5,10 @@ local holder, event, folded, ttl = unpack(ARGV)
 if redis.call('HGET', META, 'lease') ~= holder or not redis.call('XRANGE', LOG, event, event)[1] then
   return 0
 end
-redis.call('HSET', META, 'folded', event)
+-- The rehearsal: see NOBODY in session.lua. A reader of one field without the other would see a wrong text.
+redis.call('HSET', META, 'lease', holder)
+redis.call('PEXPIRE', TURNS, ttl)
 redis.call('HSET', TURNS, 'running', folded)
+redis.call('HSET', META, 'folded', event)
 redis.call('PEXPIRE', TURNS, ttl)
 return 1

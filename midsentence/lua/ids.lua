@@ -13,6 +13,11 @@ local function stream_id(turn, epoch, seq)
   return string.format('%.0f-%s', turn * EPOCHS + epoch, seq)
 end
 
+-- Whether a text has the form of a session's id (is_session_id).
+local function is_session_id(text)
+  return #text == 24 and string.match(text, '^%x%x[%w_-]+$') ~= nil
+end
+
 -- The holder of a lease (Lease.holder). The epoch is part of it, so comparing holders also compares epochs.
 local function lease_holder(worker, turn, epoch)
   return worker .. ' ' .. turn .. '.' .. epoch

@@ -1,15 +1,16 @@
 -- Gives a turn back for another worker to claim at once. ARGV: session id, holder, whether the attempt counts ('1' or
--- '0'). Replies 1, or 0 where the lease is another worker's.
-local session_id, holder, counts = unpack(ARGV)
-local lease, top = unpack(redis.call('HMGET', META, 'lease', 'top'))
+-- '0'), ttl (ms). Replies 1, or 0 where the lease is another worker's.
+local session_id, holder, counts, ttl = unpack(ARGV)
+local lease, top, attempt = unpack(redis.call('HMGET', META, 'lease', 'top', 'attempt'))
 if lease ~= holder then
   return 0
 end
 if counts == '0' then
-  redis.call('HINCRBY', META, 'attempt', -1)
+  attempt = attempt - 1
 end
-redis.call('HDEL', META, 'lease')
-redis.call('HSET', META, 'state', 'queued')
+-- Where the job cannot be moved to now, the turn is claimed when the lease would have ended.
+redis.call('HSET', META, 'state', 'queued', 'lease', '', 'attempt', attempt)
 enqueue_job(session_id)
+keep(ttl, { JOBS })
 announce_state(top)
 return 1

@@ -1,8 +1,21 @@
 -- What the scripts of one session share. KEYS are SessionKeys in their order (keys.py), all of one slot.
 local META, LOG, LIVE, TURNS, QUEUE, SEEN, JOBS, TRIMS, WAKE = unpack(KEYS)
 
+-- Redis keeps what a script wrote before one of its calls fails (redis/redis#12418): the user may lack the right to a
+-- command, or to a key, or another program may have made a key of another type. So a script makes each kind of call
+-- that it needs once in a way that changes nothing, before its first write. The first write has no such rehearsal, and
+-- it is taken back where the second one fails.
+
+-- No session has this id and no hash this field, so removing it changes nothing.
+local NOBODY = ''
+
+-- An announcement may be lost without harm, so a user without the right to publish fails no script.
+local function publish(channel, message)
+  redis.pcall('SPUBLISH', channel, message)
+end
+
 local function announce(before, last, flags, frames)
-  redis.call('SPUBLISH', LIVE, announcement(before, last, flags, frames))
+  publish(LIVE, announcement(before, last, flags, frames))
 end
 
 -- Tells readers that `state` changed, where `top` is the id of the log's last event.
@@ -10,26 +23,35 @@ local function announce_state(top)
   announce(top, top, 's', '')
 end
 
-local function keep(ttl)
-  for _, key in ipairs({ META, LOG, TURNS, QUEUE, SEEN, JOBS, TRIMS }) do
-    redis.call('PEXPIRE', key, ttl)
+-- Renews the time to live of these keys, by default all. Returns those that do not exist.
+local function keep(ttl, keys)
+  local missing = {}
+  for _, key in ipairs(keys or { META, LOG, TURNS, QUEUE, SEEN, JOBS, TRIMS }) do
+    if redis.call('PEXPIRE', key, ttl) == 0 then
+      missing[#missing + 1] = key
+    end
   end
+  return missing
 end
 
 -- Makes the turn claimable now and wakes a worker.
 local function enqueue_job(session_id)
   redis.call('ZADD', JOBS, whole(now()), session_id)
-  redis.call('SPUBLISH', WAKE, session_id)
+  publish(WAKE, session_id)
 end
 
--- Writes the turn's message to the log and lets the turn wait for a worker.
-local function begin_turn(session_id, turn, message)
+-- Writes the turn's message to the log and lets the turn wait for a worker. Further fields of the session's hash and
+-- their values may follow. Returns the error where the log cannot be written; nothing has changed then. HSET META and
+-- ZADD JOBS must have been rehearsed.
+local function begin_turn(session_id, turn, message, ...)
   local epoch = epoch_base(META)
   local id = event_id(turn, epoch, 0)
-  redis.call('XADD', LOG, stream_id(turn, epoch, 0), 'message', message)
-  redis.call('HSET', META, 'state', 'queued', 'turn', turn, 'top', id, 'attempt', 0)
-  redis.call('HSET', META, 'epoch', epoch, 'epoch_base', epoch)
-  redis.call('HDEL', META, 'lease', 'mark')
+  local added = redis.pcall('XADD', LOG, stream_id(turn, epoch, 0), 'message', message)
+  if is_error(added) then
+    return added
+  end
+  redis.call('HSET', META, 'state', 'queued', 'turn', turn, 'top', id, 'attempt', 0, 'lease', '', 'mark', '',
+    'epoch', epoch, 'epoch_base', epoch, ...)
   enqueue_job(session_id)
   announce_state(id)
 end
@@ -65,5 +87,5 @@ end
 -- Stores the stop: each append and each renewal of the turn reads it, also after another worker took the turn over.
 local function stop_running(session_id, turn)
   redis.call('HSET', META, 'stop', turn)
-  redis.call('SPUBLISH', WAKE, STOP .. session_id)
+  publish(WAKE, STOP .. session_id)
 end

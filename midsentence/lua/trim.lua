@@ -7,9 +7,10 @@ local trims = KEYS[2]
 local due = redis.call('ZRANGEBYSCORE', trims, '-inf', whole(now()), 'LIMIT', 0, limit)
 for _, session_id in ipairs(due) do
   local meta = prefix .. session_id
-  local ended = redis.call('HGET', meta, 'ended')
-  if ended then
-    redis.call('XTRIM', meta .. ':log', 'MINID', ended)
+  -- A session whose keys are not as they should be keeps nobody from the others.
+  local ended = redis.pcall('HGET', meta, 'ended')
+  if ended and not is_error(ended) then
+    redis.pcall('XTRIM', meta .. ':log', 'MINID', ended)
   end
   redis.call('ZREM', trims, session_id)
 end

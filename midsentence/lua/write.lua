@@ -15,11 +15,11 @@ end
 -- asked for}.
 local function write_events(holder, turn, before, last, message, mark, at)
   local call = redis.call
-  local held = call('HMGET', META, 'lease', 'top', 'stop')
+  local held = call('HMGET', META, 'lease', 'top', 'stop', 'mark')
   if held[1] ~= holder then
     return { 'fenced', 0, 0 }
   end
-  local top, stop = held[2], held[3] == turn and 1 or 0
+  local top, stop, known_mark = held[2], held[3] == turn and 1 or 0, held[4] or ''
   local seq, reply = nil, stop
   if top ~= before then
     seq = seq_of(top)
@@ -37,17 +37,21 @@ local function write_events(holder, turn, before, last, message, mark, at)
     end
     reply = { 'ok', math.max(seq, seq_of(last)), stop }
   end
-  if mark ~= '' then
-    call('HSET', META, 'mark', mark)
-  end
+  local is_longer = seq and seq_of(last) > seq or not seq and last ~= before
+  -- Before the events, so that this is taken back where Redis refuses them: after them, a refusal of this would leave
+  -- events in the log that no worker knows.
+  call('HSET', META, 'top', is_longer and last or top, 'mark', mark ~= '' and mark or known_mark)
   for i = at, #ARGV, 3 do
     if not seq or seq_of(ARGV[i]) > seq then
-      call('XADD', LOG, ARGV[i], ARGV[i + 1], ARGV[i + 2])
+      local added = redis.pcall('XADD', LOG, ARGV[i], ARGV[i + 1], ARGV[i + 2])
+      if is_error(added) then
+        call('HSET', META, 'top', top, 'mark', known_mark)
+        return added
+      end
     end
   end
-  if seq and seq_of(last) > seq or not seq and last ~= before then
-    call('HSET', META, 'top', last)
-    call('SPUBLISH', LIVE, message)
+  if is_longer then
+    redis.pcall('SPUBLISH', LIVE, message)
   end
   return reply
 end

@@ -4,6 +4,7 @@ Errors of redis-py become errors of this package here.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -41,8 +42,16 @@ _PROBE_SECONDS = (0.05, 0.1, 0.2, 0.4)
 _NOT_NOW = (OutOfMemoryError, ReadOnlyError, NoPermissionError, TryAgainError, ClusterDownError)
 # The same, where redis-py has no type: it cannot write its disk, lacks replicas, runs a script for too long.
 _NOT_NOW_WORDS = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
+# How Redis says that the user of this process lacks a right: by this code, or for a call in a script by these words
+# (Valkey, Redis 7.0), before which redis-py takes "ERR" away.
+_NO_RIGHT = re.compile(r"(ERR )?(NOPERM|ACL failure in script|The user executing the script can't)")
 
 _PING = command("PING")
+
+
+def lacks_right(error: str) -> bool:
+    """Whether the text of an error of Redis says that the user lacks a right."""
+    return _NO_RIGHT.match(error) is not None
 
 
 class Node:
@@ -107,7 +116,9 @@ class Node:
             return StoreUnavailableError(
                 f"Redis at {self.address} serves this slot elsewhere: a cluster's address begins with redis+cluster://"
             )
-        if isinstance(error, _NOT_NOW) or (isinstance(error, ResponseError) and str(error).startswith(_NOT_NOW_WORDS)):
+        words = str(error)
+        is_refusal = isinstance(error, ResponseError) and (words.startswith(_NOT_NOW_WORDS) or lacks_right(words))
+        if isinstance(error, _NOT_NOW) or is_refusal:
             return StoreUnavailableError(f"Redis at {self.address} refuses: {error or type(error).__name__}")
         return error
 

@@ -12,6 +12,10 @@ from midsentence.store.resp import Word, pack
 _OF_SESSION = ("common", "ids", "epochs", "announcements", "session")
 
 
+# All scripts of the modules that were imported, by their names.
+SCRIPTS: "dict[str, Script]" = {}
+
+
 class Request(NamedTuple):
     """One encoded command. In a cluster, `key` decides which server gets it.
 
@@ -31,6 +35,7 @@ class Script:
         folder = files("midsentence") / "lua"
         self.name = name
         self.body = "".join((folder / f"{part}.lua").read_text() for part in (*behind, name))
+        SCRIPTS[name] = self
 
     @functools.cached_property
     def digest(self) -> str:
