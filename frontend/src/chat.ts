@@ -3,6 +3,7 @@
 import { type Choices, type Step, path, tip } from './log/branches';
 import { type Conversation, begun, fresh, phase, take } from './log/conversation';
 import { relation } from './log/cursor';
+import { type Rewritings, noRewritings, overtaken, rewritten } from './log/discarded';
 import type { SessionEvent } from './log/events';
 import { tabStore } from './storage/webStorage';
 import type { Outbox, Receipt } from './storage/outbox';
@@ -25,6 +26,8 @@ export class Chat {
   /** The session as the page's address names it (address.ts); null for a new chat. */
   session: string | null;
   conversation: Conversation = fresh;
+  /** What the page shows beside the conversation: answers that were discarded and are not overtaken yet. */
+  rewritings: Rewritings = noRewritings;
   connection: Connection | null = null;
   /** When the stream reconnected after a break; null again from the next question on. */
   resumedAt: Date | null = null;
@@ -99,6 +102,12 @@ export class Chat {
     this.#listener.changed();
   }
 
+  /** The new answer of a turn has become as long as the discarded one, which is therefore dropped. */
+  overtaken(turn: number): void {
+    this.rewritings = overtaken(this.rewritings, turn);
+    this.#listener.changed();
+  }
+
   accepted({ session, turn, text, began }: Receipt): void {
     if (began?.insteadOf === this.session && session !== this.session) {
       // The outbox keeps the message until the log has it. Until then, only this page shows it.
@@ -119,6 +128,7 @@ export class Chat {
   #become(session: string, turn: number, text: string): void {
     this.session = session;
     this.conversation = begun(turn, text);
+    this.rewritings = noRewritings;
     this.#attach(session);
   }
 
@@ -162,9 +172,11 @@ export class Chat {
 
   #adopt(session: string, conversation: Conversation): void {
     const { messages, cursor } = this.conversation;
-    // Equal messages arrive as a copy; they would be drawn again.
-    this.conversation =
-      cursor !== null && cursor === conversation.cursor ? { ...conversation, messages } : conversation;
+    const isEqual = cursor !== null && cursor === conversation.cursor;
+    // Another version of the page may have sent it, with fewer fields. Equal messages arrive as a copy; they would be
+    // drawn again.
+    this.conversation = { ...fresh, ...conversation, ...(isEqual && { messages }) };
+    if (!isEqual) this.rewritings = noRewritings;
     this.#outbox.removeLogged(session, conversation);
     // A following tab has no attach of its own; the leader's conversation replaces it.
     if (this.#isAttached) this.#afterAttach(session);
@@ -186,6 +198,7 @@ export class Chat {
       }
     }
     const before = this.conversation;
+    this.rewritings = rewritten(this.rewritings, before, event);
     this.conversation = take(before, event);
     this.#after(session, event, before);
     this.#listener.changed();

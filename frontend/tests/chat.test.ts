@@ -207,6 +207,49 @@ describe('an event', () => {
   });
 });
 
+describe('a discarded answer', () => {
+  const running = [question(1, 0), { ...answer(1, 0, 'Half of it'), end: null }];
+  const reset: SessionEvent = { event: 'reset', id: '1.1-3', data: { attempt: 2, why: 'It broke.' } };
+
+  test('is kept beside the conversation until it is overtaken', () => {
+    opened('s');
+    attaches(running, '1.1-2');
+    FakeEventSource.last.says(reset);
+    expect(chat.conversation.messages.at(-1)!.text).toBe('');
+    expect(chat.rewritings[1]!.discarded!.answer.text).toBe('Half of it');
+    chat.overtaken(1);
+    expect(chat.rewritings).toStrictEqual({ 1: { resets: 1, discarded: null } });
+  });
+
+  test('is replaced by a snapshot', () => {
+    opened('s');
+    attaches(running, '1.1-2');
+    FakeEventSource.last.says(reset);
+    attaches([question(1, 0)], '1.1-3');
+    expect(chat.rewritings).toStrictEqual({});
+  });
+
+  test('is not sent to a tab that joins, which has not shown it', async () => {
+    const server = new Server();
+    server.ask('Question 1');
+    server.say('Half of it');
+    const browser = new Browser(() => 1);
+    vi.stubGlobal('EventSource', sourceOf(server));
+    const [leading, following] = [browser.open(), browser.open()];
+    const leader = leading.do(() => opened('s'));
+    await vi.advanceTimersByTimeAsync(5_000);
+    server.replaceWorker();
+    await vi.advanceTimersByTimeAsync(5_000);
+    const follower = following.do(() => opened('s'));
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect([leader, follower].map(({ conversation }) => conversation.messages.at(-1)!.text)).toStrictEqual(['', '']);
+    expect(leader.rewritings[1]!.discarded!.answer.text).toBe('Half of it');
+    expect(follower.rewritings).toStrictEqual({});
+    leading.do(() => leader.close());
+    following.do(() => follower.close());
+  });
+});
+
 describe('a stream that reconnects', () => {
   test('has its time shown until the next question', () => {
     opened('s');

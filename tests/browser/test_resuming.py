@@ -368,7 +368,7 @@ def test_answer_continues_at_another_server(wired: Reader, stack: Stack, proxy: 
 
 
 def test_killed_worker_is_replaced_and_the_status_shows_it(wired: Reader, stack: Stack) -> None:
-    """A model that cannot continue starts again. The page then shows nothing of the first attempt."""
+    """A model that cannot continue starts again. The new answer then has nothing of the first attempt."""
     first, second = (Answer(tokens=[*pieces, "end"], gate=True) for pieces in (["Half ", "an "], ["A ", "whole "]))
     stack.upstream.answers.extend([first, second])
     chat = wired.open()
@@ -377,12 +377,12 @@ def test_killed_worker_is_replaced_and_the_status_shows_it(wired: Reader, stack:
     chat.shows_answer("Half an")
     stack.workers[0].kill()
     stack.workers[0].start()
-    expect(chat.status).to_have_text("Live · The worker was replaced; attempt 2 begins again")
+    expect(chat.status).to_have_text("Live · The answer broke off. It is being written again.")
     second.release(2)
     chat.shows_answer("A whole")
     joined = wired.open(chat.page.url)
     joined.shows_answer("A whole")
-    expect(joined.status).to_have_text("Live · The worker was replaced; attempt 2 begins again")
+    expect(joined.status).to_have_text("Live · The answer broke off. It is being written again.")
     second.release_all()
     for tab in (chat, joined):
         tab.shows_answer(second.text)

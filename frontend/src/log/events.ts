@@ -38,6 +38,8 @@ interface Usage {
   input_tokens: number;
   output_tokens: number;
   source: 'reported' | 'estimated';
+  /** What each attempt used, if there was more than one. */
+  attempts?: readonly unknown[];
 }
 
 interface Payloads {

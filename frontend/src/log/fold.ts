@@ -29,7 +29,7 @@ export function fold(state: Messages, event: SessionEvent): Messages {
       return answered(state, event.id, (answer) => ({ ...answer, tools: merged(answer.tools ?? [], event.data) }));
     case 'reset':
       // A turn without an answer has nothing to reset. An empty answer made here would look like one that has begun.
-      return answerOf(state, turnOf(event.id)) < 0 ? state : answered(state, event.id, emptied);
+      return answerIn(state, turnOf(event.id)) === undefined ? state : answered(state, event.id, emptied);
     case 'end': {
       const { reason, error } = event.data;
       return answered(state, event.id, (answer) =>
@@ -68,6 +68,12 @@ function answerOf(state: Messages, turn: number): number {
   return state.messages.findLastIndex((message) => message.turn === turn && message.role === 'assistant');
 }
 
-function turnOf(id: string | null): number {
+/** The answer of a turn, if it has one. */
+export function answerIn(state: Messages, turn: number): Entry | undefined {
+  return state.messages[answerOf(state, turn)];
+}
+
+/** The turn that an event's id names. */
+export function turnOf(id: string | null): number {
   return Number.parseInt(id ?? '', 10);
 }

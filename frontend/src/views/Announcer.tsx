@@ -6,7 +6,7 @@ import { phase } from '../log/conversation';
 import type { Page } from '../page';
 import { announcement, type Moment } from '../words/status';
 
-const UNKNOWN: Moment = { isLost: null, phase: null };
+const UNKNOWN: Moment = { isLost: null, phase: null, takeover: null };
 
 export function Announcer({ page }: { page: Page }) {
   const [announced, announce] = useState('');
@@ -33,5 +33,7 @@ function momentOf({ chat }: Page, last: Moment): Moment {
   const kind = chat.connection?.kind;
   const isLost = kind === 'reconnecting' || kind === 'waiting' ? true : kind === 'live' ? false : last.isLost;
   // The state that the page finds when it attaches is not announced.
-  return { isLost, phase: chat.conversation.cursor === null ? last.phase : phase(chat.conversation) };
+  const { conversation } = chat;
+  if (conversation.cursor === null) return { ...last, isLost };
+  return { isLost, phase: phase(conversation), takeover: conversation.takeover };
 }

@@ -52,6 +52,7 @@ export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack
         chosen.current = { row: `${who}-${turn}`, way: turn < step.turn ? 'previous' : 'next' };
       },
       painted: autoScroll.keep,
+      overtaken: (turn) => chat.overtaken(turn),
     }),
     [chat, autoScroll, onEdit],
   );
@@ -71,6 +72,8 @@ export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack
           <Turn
             key={step.turn}
             step={step}
+            rewriting={chat.rewritings[step.turn]}
+            tried={conversation.attempts[step.turn]?.count}
             isLive={now !== 'idle' && step.turn === newest}
             isEdited={edited === step.turn}
             actions={actions}

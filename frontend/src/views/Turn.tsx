@@ -5,6 +5,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { Answer } from '../answer/Answer';
 import type { Step } from '../log/branches';
+import type { Rewriting } from '../log/discarded';
 import type { Entry, Tool } from '../log/events';
 import { ending } from '../words/status';
 import { languageIn, useWords } from '../words/words';
@@ -21,10 +22,15 @@ export interface TurnActions {
    */
   choose(step: Step, turn: number, who: Entry['role']): void;
   painted: () => void;
+  /** The new answer of a turn is as high as the discarded one. */
+  overtaken(turn: number): void;
 }
 
 interface TurnProps {
   step: Step;
+  rewriting: Rewriting | undefined;
+  /** The number of its attempts, if that is known. */
+  tried: number | undefined;
   /** Whether its answer is awaited or grows. */
   isLive: boolean;
   isEdited: boolean;
@@ -37,6 +43,8 @@ export const Turn = memo(TurnRows, (before: TurnProps, now: TurnProps) => {
   return (
     one.question === other.question &&
     one.answer === other.answer &&
+    before.rewriting === now.rewriting &&
+    before.tried === now.tried &&
     before.isLive === now.isLive &&
     before.isEdited === now.isEdited &&
     before.actions === now.actions &&
@@ -44,16 +52,17 @@ export const Turn = memo(TurnRows, (before: TurnProps, now: TurnProps) => {
   );
 });
 
-function TurnRows({ step, isLive, isEdited, actions }: TurnProps) {
+function TurnRows({ isEdited, ...answer }: TurnProps) {
+  const { step, isLive, actions } = answer;
   return (
     <>
       <Question step={step} isEdited={isEdited} actions={actions} />
-      {(step.answer !== null || isLive) && <AnswerRow step={step} isLive={isLive} actions={actions} />}
+      {(step.answer !== null || isLive) && <AnswerRow {...answer} />}
     </>
   );
 }
 
-function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
+function Question({ step, isEdited, actions }: Pick<TurnProps, 'step' | 'isEdited' | 'actions'>) {
   const words = useWords();
   const { turn, question, questions } = step;
   const row = useRef<HTMLLIElement>(null);
@@ -90,22 +99,16 @@ function Question({ step, isEdited, actions }: Omit<TurnProps, 'isLive'>) {
   );
 }
 
-function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
+function AnswerRow({ step, rewriting, tried, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
   const words = useWords();
   const { turn, question, answer, answers } = step;
   const text = answer?.text ?? '';
-  const note = answer === null ? '' : ending(words, answer);
+  const note = answer === null ? '' : ending(words, answer, tried);
   const isFailed = answer?.end === 'error';
   return (
     <li class={`row reply${isLive ? ' live' : ''}`} data-row={`assistant-${turn}`} data-end={answer?.end ?? ''}>
       <h2 class="who">{words.assistant}</h2>
-      {answer?.reasoning !== undefined && <Reasoning text={answer.reasoning} isNow={isLive && text === ''} />}
-      {answer?.tools?.map((tool) => (
-        <ToolCall key={tool.id} tool={tool} />
-      ))}
-      <div class="text" lang={languageIn(text)}>
-        <Answer text={text} open={isLive} onPaint={actions.painted} />
-      </div>
+      <Attempts turn={turn} answer={answer} rewriting={rewriting} isLive={isLive} actions={actions} />
       {note !== '' && <p class={`note${isFailed ? ' bad' : ''}`}>{note}</p>}
       {!isLive && (
         <div class="actions">
@@ -115,6 +118,72 @@ function AnswerRow({ step, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
         </div>
       )}
     </li>
+  );
+}
+
+interface AttemptsProps {
+  turn: number;
+  answer: Entry | null;
+  rewriting: Rewriting | undefined;
+  isLive: boolean;
+  actions: TurnActions;
+}
+
+/**
+ * The answer, and over it the one that was discarded, if there is one. Both are in the same place: the new answer
+ * covers the old one line by line, and nothing moves when it is as high and the old one is removed.
+ */
+function Attempts({ turn, answer, rewriting, isLive, actions }: AttemptsProps) {
+  const { resets, discarded } = rewriting ?? { resets: 0, discarded: null };
+  const place = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    if (discarded === null) return undefined;
+    const [old, now] = place.current!.children as unknown as [HTMLElement, HTMLElement];
+    // The Tab key must not lead to a link that is covered.
+    for (const element of old.querySelectorAll<HTMLElement>('a, summary, [tabindex]')) element.tabIndex = -1;
+    const observer = new ResizeObserver(() => {
+      if (now.offsetHeight >= old.offsetHeight) actions.overtaken(turn);
+    });
+    observer.observe(old);
+    observer.observe(now);
+    return () => observer.disconnect();
+  }, [discarded, resets, turn, actions]);
+  return (
+    <div class="attempts" ref={place}>
+      {discarded !== null && (
+        <Attempt key={discarded.resets} answer={discarded.answer} isDiscarded isOpen painted={actions.painted} />
+      )}
+      <Attempt key={resets} answer={answer} isDiscarded={false} isOpen={isLive} painted={actions.painted} />
+    </div>
+  );
+}
+
+interface AttemptProps {
+  answer: Entry | null;
+  isDiscarded: boolean;
+  /** Whether more text may come. A discarded text stays open, so that it keeps the form in which it broke off. */
+  isOpen: boolean;
+  painted: () => void;
+}
+
+function Attempt({ answer, isDiscarded, isOpen, painted }: AttemptProps) {
+  const words = useWords();
+  const text = answer?.text ?? '';
+  return (
+    <div
+      class={`attempt${isDiscarded ? ' discarded' : ''}`}
+      {...(isDiscarded && { role: 'group', 'aria-label': words.discarded })}
+    >
+      {answer?.reasoning !== undefined && (
+        <Reasoning text={answer.reasoning} isNow={isOpen && !isDiscarded && text === ''} />
+      )}
+      {answer?.tools?.map((tool) => (
+        <ToolCall key={tool.id} tool={tool} />
+      ))}
+      <div class={isDiscarded ? 'discarded-text' : 'text'} lang={languageIn(text)}>
+        <Answer text={text} open={isOpen} onPaint={painted} />
+      </div>
+    </div>
   );
 }
 

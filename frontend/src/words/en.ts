@@ -45,6 +45,7 @@ export const en = {
 
   you: 'You',
   assistant: 'Answer',
+  discarded: 'Earlier text, which broke off',
   message: 'Message',
   placeholder: 'Write a message',
   send: 'Send',
@@ -100,8 +101,12 @@ export const en = {
   gone: 'This conversation is not here: it was deleted, it expired, or it belongs to somebody else.',
   waitingForWorker: 'Waiting for a worker…',
   answering: 'Answering…',
-  workerReplacedOn: 'The worker was replaced; the answer goes on',
-  workerReplacedAgain: (attempt: number) => `The worker was replaced; attempt ${attempt} begins again`,
+  brokeOff: {
+    again: 'The answer broke off. It is being written again.',
+    on: 'The answer broke off and is being continued.',
+    model: (model: string) => `${model} is answering now.`,
+  },
+  sentences: (all: readonly string[]) => all.join(' '),
   done: 'Done',
 
   announce: {
@@ -117,6 +122,7 @@ export const en = {
     stopped: 'Stopped.',
     empty: 'The model answered with no text.',
     error: (why: string) => `The answer failed: ${why}`,
+    tried: (times: number) => `It was tried ${times} times.`,
   },
 
   // By the codes of docs/protocol.md. For another code, the server's message is shown.

@@ -1,6 +1,6 @@
 // The texts of the status line, of the note below an answer, and of announcements to screen readers. Pure.
 
-import type { Conversation, Phase } from '../log/conversation';
+import type { Conversation, Phase, Takeover } from '../log/conversation';
 import { phase } from '../log/conversation';
 import type { Entry } from '../log/events';
 import type { Connection } from '../transport/stream';
@@ -31,32 +31,46 @@ export function status(words: Words, { connection, conversation, resumedAt, isOn
       if (connection.why !== undefined) return words.refusedIn(reason(words, connection.why), connection.seconds);
       return words.reconnectingIn(connection.seconds);
     default: {
-      const resumed = resumedAt === null ? [] : [words.resumedAt(resumedAt.toLocaleTimeString(words.tag))];
+      // “Nothing lost” would be wrong beside a text that was discarded.
+      const isWhole = conversation.takeover?.began !== 'again';
+      const resumed = resumedAt === null || !isWhole ? [] : [words.resumedAt(resumedAt.toLocaleTimeString(words.tag))];
       return [words.live, ...resumed, ...activity(words, conversation)].join(' · ');
     }
   }
 }
 
 function activity(words: Words, conversation: Conversation): string[] {
-  const { takeover, messages } = conversation;
   switch (phase(conversation)) {
     case 'queued':
       return [words.waitingForWorker];
     case 'streaming':
-      if (takeover === null) return [words.answering];
-      return [takeover.began === 'on' ? words.workerReplacedOn : words.workerReplacedAgain(takeover.attempt)];
+      return [tookOver(words, conversation) || words.answering];
     default:
-      return messages.length > 0 ? [words.done] : [];
+      return conversation.messages.length > 0 ? [words.done] : [];
   }
 }
 
-/** The note below an answer, or an empty string if it needs none. */
-export function ending(words: Words, { text, end, error }: Pick<Entry, 'text' | 'end' | 'error'>): string {
+/** The sentences for an answer that broke off and is taken up again; empty if a reader has nothing to learn. */
+function tookOver(words: Words, { takeover, messages }: Conversation): string {
+  if (takeover === null) return '';
+  const last = messages.at(-1);
+  const isBegun = last?.role === 'assistant' && last.text !== '';
+  return words.sentences([
+    // Without any text, nothing that the reader has seen is continued.
+    ...(takeover.began === 'again' ? [words.brokeOff.again] : isBegun ? [words.brokeOff.on] : []),
+    ...(takeover.model === null ? [] : [words.brokeOff.model(takeover.model)]),
+  ]);
+}
+
+/** The note below an answer, or an empty string if it needs none. `tried` is the number of its attempts. */
+export function ending(words: Words, { text, end, error }: Pick<Entry, 'text' | 'end' | 'error'>, tried = 1): string {
   switch (end) {
     case null:
       return '';
-    case 'error':
-      return words.ends.error(words.failures[error?.code ?? ''] ?? error?.message ?? '');
+    case 'error': {
+      const failed = words.ends.error(words.failures[error?.code ?? ''] ?? error?.message ?? '');
+      return tried > 1 ? words.sentences([failed, words.ends.tried(tried)]) : failed;
+    }
     case 'stop':
       return text === '' ? words.ends.empty : '';
     default:
@@ -74,6 +88,7 @@ export function reason(words: Words, refusal: { status: number; code: string; me
 export interface Moment {
   isLost: boolean | null;
   phase: Phase | null;
+  takeover: Takeover | null;
 }
 
 /** The announcement for a change of state, or null if it needs none. Tokens are not announced: there are too many. */
@@ -81,9 +96,18 @@ export function announcement(words: Words, before: Moment, now: Moment, conversa
   if (before.isLost !== null && now.isLost !== null && before.isLost !== now.isLost) {
     return now.isLost ? words.announce.lost : words.announce.back;
   }
-  if (now.phase === before.phase) return null;
+  if (now.phase === before.phase) {
+    const isNews = now.phase === 'streaming' && !isSame(before.takeover, now.takeover);
+    return (isNews && tookOver(words, conversation)) || null;
+  }
   if (now.phase === 'streaming') return words.announce.answering;
   if (now.phase !== 'idle' || before.phase === null) return null;
   const last = conversation.messages.at(-1);
-  return (last && ending(words, last)) || words.announce.done;
+  const tried = last && conversation.attempts[last.turn]?.count;
+  return (last && ending(words, last, tried)) || words.announce.done;
+}
+
+/** Compared by value: the leader of a session's tabs sends copies. */
+function isSame(one: Takeover | null, other: Takeover | null): boolean {
+  return one?.attempt === other?.attempt && one?.began === other?.began && one?.model === other?.model;
 }

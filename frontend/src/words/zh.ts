@@ -42,6 +42,7 @@ export const zh: Words = {
 
   you: '你',
   assistant: '回答',
+  discarded: '先前中断的内容',
   message: '消息',
   placeholder: '输入消息',
   send: '发送',
@@ -96,8 +97,12 @@ export const zh: Words = {
   gone: '这个对话不在这里：它可能已被删除、已过期，或者属于别人。',
   waitingForWorker: '等待工作进程…',
   answering: '正在回答…',
-  workerReplacedOn: '工作进程已更换，回答接着写',
-  workerReplacedAgain: (attempt) => `工作进程已更换，第 ${attempt} 次重新开始`,
+  brokeOff: {
+    again: '回答中断了，正在重新生成。',
+    on: '回答中断了，正在继续生成。',
+    model: (model) => `现在由 ${model} 回答。`,
+  },
+  sentences: (all) => all.join(''),
   done: '已完成',
 
   announce: {
@@ -113,6 +118,7 @@ export const zh: Words = {
     stopped: '已停止。',
     empty: '模型没有给出任何文字。',
     error: (why) => `回答失败：${why}`,
+    tried: (times) => `共尝试了 ${times} 次。`,
   },
 
   failures: {

@@ -9,10 +9,10 @@ const message = (number: number, text = `Question ${number}`): SessionEvent => (
   id: `${number}.0-0`,
   data: { role: 'user', text, turn: number, parent: number - 1 },
 });
-const start = (id: string, attempt = 1): SessionEvent => ({
+const start = (id: string, attempt = 1, model = 'scripted'): SessionEvent => ({
   event: 'start',
   id,
-  data: { turn: Number.parseInt(id, 10), attempt, model: 'scripted' },
+  data: { turn: Number.parseInt(id, 10), attempt, model },
 });
 const delta = (id: string, text = 'word '): SessionEvent => ({ event: 'delta', id, data: { text } });
 const reset = (id: string, attempt: number): SessionEvent => ({
@@ -53,32 +53,34 @@ describe('the cursor', () => {
   );
 });
 
-describe('a worker that was replaced', () => {
-  test('is reported as continuing if it continues the answer', () => {
+describe('an answer that broke off', () => {
+  test('is reported as continued without a reset', () => {
     expect(after(message(1), start('1.1-1'), delta('1.1-2'), start('1.2-3')).takeover).toStrictEqual({
       attempt: 1,
       began: 'on',
+      model: null,
     });
   });
 
-  test('is reported with its attempt from the reset on if it begins again', () => {
+  test('is reported with its attempt from the reset on', () => {
     const began = after(message(1), start('1.1-1'), delta('1.1-2'), reset('1.2-3', 2));
-    expect(began.takeover).toStrictEqual({ attempt: 2, began: 'again' });
-    expect(take(began, start('1.2-4', 2)).takeover).toStrictEqual({ attempt: 2, began: 'again' });
+    expect(began.takeover).toStrictEqual({ attempt: 2, began: 'again', model: null });
+    expect(take(began, start('1.2-4', 2)).takeover).toStrictEqual({ attempt: 2, began: 'again', model: null });
   });
 
-  test('is reported even if the first worker wrote no text', () => {
-    expect(after(message(1), start('1.2-1', 2)).takeover).toStrictEqual({ attempt: 2, began: 'on' });
+  test('is reported even if it had no text', () => {
+    expect(after(message(1), start('1.2-1', 2)).takeover).toStrictEqual({ attempt: 2, began: 'on', model: null });
   });
 
   test('is reported to a reader who joined in mid-answer', () => {
     expect(after(snapshot('1.1-5', [question(1, 0)], 'streaming'), start('1.2-6')).takeover).toStrictEqual({
       attempt: 1,
       began: 'on',
+      model: null,
     });
   });
 
-  test('is reported as its last replacement', () => {
+  test('is reported as its last attempt', () => {
     const twice = after(
       message(1),
       start('1.1-1'),
@@ -87,7 +89,7 @@ describe('a worker that was replaced', () => {
       reset('1.3-4', 3),
       start('1.3-5', 3),
     );
-    expect(twice.takeover).toStrictEqual({ attempt: 3, began: 'again' });
+    expect(twice.takeover).toStrictEqual({ attempt: 3, began: 'again', model: null });
   });
 
   test('is not reported at the first start', () => {
@@ -99,6 +101,57 @@ describe('a worker that was replaced', () => {
     const replaced = after(message(1), start('1.1-1'), start('1.2-2'));
     expect(take(replaced, message(2)).takeover).toBeNull();
     expect(take(replaced, snapshot('1.2-2')).takeover).toBeNull();
+  });
+});
+
+describe('the model of an attempt', () => {
+  const broken = after(message(1), start('1.1-1', 1, 'one'), delta('1.1-2'));
+
+  test('is reported if it is another one', () => {
+    expect(take(broken, start('1.1-3', 2, 'two')).takeover).toStrictEqual({ attempt: 2, began: 'on', model: 'two' });
+    const again = take(broken, reset('1.1-3', 2));
+    expect(take(again, start('1.1-4', 2, 'two')).takeover).toStrictEqual({ attempt: 2, began: 'again', model: 'two' });
+    expect(take(again, start('1.1-4', 2, 'one')).takeover).toBe(again.takeover);
+  });
+
+  test('is compared with that of the same turn, even if `state` names the new one first', () => {
+    const asked = after(message(1), start('1.1-1', 1, 'one'), end('1.1-2'), message(2), start('2.1-1', 1, 'two'));
+    expect(asked.takeover).toBeNull();
+    const told = take(broken, state('streaming', [], { model: 'two' }));
+    expect(take(told, start('1.1-3', 2, 'two')).takeover?.model).toBe('two');
+  });
+
+  test('is that of the answer', () => {
+    const healed = after(message(1), start('1.1-1', 1, 'one'), delta('1.1-2'), start('1.1-3', 2, 'two'), end('1.1-4'));
+    expect(take(healed, message(2)).attempts).toStrictEqual({ 1: { count: 2, model: 'two' } });
+  });
+
+  test('is that of the newest answer in a snapshot, from the state', () => {
+    const joined = after(snapshot('2.1-9', linear(2)), state('idle', [], { model: 'one' }));
+    expect(joined.attempts).toStrictEqual({ 2: { count: 0, model: 'one' } });
+    const waiting = after(snapshot('2.0-0', [...linear(1), question(2, 1)], 'queued'));
+    expect(take(waiting, state('queued', [], { model: 'one' })).attempts).toStrictEqual({});
+  });
+});
+
+describe('the number of attempts', () => {
+  const usage = { input_tokens: 1, output_tokens: 1, source: 'reported' } as const;
+  const ended = (before: Conversation, attempts?: readonly unknown[]): Conversation['attempts'] =>
+    take(before, {
+      event: 'end',
+      id: '1.1-9',
+      data: { reason: 'error', usage: { ...usage, ...(attempts && { attempts }) } },
+    }).attempts;
+
+  test('is that of the last start, or of the usage if that counts more', () => {
+    const twice = after(message(1), start('1.1-1'), start('1.1-2', 2));
+    expect(ended(twice)[1]!.count).toBe(2);
+    expect(ended(twice, [{}, {}, {}])[1]!.count).toBe(3);
+    expect(ended(after(message(1)), [{}, {}])).toStrictEqual({ 1: { count: 2, model: null } });
+  });
+
+  test('is unknown after a snapshot', () => {
+    expect(take(after(message(1), start('1.1-1', 3)), snapshot('1.1-2')).attempts).toStrictEqual({});
   });
 });
 

@@ -60,22 +60,52 @@ const CASES: [string, Partial<Situation>, string, string][] = [
   ],
   ['an answer that grows', { conversation: running }, 'Live · Answering…', '已连接 · 正在回答…'],
   [
-    'a worker that continues for another',
-    { conversation: { ...running, takeover: { attempt: 2, began: 'on' } } },
-    'Live · The worker was replaced; the answer goes on',
-    '已连接 · 工作进程已更换，回答接着写',
+    'an answer that is continued',
+    { conversation: { ...running, takeover: { attempt: 2, began: 'on', model: null } } },
+    'Live · The answer broke off and is being continued.',
+    '已连接 · 回答中断了，正在继续生成。',
   ],
   [
-    'a worker that begins again',
-    { conversation: { ...running, takeover: { attempt: 2, began: 'again' } } },
-    'Live · The worker was replaced; attempt 2 begins again',
-    '已连接 · 工作进程已更换，第 2 次重新开始',
+    'an answer that is continued by another model',
+    { conversation: { ...running, takeover: { attempt: 2, began: 'on', model: 'beta' } } },
+    'Live · The answer broke off and is being continued. beta is answering now.',
+    '已连接 · 回答中断了，正在继续生成。现在由 beta 回答。',
   ],
   [
-    'a takeover that is over',
-    { conversation: { ...idle, takeover: { attempt: 2, began: 'on' } } },
+    'an answer that begins again',
+    { conversation: { ...running, takeover: { attempt: 2, began: 'again', model: null } } },
+    'Live · The answer broke off. It is being written again.',
+    '已连接 · 回答中断了，正在重新生成。',
+  ],
+  [
+    'an answer that begins again with another model',
+    { conversation: { ...running, takeover: { attempt: 2, began: 'again', model: 'beta' } } },
+    'Live · The answer broke off. It is being written again. beta is answering now.',
+    '已连接 · 回答中断了，正在重新生成。现在由 beta 回答。',
+  ],
+  [
+    'a second attempt before any text',
+    { conversation: { ...waiting, state: 'streaming', takeover: { attempt: 2, began: 'on', model: null } } },
+    'Live · Answering…',
+    '已连接 · 正在回答…',
+  ],
+  [
+    'another model before any text',
+    { conversation: { ...waiting, state: 'streaming', takeover: { attempt: 2, began: 'on', model: 'beta' } } },
+    'Live · beta is answering now.',
+    '已连接 · 现在由 beta 回答。',
+  ],
+  [
+    'an answer that broke off and is done',
+    { conversation: { ...idle, takeover: { attempt: 2, began: 'on', model: null } } },
     'Live · Done',
     '已连接 · 已完成',
+  ],
+  [
+    'a connection that came back to a discarded text',
+    { resumedAt: at, conversation: { ...running, takeover: { attempt: 2, began: 'again', model: null } } },
+    'Live · The answer broke off. It is being written again.',
+    '已连接 · 回答中断了，正在重新生成。',
   ],
   [
     'a connection that came back',
@@ -122,6 +152,18 @@ describe('the note below an answer', () => {
     expect(ending(WORDS.zh, { text: '', end: 'error', error })).toBe('回答失败：模型没有了动静。');
   });
 
+  test('says how often a failed answer was tried, if more than once', () => {
+    const failed = {
+      text: 'Half',
+      end: 'error',
+      error: { code: 'model_failed', message: '', retryable: true },
+    } as const;
+    expect(ending(WORDS.en, failed, 3)).toBe('The answer failed: the model’s server failed. It was tried 3 times.');
+    expect(ending(WORDS.zh, failed, 3)).toBe('回答失败：模型服务器出错了。共尝试了 3 次。');
+    expect(ending(WORDS.en, failed, 1)).toBe('The answer failed: the model’s server failed.');
+    expect(ending(WORDS.en, { text: 'Whole', end: 'stop' }, 3)).toBe('');
+  });
+
   test('shows the server’s message for an unknown code', () => {
     const error = { code: 'brand_new', message: 'The model is on strike.', retryable: true };
     expect(note({ end: 'error', error })).toBe('The answer failed: The model is on strike.');
@@ -143,7 +185,11 @@ describe('the reason of a refusal', () => {
 });
 
 describe('a screen reader hears', () => {
-  const well = (phase: Moment['phase']): Moment => ({ isLost: false, phase });
+  const well = (phase: Moment['phase'], takeover: Moment['takeover'] = null): Moment => ({
+    isLost: false,
+    phase,
+    takeover,
+  });
   const said = (before: Moment, now: Moment, conversation = idle) => announcement(WORDS.en, before, now, conversation);
 
   test('that an answer begins, queued before or not', () => {
@@ -161,20 +207,38 @@ describe('a screen reader hears', () => {
   });
 
   test('that the connection is lost, and that it is back', () => {
-    expect(said({ isLost: false, phase: 'streaming' }, { isLost: true, phase: 'streaming' }, running)).toBe(
-      'Connection lost',
+    expect(said(well('streaming'), { ...well('streaming'), isLost: true }, running)).toBe('Connection lost');
+    expect(said({ ...well('streaming'), isLost: true }, well('streaming'), running)).toBe('Connected again');
+  });
+
+  test('that it broke off and is taken up again, once for each attempt and model', () => {
+    const broken = { attempt: 2, began: 'again', model: null } as const;
+    const heard = (before: Moment['takeover'], now: NonNullable<Moment['takeover']>) =>
+      said(well('streaming', before), well('streaming', now), { ...running, takeover: now });
+    expect(heard(null, broken)).toBe('The answer broke off. It is being written again.');
+    expect(heard(broken, { ...broken })).toBeNull();
+    expect(heard(broken, { ...broken, attempt: 3 })).toBe('The answer broke off. It is being written again.');
+    expect(heard(broken, { ...broken, model: 'beta' })).toBe(
+      'The answer broke off. It is being written again. beta is answering now.',
     );
-    expect(said({ isLost: true, phase: 'streaming' }, { isLost: false, phase: 'streaming' }, running)).toBe(
-      'Connected again',
-    );
+  });
+
+  test('how often it was tried when it failed', () => {
+    const error = { code: 'model_failed', message: '', retryable: true };
+    const failed = {
+      ...idle,
+      messages: [question(1, 0), { ...answer(1, 0), end: 'error' as const, error }],
+      attempts: { 1: { count: 3, model: 'alpha' } },
+    };
+    expect(said(well('streaming'), well('idle'), failed)).toContain('It was tried 3 times.');
   });
 
   test.each<[string, Moment, Moment]>([
     ['a word more', well('streaming'), well('streaming')],
     ['a message that waits', well('idle'), well('queued')],
-    ['the first connection', { isLost: null, phase: null }, { isLost: false, phase: null }],
-    ['a connection that fails from the beginning', { isLost: null, phase: null }, { isLost: true, phase: null }],
-    ['an answer that was done before the page attached', { isLost: false, phase: null }, well('idle')],
+    ['the first connection', { ...well(null), isLost: null }, well(null)],
+    ['a connection that fails from the beginning', { ...well(null), isLost: null }, { ...well(null), isLost: true }],
+    ['an answer that was done before the page attached', well(null), well('idle')],
   ])('nothing about %s', (_, before, now) => {
     expect(said(before, now)).toBeNull();
   });
