@@ -25,6 +25,10 @@ class IdempotencyMismatchError(MidsentenceError):
     """The Idempotency-Key was used before with another body."""
 
 
+class UnknownModelError(MidsentenceError):
+    """A message names a model that is not in the list. The message of this error lists the names."""
+
+
 class QueueFullError(MidsentenceError):
     """MIDSENTENCE_QUEUE_LIMIT messages wait in the session already."""
 

@@ -29,6 +29,8 @@ class Message(Payload, frozen=True):
     text: str
     turn: int
     parent: int
+    # The model that the message asks for, where it names one.
+    model: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Start(Payload, frozen=True):
@@ -107,6 +109,8 @@ class Entry(msgspec.Struct):
     error: Failure | msgspec.UnsetType = msgspec.UNSET
     reasoning: str | msgspec.UnsetType = msgspec.UNSET
     tools: list[Tool] | msgspec.UnsetType = msgspec.UNSET
+    # Of a user's message that named a model.
+    model: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Snapshot(Payload, frozen=True):

@@ -97,7 +97,7 @@ class Fold:
         message = _message(event.data)
         self.messages()
         self._open = None
-        self._entries.append(Entry(message.turn, message.parent, "user", message.text))
+        self._entries.append(Entry(message.turn, message.parent, "user", message.text, model=message.model))
 
     def _tool(self, event: Event) -> None:
         tool = _tool(event.data)

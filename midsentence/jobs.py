@@ -19,6 +19,7 @@ _CLAIM = Script("claim", behind=("common", "ids", "epochs", "announcements"))
 _TRIM = Script("trim", behind=("common",))
 _RENEW = Script("renew")
 _RELEASE = Script("release")
+_NAME_MODEL = Script("name_model")
 
 # Enough to work off a backlog in a few sweeps, few enough that no script blocks Redis for long.
 _TRIMS_PER_SWEEP = 100
@@ -32,7 +33,8 @@ class Claim(NamedTuple):
     """A turn that this worker may now write.
 
     `seq` is that of the log's last event, 0 where only the message is there. `attempt` counts from 1. `stop`: a stop
-    was asked for already. `mark` is the last `Write.mark` of the previous worker, or empty.
+    was asked for already. `mark` is the last `Write.mark` of the previous worker, or empty. `model` is the model that
+    answers: the one that the message names if this worker has it, else its default.
     """
 
     lease: Lease
@@ -40,6 +42,7 @@ class Claim(NamedTuple):
     attempt: int
     stop: bool = False
     mark: str = ""
+    model: str = ""
 
 
 class Renewal(Enum):
@@ -67,10 +70,17 @@ class Jobs:
         return [partition.wake for partition in self._partitions]
 
     async def claim(
-        self, worker: str, model: str, limit: int, partitions: Collection[int] | None = None
+        self,
+        worker: str,
+        model: str,
+        limit: int,
+        partitions: Collection[int] | None = None,
+        *,
+        others: Collection[str] = (),
     ) -> list[Claim]:
-        """Claim up to `limit` turns that wait or whose lease expired. Readers see `model` in `state`.
+        """Claim up to `limit` turns that wait or whose lease expired. Readers see `Claim.model` in `state`.
 
+        `model` is the worker's default, `others` are the names of its other models.
         `partitions` are those to ask, by default all. Fewer claims than `limit` mean that they have no more. Raises
         StoreUnavailableError where none of them can be asked.
         """
@@ -83,7 +93,9 @@ class Jobs:
         while waiting and (free := limit - len(claims)) > 0:
             asked, waiting = waiting[:free], waiting[free:]
             share = free // len(asked)
-            requests = [_CLAIM.request(part[:3], (part.prefix, worker, self._lease, share, model)) for part in asked]
+            requests = [
+                _CLAIM.request(part[:3], (part.prefix, worker, self._lease, share, model, *others)) for part in asked
+            ]
             for part, reply in zip(asked, await self._store.execute_all(requests), strict=True):
                 if isinstance(reply, StoreUnavailableError):
                     trouble = reply
@@ -127,6 +139,14 @@ class Jobs:
             for reply in await self._store.run_all(requests)
         ]
 
+    async def name_model(self, lease: Lease, model: str) -> bool:
+        """Show readers another model than the claim named, because that one answers now.
+
+        Returns False where another worker holds the lease. Raises StoreUnavailableError.
+        """
+        request = _NAME_MODEL.request(self._store.keys.session(lease.session_id), (lease.holder, model))
+        return bool(await self._store.run(request))
+
     async def release(self, lease: Lease, *, counts: bool) -> None:
         """Give a turn back, so that another worker can claim it at once.
 
@@ -146,6 +166,6 @@ class Jobs:
 
 def _claimed(worker: str, reply: Any) -> Claim:
     """Decode one claim of lua/claim.lua."""
-    session_id, turn, epoch, top, attempt, stop, mark = reply
+    session_id, turn, epoch, top, attempt, stop, mark, model = reply
     lease = Lease(session_id.decode(), turn, epoch, worker)
-    return Claim(lease, EventId.of(top).seq, attempt, bool(stop), mark.decode())
+    return Claim(lease, EventId.of(top).seq, attempt, bool(stop), mark.decode(), model.decode())

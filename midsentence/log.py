@@ -18,6 +18,7 @@ from midsentence.errors import (
     SessionNotFoundError,
     StoreUnavailableError,
     TurnNotFoundError,
+    UnknownModelError,
 )
 from midsentence.events import EndReason, Entry, Event, Queued, Snapshot, State
 from midsentence.fold import Fold
@@ -117,19 +118,26 @@ class SessionLog:
         self._replay = int(store.settings.replay_seconds * 1000)
 
     async def start(
-        self, owner: str, text: str, *, key: str | None = None, secret: str = "", kind: Kind = "chat"
+        self,
+        owner: str,
+        text: str,
+        *,
+        key: str | None = None,
+        secret: str = "",
+        kind: Kind = "chat",
+        model: str | None = None,
     ) -> Submitted:
-        """Start a session with its first message.
+        """Start a session with its first message, which may name the `model` that answers it.
 
         With a `key`, the session's id is derived from it (`new_session_id`), so that a repeated request finds the
-        first one's session. Raises IdempotencyMismatchError, StoreUnavailableError.
+        first one's session. Raises IdempotencyMismatchError, UnknownModelError, StoreUnavailableError.
         """
         derived = None if key is None else (secret, owner, key)
         session_id = new_session_id(self._settings.partitions, derived_from=derived)
         title = " ".join(text.split())[:_TITLE_CHARS]
         may_return = derived is not None
         return await self._run_submit(
-            session_id, owner, text, key, create=True, kind=kind, title=title, may_return=may_return
+            session_id, owner, text, key, create=True, kind=kind, title=title, model=model, may_return=may_return
         )
 
     async def submit(
@@ -141,19 +149,29 @@ class SessionLog:
         key: str | None = None,
         on_busy: OnBusy = "queue",
         parent: int | None = None,
+        model: str | None = None,
     ) -> Submitted:
         """Add a message to a session.
 
         Where a turn is running, `on_busy` decides: the message waits (`queue`), is refused (`reject`), or stops all
         turns before it (`interrupt`). `parent` is the turn that the message follows, 0 for none; by default the one
-        before it in number.
+        before it in number. `model` is the model that answers, by default the first of the list.
 
-        Raises SessionNotFoundError, IdempotencyMismatchError, TurnNotFoundError, SessionBusyError, QueueFullError,
-        StoreUnavailableError.
+        Raises SessionNotFoundError, IdempotencyMismatchError, UnknownModelError, TurnNotFoundError, SessionBusyError,
+        QueueFullError, StoreUnavailableError.
         """
         _check(session_id)
         return await self._run_submit(
-            session_id, owner, text, key, create=False, kind="chat", title="", on_busy=on_busy, parent=parent
+            session_id,
+            owner,
+            text,
+            key,
+            create=False,
+            kind="chat",
+            title="",
+            on_busy=on_busy,
+            parent=parent,
+            model=model,
         )
 
     async def _run_submit(
@@ -168,15 +186,20 @@ class SessionLog:
         title: str,
         on_busy: OnBusy = "queue",
         parent: int | None = None,
+        model: str | None = None,
         may_return: bool = False,
     ) -> Submitted:
-        message = msgspec.json.encode({"role": "user", "text": text})
+        # The model is the last field, where lua/session.lua finds it.
+        named = {} if model is None else {"model": model}
+        message = msgspec.json.encode({"role": "user", "text": text, **named})
+        models = self._settings.model_list
+        is_unknown = model is not None and models.find(model) is None
         stored_key = _GENERATED_KEY + secrets.token_urlsafe(12) if key is None else _CLIENT_KEY + key
         parent_turn = "" if parent is None else str(parent)
         digest = hashlib.sha256(message + on_busy.encode() + parent_turn.encode()).hexdigest()[:32]
         # Only the script knows the turn's number, so it adds that to the message and closes the JSON object.
         content = (session_id, owner, int(create), kind, title, stored_key, digest, message[:-1])
-        options = (self._settings.queue_limit, self._ttl, on_busy, int(may_return), parent_turn)
+        options = (self._settings.queue_limit, self._ttl, on_busy, int(may_return), parent_turn, int(is_unknown))
         status, turn = await self._store.run(_SUBMIT.request(self._keys.session(session_id), (*content, *options)))
         match status:
             case b"missing":
@@ -185,6 +208,8 @@ class SessionLog:
                 raise IdempotencyMismatchError("this Idempotency-Key was used before with another message")
             case b"unknown":
                 raise TurnNotFoundError(f"{session_id} has no turn {parent}")
+            case b"unknown_model":
+                raise UnknownModelError(f"There is no such model; name one of {', '.join(models.names)}, or none.")
             case b"busy":
                 raise SessionBusyError("a turn is running")
             case b"full":

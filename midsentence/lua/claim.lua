@@ -1,13 +1,18 @@
 -- Claims turns that wait or whose lease expired. KEYS: jobs, trims, wake. ARGV: key prefix, worker, lease (ms),
--- limit, model.
+-- limit, the worker's default model, and the names of its other models.
 -- Replies a list of claims, {session id, turn, epoch, id of the log's last event, attempt, whether a stop was asked
--- for, mark}, and a list of the sessions that cannot be claimed, {session id, error}. The new epoch fences the former
--- holder. Keys of sessions are built here from the prefix: all are in the slot of KEYS (keys.py, `session`).
+-- for, mark, model}, and a list of the sessions that cannot be claimed, {session id, error}. The model is the one that
+-- the message names if this worker has it, else the default. The new epoch fences the former holder. Keys of sessions
+-- are built here from the prefix: all are in the slot of KEYS (keys.py, `session`).
 
 -- A session that cannot be claimed is tried again after this time (ms). Until then it keeps nobody from the others.
 local BROKEN_MS = 60000
 
-local prefix, worker, lease_ms, limit, model = unpack(ARGV)
+local prefix, worker, lease_ms, limit, default = unpack(ARGV)
+local models = {}
+for i = 6, #ARGV do
+  models[ARGV[i]] = true
+end
 local jobs = KEYS[1]
 local time, claims, broken = now(), {}, {}
 
@@ -19,8 +24,9 @@ local function claim(session_id)
     return nil
   end
   local meta = prefix .. session_id
-  local state, turn, top, stop, mark, epoch, base_then, attempt =
-    unpack(redis.call('HMGET', meta, 'state', 'turn', 'top', 'stop', 'mark', 'epoch', 'epoch_base', 'attempt'))
+  local state, turn, top, stop, mark, epoch, base_then, attempt, wanted = unpack(
+    redis.call('HMGET', meta, 'state', 'turn', 'top', 'stop', 'mark', 'epoch', 'epoch_base', 'attempt', 'wanted')
+  )
   if not state or state == 'idle' then
     redis.call('ZREM', jobs, session_id) -- the session was deleted or expired
     return nil
@@ -32,13 +38,28 @@ local function claim(session_id)
   epoch = next_epoch(tonumber(epoch), tonumber(base_then), base)
   attempt = attempt + 1
   local holder = lease_holder(worker, turn, epoch)
+  local model = models[wanted] and wanted or default
   -- The job before the lease: a lease without its time would be claimed again and again, and each claim counts as an
   -- attempt.
   redis.call('ZADD', jobs, whole(time + lease_ms), session_id)
-  redis.call('HSET', meta, 'epoch', epoch, 'epoch_base', base, 'attempt', attempt, 'lease', holder,
-    'state', 'streaming', 'model', model)
+  redis.call(
+    'HSET',
+    meta,
+    'epoch',
+    epoch,
+    'epoch_base',
+    base,
+    'attempt',
+    attempt,
+    'lease',
+    holder,
+    'state',
+    'streaming',
+    'model',
+    model
+  )
   redis.pcall('SPUBLISH', meta .. ':live', announcement(top, top, 's', ''))
-  return { session_id, tonumber(turn), epoch, top, attempt, stop == turn and 1 or 0, mark or '' }
+  return { session_id, tonumber(turn), epoch, top, attempt, stop == turn and 1 or 0, mark or '', model }
 end
 
 for _, session_id in ipairs(redis.call('ZRANGEBYSCORE', jobs, '-inf', whole(time), 'LIMIT', 0, limit)) do

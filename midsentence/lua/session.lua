@@ -50,8 +50,30 @@ local function begin_turn(session_id, turn, message, ...)
   if is_error(added) then
     return added
   end
-  redis.call('HSET', META, 'state', 'queued', 'turn', turn, 'top', id, 'attempt', 0, 'lease', '', 'mark', '',
-    'epoch', epoch, 'epoch_base', epoch, ...)
+  local wanted = string.match(message, ',"model":"([^"]*)","turn":%d+,"parent":%d+}$') or ''
+  redis.call(
+    'HSET',
+    META,
+    'state',
+    'queued',
+    'turn',
+    turn,
+    'top',
+    id,
+    'attempt',
+    0,
+    'lease',
+    '',
+    'mark',
+    '',
+    'wanted',
+    wanted,
+    'epoch',
+    epoch,
+    'epoch_base',
+    epoch,
+    ...
+  )
   enqueue_job(session_id)
   announce_state(id)
 end

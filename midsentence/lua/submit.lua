@@ -1,15 +1,17 @@
 -- Accepts a user's message: creates the session where asked to, then begins the turn, or queues the message behind
--- the running turn. ARGV as below; replies {'ok', turn} or {why not, turn}: 'missing', 'mismatch', 'unknown', 'busy',
--- 'full'.
+-- the running turn. ARGV as below; replies {'ok', turn} or {why not, turn}: 'missing', 'mismatch', 'unknown',
+-- 'unknown_model', 'busy', 'full'.
 
 -- A running turn whose job is missing gets one that is due after this time (ms); a worker that lives renews it before.
 local LOST_MS = 60000
 
-local session_id, asker, create, kind, title, key, digest, message, queue_limit, ttl, on_busy, may_return, parent =
-  unpack(ARGV)
+local session_id, asker, create, kind, title, key, digest, message = unpack(ARGV, 1, 8)
+local queue_limit, ttl, on_busy, may_return, parent, is_unknown_model = unpack(ARGV, 9)
 -- `message` is JSON without its closing brace: the turn's number is only known here.
 -- `may_return`: the id is derived from an Idempotency-Key, so that an expired session of this id may have existed.
 -- `parent`: the turn that the message follows, or '' for the one before it in number.
+-- `is_unknown_model`: '1' if the message names a model that this server does not have. A repeated request is answered
+-- as before all the same, since another server may have accepted it.
 
 -- A refused message has left nothing that could run: see NOBODY in session.lua.
 
@@ -39,6 +41,9 @@ local seen = owner and redis.call('HGET', SEEN, key)
 if seen then
   local seen_turn, seen_digest = string.match(seen, '^(%d+) (.*)$')
   return { seen_digest == digest and 'ok' or 'mismatch', tonumber(seen_turn) }
+end
+if is_unknown_model == '1' then
+  return { 'unknown_model', 0 }
 end
 if parent ~= '' and tonumber(parent) > tonumber(newest) then
   return { 'unknown', 0 }

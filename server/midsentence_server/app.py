@@ -63,6 +63,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
         Route("/sessions/{session_id}/stop", sessions.stop, methods=["POST"]),
         Route("/sessions/{session_id}/share", sessions.share, methods=["POST"]),
         Route("/sessions/{session_id}/share", sessions.unshare, methods=["DELETE"]),
+        Route("/models", sessions.models),
         Route("/healthz", health.live),
         Route("/readyz", health.ready),
         Mount("/page", page.static_files()),

@@ -17,6 +17,7 @@ from midsentence.errors import (
     SessionNotFoundError,
     StoreUnavailableError,
     TurnNotFoundError,
+    UnknownModelError,
 )
 from midsentence_server import reply_headers
 
@@ -54,6 +55,8 @@ def _translated(error: Exception) -> HttpError:  # noqa: PLR0911 - one line for 
             return HttpError(
                 422, "idempotency_mismatch", "This Idempotency-Key was used before with another body; use a new one."
             )
+        case UnknownModelError():
+            return HttpError(422, "unknown_model", str(error))
         case SessionBusyError():
             return HttpError(409, "busy", "A turn is running; send again when it is over, or let the message wait.")
         case TurnNotFoundError():

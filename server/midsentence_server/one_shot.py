@@ -35,7 +35,7 @@ _snapshot = msgspec.json.Decoder(Snapshot).decode
 
 
 async def push(request: Request) -> Response:
-    """GET /push?param=…"""
+    """GET /push?param=…&model=…"""
     services = services_of(request)
     if not requests.accepts_events(request):
         raise HttpError(406, "not_acceptable", "This address answers text/event-stream alone.", _ANY_ORIGIN)
@@ -47,7 +47,8 @@ async def push(request: Request) -> Response:
         raise HttpError(400, "missing_param", "Ask with ?param=your question.", _ANY_ORIGIN)
     requests.check_text(text, services.settings)
     owner = await services.owner_cookies.owner(request) or new_owner()
-    session_id = (await services.log.start(owner, text, kind="push")).session_id
+    model = request.query_params.get("model") or None
+    session_id = (await services.log.start(owner, text, kind="push", model=model)).session_id
     # From the question on, whose id the client gets before the first token. Without a cursor, a model that is faster
     # than this request would make the stream begin with a snapshot, which OneShot takes for a lost position.
     dialect = OneShot(session_id, starts_after=_QUESTION)

@@ -28,6 +28,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 class FirstMessage(msgspec.Struct, forbid_unknown_fields=True):
     text: str
+    model: str | None = None
 
 
 class FurtherMessage(FirstMessage):

@@ -1,4 +1,4 @@
-"""The native interface to sessions (protocol, sections 4 to 9): one function a route."""
+"""The native interface to sessions and models (protocol, sections 4 to 9): one function a route."""
 
 import msgspec
 from starlette.requests import Request
@@ -22,7 +22,8 @@ async def create(request: Request) -> Response:
     key = requests.idempotency_key(request)
     asked = await requests.read_message(request, services.settings, requests.FirstMessage)
     owner = await services.owner_cookies.owner_or_new(request)
-    submitted = await services.log.start(owner, asked.text, key=key, secret=await services.owner_cookies.secret())
+    secret = await services.owner_cookies.secret()
+    submitted = await services.log.start(owner, asked.text, key=key, secret=secret, model=asked.model)
     return reply_headers.add_to(request.scope, await _accepted(services, owner, submitted))
 
 
@@ -34,7 +35,7 @@ async def submit(request: Request) -> Response:
     asked = await requests.read_message(request, services.settings, requests.FurtherMessage)
     owner = await services.owner_cookies.required(request)
     submitted = await services.log.submit(
-        _id(request), owner, asked.text, key=key, on_busy=asked.on_busy, parent=asked.parent
+        _id(request), owner, asked.text, key=key, on_busy=asked.on_busy, parent=asked.parent, model=asked.model
     )
     return await _accepted(services, owner, submitted)
 
@@ -121,6 +122,12 @@ async def index(request: Request) -> Response:
     owner = await services.owner_cookies.owner(request)
     listed = await services.owners.sessions(owner) if owner is not None else []
     return _json({"sessions": [session._asdict() for session in listed]})
+
+
+async def models(request: Request) -> Response:
+    """GET /models"""
+    known = services_of(request).settings.model_list
+    return _json({"models": [{"name": name, "default": name == known.default.name} for name in known.names]})
 
 
 async def _dialect(request: Request) -> Native:

@@ -49,7 +49,7 @@ async def ids(log: SessionLog, session_id: str) -> list[str]:
 @with_sentinel
 async def test_a_turn_is_claimed_once(log: SessionLog, jobs: Jobs) -> None:
     session_id, _ = await log.start("ann", "hello")
-    assert await jobs.claim("w1", "demo", 64) == [Claim(Lease(session_id, 1, 1, "w1"), 0, 1)]
+    assert await jobs.claim("w1", "demo", 64) == [Claim(Lease(session_id, 1, 1, "w1"), 0, 1, model="demo")]
     assert await jobs.claim("w2", "demo", 64) == []
     view = await log.read(session_id)
     assert (view.state, view.model) == ("streaming", "demo")
@@ -105,7 +105,7 @@ async def test_only_an_expired_lease_is_taken_over_and_its_holder_is_fenced(log:
         return taken
 
     await eventually(takes_over, description="the lease runs out", seconds=3)
-    assert taken == [Claim(Lease(session_id, 1, 2, "w2"), 1, 2)]
+    assert taken == [Claim(Lease(session_id, 1, 2, "w2"), 1, 2, model="demo")]
     assert await written(log, Write(first.lease, 2, deltas("zombie"))) == Written("fenced", 0)
     assert await written(log, Write(first.lease, 2, [END], folded("hello", "zombie"))) == Written("fenced", 0)
     assert await jobs.renew([first.lease]) == [Renewal.LOST]
@@ -118,7 +118,7 @@ async def test_a_released_turn_is_claimed_at_once_and_costs_no_attempt(log: Sess
     first = await claimed(jobs)
     await jobs.release(first.lease, counts=False)
     assert (await log.read(session_id)).state == "queued"
-    assert await claimed(jobs, "w2") == Claim(Lease(session_id, 1, 2, "w2"), 0, 1)
+    assert await claimed(jobs, "w2") == Claim(Lease(session_id, 1, 2, "w2"), 0, 1, model="demo")
     assert await written(log, Write(first.lease, 1, deltas("late"))) == Written("fenced", 0)
 
 

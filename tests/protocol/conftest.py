@@ -54,6 +54,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left]
 
 
+MODELS = """
+[[models]]
+name = "scripted"
+base_url = "{address}"
+[[models]]
+name = "org/another:8b"
+model = "another"
+base_url = "{address}"
+"""
+
+
 class Deployment(NamedTuple):
     """The servers under test. `elsewhere` is a second server, or the same one where only one address is known."""
 
@@ -70,8 +81,11 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         yield Deployment(url, url, ping_seconds=15)
         return
     with Upstream() as upstream:
-        settings = {"MIDSENTENCE_PING_SECONDS": "1"}
-        stack = Stack(tmp_path_factory.mktemp("deployment"), upstream, servers=2, settings=settings)
+        directory = tmp_path_factory.mktemp("deployment")
+        models = directory / "models.toml"
+        models.write_text(MODELS.format(address=upstream.url))
+        settings = {"MIDSENTENCE_PING_SECONDS": "1", "MIDSENTENCE_MODEL": "", "MIDSENTENCE_MODELS": str(models)}
+        stack = Stack(directory, upstream, servers=2, settings=settings)
         for started in running(stack):
             here, there = started.servers
             yield Deployment(here.base_url, there.base_url, ping_seconds=1)

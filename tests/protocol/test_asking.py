@@ -97,7 +97,7 @@ def test_a_blank_message_is_refused(visitor: Visitor, text: str) -> None:
         {"text": {"text": "x"}},
         {"text": True},
         {"Text": "x"},
-        {"text": "x", "model": "y"},
+        {"text": "x", "temperature": 1},
         {"text": "x", "": 0},
         [],
         ["text"],
@@ -117,7 +117,7 @@ def test_a_body_of_another_shape_is_refused(visitor: Visitor, body: object) -> N
 def test_a_later_message_is_validated_like_a_first_one(visitor: Visitor) -> None:
     """4.3: both routes take the same body."""
     session_id = visitor.start(SHORT)
-    for body in ({}, {"text": " "}, {"text": "x", "model": "y"}):
+    for body in ({}, {"text": " "}, {"text": "x", "temperature": 1}):
         assert_refused(visitor.http.post(f"/sessions/{session_id}/messages", json=body), 422, "invalid_body")
     assert turns(visitor, session_id) == [1]
 

@@ -172,9 +172,11 @@ async def test_a_crowd_of_turns_is_claimed_in_parts(
     """Other workers get the rest; a worker that is alone claims on while its turns run."""
     claim, all_wait, parts = Jobs.claim, asyncio.Event(), list[int]()
 
-    async def claim_late(jobs: Jobs, worker: str, model: str, limit: int, partitions: set[int]) -> list[Claim]:
+    async def claim_late(
+        jobs: Jobs, worker: str, model: str, limit: int, partitions: set[int], *, others: Sequence[str]
+    ) -> list[Claim]:
         await all_wait.wait()
-        claims = await claim(jobs, worker, model, limit, partitions)
+        claims = await claim(jobs, worker, model, limit, partitions, others=others)
         # A subscription that is confirmed late makes the worker sweep, and a sweep has no such limit.
         if len(partitions) < PARTITIONS:
             parts.append(len(claims))

@@ -90,7 +90,10 @@ class RecordingJobs:
     def partitions(self) -> range:
         return range(4)
 
-    async def claim(self, _worker: str, _model: str, limit: int, partitions: Collection[int]) -> list[Claim]:
+    async def claim(
+        self, _worker: str, _model: str, limit: int, partitions: Collection[int], *, others: Collection[str]
+    ) -> list[Claim]:
+        del others
         assert set(partitions) == set(self.partitions)
         self.limits.append(limit)
         return []

@@ -44,6 +44,7 @@ class Worker:
         self._settings = settings
         self._models = models
         self._model = next(iter(models.values()))
+        self._other_models = [*models][1:]
         self._log = SessionLog(store)
         self._jobs = Jobs(store)
         self._live = Subscriptions(store)
@@ -161,7 +162,7 @@ class Worker:
         # A sweep asks all partitions in one round trip, and each for its share of this limit.
         limit = free if is_sweep else min(free, _CLAIMS_AT_ONCE)
         try:
-            claims = await self._jobs.claim(self.name, self._model.name, limit, asked)
+            claims = await self._jobs.claim(self.name, self._model.name, limit, asked, others=self._other_models)
         except StoreUnavailableError:
             self._to_claim.update(self._jobs.partitions)
             if is_sweep:
@@ -178,7 +179,7 @@ class Worker:
             self._begin(claim)
 
     def _begin(self, claim: Claim) -> None:
-        turn = Turn(claim, self._services)
+        turn = Turn(claim, self._services._replace(model=self._models.get(claim.model, self._model)))
         task = asyncio.create_task(turn.run())
         self._turns[task] = turn
         task.add_done_callback(self._ended)

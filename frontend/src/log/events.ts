@@ -26,6 +26,8 @@ export interface Entry {
   error?: Failure;
   reasoning?: string;
   tools?: readonly Tool[];
+  /** The model that a question asked for. */
+  model?: string;
 }
 
 export interface Queued {
@@ -44,7 +46,7 @@ interface Usage {
 
 interface Payloads {
   snapshot: { session_id: string; state: SessionState; messages: readonly Entry[] };
-  message: { role: 'user'; text: string; turn: number; parent: number };
+  message: { role: 'user'; text: string; turn: number; parent: number; model?: string };
   start: { turn: number; attempt: number; model: string };
   delta: { text: string };
   reasoning: { text: string };

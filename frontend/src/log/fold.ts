@@ -15,8 +15,9 @@ export function fold(state: Messages, event: SessionEvent): Messages {
     case 'snapshot':
       return { messages: event.data.messages };
     case 'message': {
-      const { turn, parent, role, text } = event.data;
-      return { messages: [...state.messages, { turn, parent, role, text, end: null }] };
+      const { turn, parent, role, text, model } = event.data;
+      const question = { turn, parent, role, text, end: null };
+      return { messages: [...state.messages, model === undefined ? question : { ...question, model }] };
     }
     case 'delta':
       return answered(state, event.id, (answer) => ({ ...answer, text: answer.text + event.data.text }));
