@@ -234,6 +234,26 @@ async def test_reset_connection_truncates_the_answer(upstream: Upstream) -> None
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Answer(cut_after=0),
+        Answer(cut_after=0, reset=True),
+        Answer(raw=[b'data: {"choices": [{"delta": {"role": "assistant", "content": ""}}]}\n\n']),
+        Answer(raw=[b": keep-alive\n\n"]),
+    ],
+    ids=["closed", "reset", "ended behind the role", "ended"],
+)
+async def test_stream_that_brings_nothing_is_asked_for_again(upstream: Upstream, broken: Answer) -> None:
+    """Nothing of the answer came, so this is a request that failed, and no answer that was cut."""
+    upstream.answers += [broken, broken, Answer()]
+    async with model_at(upstream.url) as model:
+        assert text_of(await collect(model)) == "Hello, world."
+        upstream.answers += [broken] * 3
+        text, failure = await collect_failure(model)
+    assert (text, failure.code, len(upstream.requests)) == ("", "model_truncated", 6)
+
+
 async def test_error_in_a_stream_is_quoted(upstream: Upstream) -> None:
     upstream.answers.append(Answer(error_after=2))
     async with model_at(upstream.url) as model:

@@ -7,7 +7,7 @@ from midsentence_worker.models.base import Piece
 from midsentence_worker.models.byte_stream import ByteStream
 from midsentence_worker.models.chat_answer import ChatAnswer
 from midsentence_worker.models.error_messages import ErrorMessages
-from midsentence_worker.models.errors import StreamBrokenError, StreamStalledError
+from midsentence_worker.models.errors import ModelError, StreamBrokenError, StreamStalledError
 
 # After the finish reason mostly the usage follows, and sometimes the last text. Some servers neither send `[DONE]` nor
 # close the connection: this silence is then the end.
@@ -34,16 +34,28 @@ class ChatStream:
         self._has_ended = False
 
     async def begin(self) -> None:
-        """Read the first pieces. Raises ReportedError where the provider reports an error instead, and ModelError."""
+        """Read the first pieces.
+
+        Raises ReportedError where the provider reports an error instead, StreamStalledError and StreamBrokenError where
+        nothing of an answer came, and ModelError.
+        """
         while self.is_open and not self.first:
             try:
                 data = await (self.source.read() if self.tail_ends is None else self.read_tail())
             except (StreamStalledError, StreamBrokenError) as error:
                 self.first = self.broken(error)
+                if not self.first and self._break is not None:
+                    raise
             else:
                 self.first = self.take(data)
         if not self.first:
-            self.first = await self.end()
+            try:
+                self.first = await self.end()
+            except ModelError as error:
+                # Without chunks of HTTP, a connection that was cut looks like the end of the body.
+                if error.code == "model_truncated":
+                    raise StreamBrokenError from error
+                raise
 
     def take(self, data: bytes) -> Sequence[Piece]:
         """The pieces of the next bytes; no bytes are the end of the body."""

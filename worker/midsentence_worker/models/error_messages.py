@@ -65,6 +65,8 @@ class ErrorMessages:
             return self._of_refusal(refused.status_code, refused.headers, _body(refused))
         if retry.is_stall(error):
             return self.stalled()
+        if isinstance(error, StreamBrokenError):
+            return self.truncated()
         if isinstance(error, InvalidKeyError):
             return self._error(
                 "model_refused_key", f"{self._set_by.api_key} cannot be a key: copy it again, without line breaks."
