@@ -126,7 +126,7 @@ def test_workers_get_every_setting_of_the_worker() -> None:
         f"{PREFIX}{name}"
         for name in (
             *("MODEL", "SYSTEM_PROMPT", "CONTEXT_TOKENS", "MODEL_TIMEOUT_SECONDS", "WORKER_CONCURRENCY", "FLUSH_MS"),
-            *("LEASE_SECONDS", "API", "TAKEOVER", "MAX_ATTEMPTS"),
+            *("LEASE_SECONDS", "API", "TAKEOVER", "MAX_ATTEMPTS", "MODELS", "BREAKER_FAILURES", "BREAKER_SECONDS"),
         )
     ]
     configured = services(**{name: f"value of {name}" for name in names})
@@ -144,6 +144,13 @@ def test_servers_and_workers_get_the_same_namespace() -> None:
         if "build" in configured[name]
     }
     assert names == dict.fromkeys(["server1", "server2", "worker1", "worker2"], "blue")
+
+
+def test_servers_and_workers_get_one_list_of_models(ours: dict[str, Service]) -> None:
+    configured = services(MIDSENTENCE_MODELS="/etc/midsentence/models.toml")
+    for name in ours:
+        assert configured[name]["environment"]["MIDSENTENCE_MODELS"] == "/etc/midsentence/models.toml", name
+        assert configured[name]["volumes"] == [f"{ROOT / 'deploy/models'}:/etc/midsentence:ro"], name
 
 
 def test_only_workers_get_the_models_key() -> None:

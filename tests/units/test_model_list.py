@@ -1,5 +1,6 @@
 """The list of models: what the file of MIDSENTENCE_MODELS sets, and how a file that cannot be used is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -249,3 +250,19 @@ def test_a_list_shows_no_secret_where_it_is_printed(file: Path) -> None:
 def test_takeover_of_a_model_is_its_setting_or_the_best(file: Path) -> None:
     assert only(file, f'{ONE}takeover = "fail"').takeover_or("reattach") == "fail"
     assert only(file, ONE).takeover_or("reattach") == "reattach"
+
+
+def examples() -> list[str]:
+    """The files that the documents and the deployment show."""
+    root = Path(__file__).parents[2]
+    documents = (root / "docs" / "operations.md").read_text()
+    shown = re.findall(r"^```toml\n(.*?)^```", documents, re.MULTILINE | re.DOTALL)
+    return [*shown, (root / "deploy" / "models" / "example.toml").read_text()]
+
+
+@pytest.mark.parametrize("text", examples())
+def test_examples_can_be_used(file: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    models = listed(file, text)
+    models.require_keys()
+    assert [spec.name for spec in models.chain("large")] == ["large", "small"]
