@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -106,10 +107,16 @@ class ModelList:
 
 def check_base_url(address: str) -> None:
     """Raises ValueError with the rest of the sentence "OPENAI_BASE_URL cannot be used: …"."""
+    # urlsplit removes line ends and tabs, which an HTTP client refuses.
+    if " " in address or not address.isprintable():
+        raise ValueError("must not contain spaces and control characters")
     parts = urlsplit(address)
     # `port` raises ValueError for a text that is no port.
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("must be an address that begins with http:// or https://")
+    host = parts.hostname.partition("%")[0]
+    if ":" in host or re.fullmatch(r"\d+(\.\d+){3}", host):
+        ip_address(host)
 
 
 def read_file(path: str, environment: ModelSpec, variables: Mapping[str, str]) -> ModelList:

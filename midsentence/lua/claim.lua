@@ -42,22 +42,8 @@ local function claim(session_id)
   -- The job before the lease: a lease without its time would be claimed again and again, and each claim counts as an
   -- attempt.
   redis.call('ZADD', jobs, whole(time + lease_ms), session_id)
-  redis.call(
-    'HSET',
-    meta,
-    'epoch',
-    epoch,
-    'epoch_base',
-    base,
-    'attempt',
-    attempt,
-    'lease',
-    holder,
-    'state',
-    'streaming',
-    'model',
-    model
-  )
+  redis.call('HSET', meta, 'epoch', epoch, 'epoch_base', base, 'attempt', attempt)
+  redis.call('HSET', meta, 'lease', holder, 'state', 'streaming', 'model', model)
   redis.pcall('SPUBLISH', meta .. ':live', announcement(top, top, 's', ''))
   return { session_id, tonumber(turn), epoch, top, attempt, stop == turn and 1 or 0, mark or '', model }
 end

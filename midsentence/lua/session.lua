@@ -51,29 +51,8 @@ local function begin_turn(session_id, turn, message, ...)
     return added
   end
   local wanted = string.match(message, ',"model":"([^"]*)","turn":%d+,"parent":%d+}$') or ''
-  redis.call(
-    'HSET',
-    META,
-    'state',
-    'queued',
-    'turn',
-    turn,
-    'top',
-    id,
-    'attempt',
-    0,
-    'lease',
-    '',
-    'mark',
-    '',
-    'wanted',
-    wanted,
-    'epoch',
-    epoch,
-    'epoch_base',
-    epoch,
-    ...
-  )
+  redis.call('HSET', META, 'state', 'queued', 'turn', turn, 'top', id, 'attempt', 0, 'lease', '', 'mark', '')
+  redis.call('HSET', META, 'wanted', wanted, 'epoch', epoch, 'epoch_base', epoch, ...)
   enqueue_job(session_id)
   announce_state(id)
 end

@@ -52,6 +52,8 @@ def test_every_documented_setting_exists() -> None:
         ("MIDSENTENCE_SECRET", "short"),
         ("OPENAI_BASE_URL", "localhost:11434"),
         ("OPENAI_BASE_URL", "http://127.0.0.1:99999/v1"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1/v1 "),
+        ("OPENAI_BASE_URL", "http://127.0.0.256/v1"),
     ],
 )
 def test_an_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

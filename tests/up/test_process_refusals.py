@@ -62,6 +62,15 @@ def test_a_worker_refuses_a_key_whose_variable_is_unset(
     assert "the variable KEY_OF_THE_LARGE_MODEL is not set" in line
 
 
+def test_a_worker_refuses_an_address_that_its_http_client_cannot_use() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "midsentence_worker.main"],
+        capture_output=True, text=True, check=False, env=clean_environment({"OPENAI_BASE_URL": "http://😀.cn/v1"}),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "OPENAI_BASE_URL cannot be used: it is no address. See docs/operations.md.\n"
+
+
 def test_a_port_that_is_taken_is_reported_once(refusal: Refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])

@@ -28,7 +28,12 @@ def work(processes: Processes = "1", name: Name = "worker", ready_descriptor: Re
     # Imported here: the supervisor of several processes needs none of it.
     from midsentence_worker import process  # noqa: PLC0415
 
-    process.run(settings, name, partial(say_ready, ready_descriptor))
+    try:
+        process.run(settings, name, partial(say_ready, ready_descriptor))
+    except BadSettingsError as error:
+        # The model's address: only the HTTP client, which takes a second to import, knows all that it may not be.
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import httpx2
 import openai
 
+from midsentence.errors import BadSettingsError
 from midsentence.model_list import ModelSpec
 from midsentence.settings import Settings
 from midsentence_worker.models import retry
@@ -38,11 +39,18 @@ REQUEST_ERRORS = (
 
 class ModelClient:
     def __init__(self, spec: ModelSpec, settings: Settings, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        """Raises BadSettingsError where the model's address cannot be used."""
         self._settings = settings
         self.spec = spec
         self.model = spec.model
         self.has_think_tags = spec.think_tags
-        url = httpx2.URL(spec.base_url)
+        try:
+            url = httpx2.URL(spec.base_url)
+        except httpx2.InvalidURL as error:
+            # Such as a host with letters that no domain may have.
+            raise BadSettingsError(
+                f"{spec.set_by.base_url} cannot be used: it is no address. See docs/operations.md."
+            ) from error
         self.errors = ErrorMessages(spec)
         # Local servers need no key; the SDK insists on one.
         self._key = spec.api_key or "none"
