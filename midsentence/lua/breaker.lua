@@ -29,6 +29,15 @@ local function reply(state, wait, failure)
   return { state, math.ceil(wait), failure or '' }
 end
 
+-- Sets the time to live (ms). A user without the right to this leaves no key that would stay for ever.
+local function keep_breaker(ms)
+  local kept = redis.pcall('PEXPIRE', BREAKER, whole(ms))
+  if is_error(kept) then
+    redis.call('DEL', BREAKER)
+    error(kept.err)
+  end
+end
+
 -- Opens it for `asked` (ms) where the provider asked for a time, else for `wait`.
 local function open(time, wait, asked, failure)
   local long = asked or wait
@@ -37,7 +46,7 @@ local function open(time, wait, asked, failure)
   if asked then
     redis.call('HSET', BREAKER, 'asked', 1)
   end
-  redis.call('PEXPIRE', BREAKER, whole(long + WINDOW))
+  keep_breaker(long + WINDOW)
   return reply(OPEN, long, failure)
 end
 

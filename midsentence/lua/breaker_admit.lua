@@ -4,6 +4,6 @@ local time = now()
 local state = view(time)
 if state[1] == OPEN and state[2] == 0 then
   redis.call('HSET', BREAKER, 'probe', WORKER, 'until', whole(time + PROBE))
-  redis.call('PEXPIRE', BREAKER, whole(PROBE + WINDOW))
+  keep_breaker(PROBE + WINDOW)
 end
 return state

@@ -30,5 +30,5 @@ if #recent >= limit then
   return open(time, wait, nil, failure)
 end
 redis.call('HSET', BREAKER, 'times', table.concat(recent, ' '), 'failure', failure)
-redis.call('PEXPIRE', BREAKER, WINDOW)
+keep_breaker(WINDOW)
 return view(time)

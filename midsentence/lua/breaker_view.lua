@@ -2,6 +2,6 @@
 local time = now()
 if ARGV[2] == '1' and fields('probe') == WORKER then
   redis.call('HSET', BREAKER, 'until', whole(time + PROBE))
-  redis.call('PEXPIRE', BREAKER, whole(PROBE + WINDOW))
+  keep_breaker(PROBE + WINDOW)
 end
 return view(time)

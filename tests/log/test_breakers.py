@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from midsentence.events import Failure
 from midsentence.settings import Settings
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
+from tests.support.processes import RedisChild
+from tests.support.redis_deployments import execute
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -352,3 +355,20 @@ async def test_a_key_that_is_no_breaker_is_no_obstacle(here: Breakers, store: St
     await open_by(here)
     await here.refresh()
     assert await here.admit(MODEL) == 0
+
+
+async def test_user_who_may_set_no_time_to_live_leaves_no_key(tmp_path: Path) -> None:
+    redis = RedisChild(tmp_path)
+    redis.start()
+    try:
+        execute(redis, "ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-pexpire")
+        url = redis.url.replace("redis://", "redis://app:pw@")
+        store = Store(Settings.model_validate({"redis_url": url, "breaker_failures": LIMIT}))
+        breakers = Breakers(store, [MODEL])
+        await open_by(breakers)
+        await breakers.failed(MODEL, FAILURE, 60)
+        assert await breakers.admit(MODEL) == 0
+        assert execute(redis, "KEYS", "*") == []
+        await store.aclose()
+    finally:
+        redis.stop()
