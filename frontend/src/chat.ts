@@ -20,6 +20,8 @@ export interface ChatListener {
   changed(): void;
   /** Called when the list of sessions has changed. */
   listed(): void;
+  /** The model for a message that is written now; undefined for the server's default. */
+  model(): string | undefined;
 }
 
 export class Chat {
@@ -32,6 +34,8 @@ export class Chat {
   /** When the stream reconnected after a break; null again from the next question on. */
   resumedAt: Date | null = null;
   choices: Choices = {};
+  /** The models of the answers, since a snapshot names none. */
+  #models: Readonly<Record<number, string>> = {};
   readonly #tab: string;
   readonly #outbox: Outbox;
   readonly #listener: ChatListener;
@@ -51,6 +55,7 @@ export class Chat {
     if (!this.isShared) void this.#outbox.adopt(this.session);
     if (this.session === null) return;
     this.choices = (tabStore.get(branchOf(this.session)) as Choices | null) ?? {};
+    this.#models = (tabStore.get(modelsOf(this.session)) as Record<number, string> | null) ?? {};
     this.#attach(this.session);
   }
 
@@ -76,6 +81,11 @@ export class Chat {
 
   get steps(): Step[] {
     return path(this.conversation.messages, this.choices);
+  }
+
+  /** The model that wrote the answer of a turn, or null if that is unknown. */
+  modelOf(turn: number): string | null {
+    return this.conversation.attempts[turn]?.model ?? this.#models[turn] ?? null;
   }
 
   ask(text: string): void {
@@ -122,7 +132,7 @@ export class Chat {
 
   #add(text: string, wish: Parameters<Outbox['add']>[3]): void {
     this.resumedAt = null;
-    this.#outbox.add(text, this.session, this.conversation, wish);
+    this.#outbox.add(text, this.session, this.conversation, { ...wish, model: this.#listener.model() });
   }
 
   #become(session: string, turn: number, text: string): void {
@@ -157,6 +167,8 @@ export class Chat {
     if (kind === 'gone') {
       // If the session is begun again, its event ids will belong to another conversation.
       this.conversation = { ...this.conversation, cursor: null };
+      this.#models = {};
+      tabStore.remove(modelsOf(session));
       this.#outbox.beginAgain(session);
       this.#listener.listed();
     }
@@ -177,6 +189,7 @@ export class Chat {
     // drawn again.
     this.conversation = { ...fresh, ...conversation, ...(isEqual && { messages }) };
     if (!isEqual) this.rewritings = noRewritings;
+    this.#keepModels(session);
     this.#outbox.removeLogged(session, conversation);
     // A following tab has no attach of its own; the leader's conversation replaces it.
     if (this.#isAttached) this.#afterAttach(session);
@@ -216,8 +229,15 @@ export class Chat {
       this.#outbox.removeLogged(session, this.conversation);
     }
     if (event === 'message') this.resumedAt = null;
+    if (this.conversation.attempts !== before.attempts) this.#keepModels(session);
     if (event === 'message' || event === 'end' || this.conversation.title !== before.title) this.#listener.listed();
     if (event === 'state' && this.#isAttached) this.#afterAttach(session);
+  }
+
+  #keepModels(session: string): void {
+    const known = Object.entries(this.conversation.attempts).filter(([, { model }]) => model !== null);
+    this.#models = { ...this.#models, ...Object.fromEntries(known.map(([turn, { model }]) => [turn, model!])) };
+    tabStore.set(modelsOf(session), this.#models);
   }
 
   #afterAttach(session: string): void {
@@ -229,4 +249,8 @@ export class Chat {
 
 function branchOf(session: string): string {
   return `branch.${session}`;
+}
+
+function modelsOf(session: string): string {
+  return `models.${session}`;
 }

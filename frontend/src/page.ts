@@ -7,6 +7,7 @@ import { PREFERENCES, type Preferences, prefer, preferences, chosenLanguage } fr
 import { SEEN } from './storage/seen';
 import { onShared } from './storage/webStorage';
 import { lastTurn, phase } from './log/conversation';
+import { Models } from './models';
 import { Sessions } from './sessions';
 import { Refusal, stop } from './transport/api';
 import { WORDS, type Words } from './words/words';
@@ -16,6 +17,7 @@ export class Page {
   chat: Chat;
   readonly outbox: Outbox;
   readonly sessions: Sessions;
+  readonly models: Models;
   preferences: Preferences = preferences();
   /** Why the reader's last action failed; empty once it is dismissed. */
   failure = '';
@@ -28,9 +30,11 @@ export class Page {
   constructor(identity: Identity) {
     this.#identity = identity;
     this.sessions = new Sessions(() => this.changed());
+    this.models = new Models(() => this.#modelsLoaded());
     this.outbox = new Outbox(identity, {
       changed: () => this.changed(),
       accepted: (receipt) => this.#accepted(receipt),
+      failed: ({ code }) => code === 'unknown_model' && void this.models.load(),
     });
     this.chat = this.#chat(addressed());
   }
@@ -47,6 +51,7 @@ export class Page {
     onShared(SEEN, () => this.sessions.refresh());
     this.chat.open();
     this.sessions.refresh();
+    void this.models.load();
   }
 
   /**
@@ -71,6 +76,14 @@ export class Page {
   prefer(change: Partial<Preferences>): void {
     this.preferences = Object.keys(change).length > 0 ? prefer(change) : preferences();
     this.changed();
+  }
+
+  /** The model for the next message; undefined for the server's default. */
+  get model(): string | undefined {
+    const { model } = this.preferences;
+    // Before the list is loaded, the choice counts: a reader may have a reason not to ask the default.
+    if (model === null || !this.models.isLoaded) return model ?? undefined;
+    return this.models.isChoice && this.models.offers(model) ? model : undefined;
   }
 
   async stop(): Promise<void> {
@@ -136,6 +149,7 @@ export class Page {
     const chat: Chat = new Chat(session, this.#identity.name, this.outbox, {
       changed: () => chat === this.chat && this.changed(),
       listed: () => this.sessions.refresh(),
+      model: () => this.model,
     });
     return chat;
   }
@@ -149,6 +163,12 @@ export class Page {
     this.chat.open();
     this.sessions.refresh();
     this.changed();
+  }
+
+  #modelsLoaded(): void {
+    const { model } = this.preferences;
+    if (model !== null && !this.models.offers(model)) this.prefer({ model: null });
+    else this.changed();
   }
 
   #accepted(receipt: Receipt): void {
@@ -166,12 +186,16 @@ export class Page {
   #cameOnline(): void {
     this.chat.wake();
     this.outbox.retryPassing();
+    void this.models.load();
     this.changed();
   }
 
   #visibilityChanged(): void {
     this.chat.visibilityChanged();
-    if (document.visibilityState === 'visible') this.sessions.refresh();
+    if (document.visibilityState === 'visible') {
+      this.sessions.refresh();
+      void this.models.load();
+    }
     this.changed();
   }
 }

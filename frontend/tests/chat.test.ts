@@ -19,6 +19,7 @@ const message = (number: number, text = `Question ${number}`): SessionEvent => (
 
 let posts: Posts;
 let listed: number;
+let model: string | undefined;
 let outbox: Outbox;
 let chat: Chat;
 
@@ -26,6 +27,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   posts = new Posts();
   listed = 0;
+  model = undefined;
   FakeEventSource.all = [];
   sessionStorage.clear();
   vi.stubGlobal('fetch', posts.fetch);
@@ -40,12 +42,17 @@ afterEach(() => {
 
 function opened(session: string | null, store = new Memory()): Chat {
   const identity = { name: 'me', gone: async () => [] };
-  outbox = new Outbox(identity, { changed: () => {}, accepted: (receipt) => chat.accepted(receipt) }, store);
+  outbox = new Outbox(
+    identity,
+    { changed: () => {}, accepted: (receipt) => chat.accepted(receipt), failed: () => {} },
+    store,
+  );
   chat = new Chat(session, 'me', outbox, {
     changed: () => {},
     listed: () => {
       listed += 1;
     },
+    model: () => model,
   });
   chat.open();
   return chat;
@@ -118,6 +125,65 @@ describe('a question', () => {
     chat.ask('Two');
     await posts.accept(5);
     expect(posts.last.body).toStrictEqual({ text: 'Two', parent: 5 });
+  });
+});
+
+describe('the chosen model', () => {
+  test('is sent with each message, and is the one of the time when it was written', async () => {
+    opened('s');
+    attaches(linear(2), '2.1-9');
+    model = 'alpha';
+    chat.ask('One');
+    chat.ask('Two');
+    model = 'beta';
+    chat.askInstead({ turn: 2, parent: 1 }, 'Question 2');
+    for (const number of [3, 4, 5]) await posts.accept(number);
+    expect(posts.all.map(({ body }) => body)).toStrictEqual([
+      { text: 'One', model: 'alpha' },
+      { text: 'Two', model: 'alpha' },
+      { text: 'Question 2', parent: 1, model: 'beta' },
+    ]);
+  });
+
+  test('is sent with the message that begins a session', async () => {
+    opened(null);
+    model = 'beta';
+    chat.ask('Well?');
+    await taken();
+    expect(posts.last).toMatchObject({ path: '/sessions', body: { text: 'Well?', model: 'beta' } });
+  });
+});
+
+describe('the model of an answer', () => {
+  const said = (...events: SessionEvent[]) => events.forEach((event) => FakeEventSource.last.says(event));
+  const start = (number: number, name: string): SessionEvent => ({
+    event: 'start',
+    id: `${number}.1-1`,
+    data: { turn: number, attempt: 1, model: name },
+  });
+  const end = (number: number): SessionEvent => ({ event: 'end', id: `${number}.1-2`, data: { reason: 'stop' } });
+
+  test('is that of its last attempt, also after a reload of this tab', () => {
+    opened('s');
+    attaches([], '0.0-0');
+    said(message(1), start(1, 'alpha'), end(1), message(2), start(2, 'beta'), end(2));
+    expect([1, 2, 3].map((number) => chat.modelOf(number))).toStrictEqual(['alpha', 'beta', null]);
+    chat.close();
+    opened('s');
+    attaches(linear(2), '2.1-2');
+    expect([1, 2, 3].map((number) => chat.modelOf(number))).toStrictEqual(['alpha', 'beta', null]);
+  });
+
+  test('is forgotten if the session is gone, whose numbers may begin anew', async () => {
+    opened('s');
+    attaches([], '0.0-0');
+    said(message(1), start(1, 'alpha'), end(1));
+    posts.isGone = true;
+    FakeEventSource.last.isRefused();
+    await taken();
+    chat.close();
+    opened('s');
+    expect(chat.modelOf(1)).toBeNull();
   });
 });
 

@@ -179,6 +179,66 @@ describe('an action of the reader', () => {
   });
 });
 
+describe('the choice of a model', () => {
+  const choose = (model: string) => localStorage.setItem('midsentence.preferences', JSON.stringify({ model }));
+  const loaded = async (...models: string[]): Promise<Page> => {
+    posts.models = models;
+    begin();
+    await taken();
+    return page;
+  };
+
+  test('is the server’s default without one', async () => {
+    await loaded('alpha', 'beta');
+    expect([page.model, page.models.isChoice, page.models.default]).toStrictEqual([undefined, true, 'alpha']);
+  });
+
+  test('is remembered', async () => {
+    await loaded('alpha', 'beta');
+    page.prefer({ model: 'beta' });
+    page.chat.close();
+    await loaded('alpha', 'beta');
+    expect(page.model).toBe('beta');
+    page.chat.ask('Well?');
+    await taken();
+    expect(posts.last.body).toStrictEqual({ text: 'Well?', model: 'beta' });
+  });
+
+  test('counts before the list is loaded', () => {
+    choose('beta');
+    expect(begin().model).toBe('beta');
+  });
+
+  test('is forgotten if it is not offered any more', async () => {
+    choose('beta');
+    await loaded('alpha', 'gamma');
+    expect([page.model, page.preferences.model]).toStrictEqual([undefined, null]);
+    expect(localStorage.getItem('midsentence.preferences')).toContain('"model":null');
+  });
+
+  test('is not sent if there is only one', async () => {
+    choose('alpha');
+    await loaded('alpha');
+    expect([page.model, page.models.isChoice]).toStrictEqual([undefined, false]);
+  });
+
+  test('is loaded again when a message’s model is refused', async () => {
+    choose('beta');
+    await loaded('alpha', 'beta', 'gamma');
+    posts.models = ['alpha', 'gamma'];
+    page.chat.ask('Well?');
+    await posts.refuse(422, 'unknown_model');
+    expect(page.models.offered.map(({ name }) => name)).toStrictEqual(['alpha', 'gamma']);
+    expect(page.model).toBeUndefined();
+  });
+
+  test('does not disturb the page if the list cannot be loaded', async () => {
+    begin();
+    await taken();
+    expect([page.model, page.models.isLoaded, page.models.isChoice]).toStrictEqual([undefined, false, false]);
+  });
+});
+
 describe('a painter', () => {
   test('is called once a frame', () => {
     begin();

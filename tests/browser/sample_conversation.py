@@ -79,6 +79,7 @@ _STREAM = event_stream(
         },
     ),
 )
+_MODELS = [{"name": "demo", "default": True}, {"name": "another/model-with-a-long-name:70b", "default": False}]
 _LISTED: list[Mapping[str, Any]] = [
     {"session_id": SESSION, "title": "One of everything?", "state": "streaming", "turn": 4, "updated": 4},
     {
@@ -97,6 +98,7 @@ def serve_sample(page: Page) -> None:
     """Answer the requests of the page with the sample. Its address is `#{SESSION}`."""
     page.add_init_script('localStorage.setItem(\'midsentence.seen\', \'{"1b": 1, "2c": 1, "3d": 4}\')')
     page.route("**/sessions", lambda route: route.fulfill(json={"sessions": _LISTED}))
+    page.route("**/models", lambda route: route.fulfill(json={"models": _MODELS}))
     page.route("**/share", lambda route: route.fulfill(json={"session_id": SESSION, "share": "capability"}))
     page.route(EVENTS, lambda route: route.fulfill(content_type="text/event-stream", body=_STREAM))
 

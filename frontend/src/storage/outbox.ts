@@ -23,6 +23,8 @@ export interface Unsent {
   /** The key of the message that it follows, if that one has no turn yet. */
   readonly behind?: string;
   readonly onBusy?: OnBusy;
+  /** The model that was chosen when it was written; undefined for the server's default. */
+  readonly model?: string | undefined;
   readonly state: 'waiting' | 'sending' | 'accepted' | 'failed';
   /** The request under this key. It must not change: the server refuses another body under the same key. */
   readonly sent: { session: string | null; body: Ask } | null;
@@ -45,6 +47,7 @@ export interface Receipt {
 export interface OutboxListener {
   changed(): void;
   accepted(receipt: Receipt): void;
+  failed(why: Reason): void;
 }
 
 export interface Wish {
@@ -52,6 +55,7 @@ export interface Wish {
   /** It is a new branch of that parent, so it does not follow the message typed before it. */
   isBranch?: boolean;
   onBusy?: OnBusy;
+  model?: string | undefined;
 }
 
 export class Outbox {
@@ -83,7 +87,7 @@ export class Outbox {
     text: string,
     session: string | null,
     conversation: Conversation,
-    { parent, isBranch, onBusy }: Wish = {},
+    { parent, isBranch, onBusy, model }: Wish = {},
   ): string {
     const before = isBranch || parent === undefined ? undefined : this.of(session).at(-1);
     const entry: Unsent = {
@@ -94,6 +98,7 @@ export class Outbox {
       // A message that goes to the newest turn is in another branch, which the reader has left since.
       ...(before?.parent !== undefined && { behind: before.key }),
       ...(onBusy !== undefined && { onBusy }),
+      ...(model !== undefined && { model }),
       state: 'waiting',
       sent: null,
       turn: null,
@@ -125,8 +130,11 @@ export class Outbox {
     void this.#pump();
   }
 
-  retry(key: string): void {
-    this.#change(key, { state: 'waiting', why: null });
+  /** Sends a failed message again: if its model was refused, with `model`, else as it was. */
+  retry(key: string, model?: string): void {
+    const isOfUnknownModel = this.#entries.find((one) => one.key === key)?.why?.code === 'unknown_model';
+    // The server has done nothing under this key, so that another body can follow.
+    this.#change(key, { state: 'waiting', why: null, ...(isOfUnknownModel && { model, sent: null }) });
     void this.#pump();
   }
 
@@ -232,16 +240,18 @@ export class Outbox {
       // A message that was accepted before is sent again after each attach, so this failure is not shown.
       const isLater = entry.turn !== null && !entry.begunAgain && error.isPassing;
       this.#change(key, isLater ? { state: 'accepted' } : { state: 'failed', why: error.reason });
+      this.#listener.failed(error.reason);
     }
   }
 
-  #body({ text, parent, behind, onBusy }: Unsent): Ask {
+  #body({ text, parent, behind, onBusy, model }: Unsent): Ask {
     const before = this.#entries.find((one) => one.key === behind);
     const follows = parent === undefined ? undefined : (before?.turn ?? parent);
     return {
       text,
       ...(follows !== undefined && { parent: follows }),
       ...(onBusy !== undefined && { on_busy: onBusy }),
+      ...(model !== undefined && { model }),
     };
   }
 

@@ -11,12 +11,14 @@ export interface Preferences {
   language: Language | 'auto';
   /** Whether the sidebar is shown beside the conversation on a wide screen. */
   sidebar: boolean;
+  /** The chosen model; null for the server's default. */
+  model: string | null;
 }
 
 export const PREFERENCES = 'preferences';
 
 const LANGUAGES = Object.keys(WORDS) as Language[];
-const ORDINARY: Preferences = { theme: 'auto', language: 'auto', sidebar: true };
+const ORDINARY: Preferences = { theme: 'auto', language: 'auto', sidebar: true, model: null };
 
 export function preferences(): Preferences {
   // Another version of the page may have stored other values, and an unknown language has no texts.
@@ -25,6 +27,7 @@ export function preferences(): Preferences {
     theme: THEMES.find((theme) => theme === kept.theme) ?? ORDINARY.theme,
     language: LANGUAGES.find((language) => language === kept.language) ?? ORDINARY.language,
     sidebar: typeof kept.sidebar === 'boolean' ? kept.sidebar : ORDINARY.sidebar,
+    model: typeof kept.model === 'string' ? kept.model : ORDINARY.model,
   };
 }
 

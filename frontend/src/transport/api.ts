@@ -45,6 +45,14 @@ export interface Ask {
   /** The turn that this message follows; the newest if it is left out. */
   parent?: number;
   on_busy?: OnBusy;
+  /** The name of a model; the server's default if it is left out. */
+  model?: string;
+}
+
+/** A model that the server offers. */
+export interface Offered {
+  name: string;
+  default: boolean;
 }
 
 export interface Listed {
@@ -92,6 +100,14 @@ export async function listSessions(): Promise<Listed[]> {
   const { sessions } = await read(await request('/sessions'));
   if (!Array.isArray(sessions)) throw broken();
   return sessions as Listed[];
+}
+
+export async function listModels(): Promise<Offered[]> {
+  const { models } = await read(await request('/models'));
+  if (!Array.isArray(models)) throw broken();
+  return (models as (Partial<Offered> | null)[]).flatMap((model) =>
+    typeof model?.name === 'string' ? [{ name: model.name, default: model.default === true }] : [],
+  );
 }
 
 /** Returns the capability that lets others read the session. It stays the same until `unshare`. */

@@ -48,6 +48,10 @@ export function App({ page }: { page: Page }) {
     isFromBox.current = false;
   }, []);
   const stop = () => void page.stop();
+  const { models } = page;
+  const choice = models.isChoice
+    ? { all: models.offered.map(({ name }) => name), chosen: page.model ?? models.default ?? '' }
+    : null;
   useLayoutEffect(() => {
     setEdited(null);
     setSharing(false);
@@ -110,7 +114,8 @@ export function App({ page }: { page: Page }) {
             <Icon name="menu" />
           </button>
           <h1 dir="auto">{conversation.title || <Wordmark />}</h1>
-          {conversation.model !== null && (
+          {/* With a choice of models, each answer names its own. */}
+          {conversation.model !== null && !page.models.isChoice && (
             <p class="model" id="model">
               {conversation.model}
             </p>
@@ -165,6 +170,8 @@ export function App({ page }: { page: Page }) {
                 onSend={send}
                 onStop={stop}
                 onEditLast={editLast}
+                models={choice}
+                onModel={(model) => page.prefer({ model })}
               />
             )}
           </div>

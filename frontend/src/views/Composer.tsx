@@ -25,6 +25,9 @@ interface ComposerProps {
   onStop: () => void;
   /** Called for the up arrow in an empty box. */
   onEditLast: () => void;
+  /** The names of the models to choose from, and the chosen one; null if there is no choice. */
+  models: { all: readonly string[]; chosen: string } | null;
+  onModel: (name: string) => void;
   handle: Ref<ComposerHandle>;
 }
 
@@ -37,6 +40,8 @@ export function Composer({
   onSend,
   onStop,
   onEditLast,
+  models,
+  onModel,
   handle,
 }: ComposerProps) {
   const words = useWords();
@@ -82,7 +87,7 @@ export function Composer({
   };
   return (
     <form
-      class="composer"
+      class={`composer${models === null ? '' : ' with-models'}`}
       onSubmit={(event) => {
         event.preventDefault();
         submit();
@@ -101,6 +106,22 @@ export function Composer({
         onInput={keep}
         onKeyDown={key}
       />
+      {models !== null && (
+        <label class="choice" title={words.model}>
+          <select
+            id="model-choice"
+            aria-label={words.model}
+            value={models.chosen}
+            onChange={({ currentTarget }) => onModel(currentTarget.value)}
+          >
+            {models.all.map((name) => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
       {isRunning && (
         <IconButton
           class="stop"

@@ -74,6 +74,7 @@ export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack
             step={step}
             rewriting={chat.rewritings[step.turn]}
             tried={conversation.attempts[step.turn]?.count}
+            model={page.models.isChoice ? chat.modelOf(step.turn) : null}
             isLive={now !== 'idle' && step.turn === newest}
             isEdited={edited === step.turn}
             actions={actions}
@@ -87,7 +88,7 @@ export function Transcript({ page, autoScroll, steps, edited, onEdit, onTakeBack
             key={`unsent-${entry.key}`}
             entry={entry}
             isKept={outbox.isKept}
-            onRetry={() => outbox.retry(entry.key)}
+            onRetry={() => outbox.retry(entry.key, page.model)}
             onTakeBack={() => onTakeBack(outbox.takeBack(entry.key))}
           />
         ))}

@@ -31,6 +31,8 @@ interface TurnProps {
   rewriting: Rewriting | undefined;
   /** The number of its attempts, if that is known. */
   tried: number | undefined;
+  /** The model that wrote the answer, if readers can choose among several. */
+  model: string | null;
   /** Whether its answer is awaited or grows. */
   isLive: boolean;
   isEdited: boolean;
@@ -45,6 +47,7 @@ export const Turn = memo(TurnRows, (before: TurnProps, now: TurnProps) => {
     one.answer === other.answer &&
     before.rewriting === now.rewriting &&
     before.tried === now.tried &&
+    before.model === now.model &&
     before.isLive === now.isLive &&
     before.isEdited === now.isEdited &&
     before.actions === now.actions &&
@@ -99,7 +102,7 @@ function Question({ step, isEdited, actions }: Pick<TurnProps, 'step' | 'isEdite
   );
 }
 
-function AnswerRow({ step, rewriting, tried, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
+function AnswerRow({ step, rewriting, tried, model, isLive, actions }: Omit<TurnProps, 'isEdited'>) {
   const words = useWords();
   const { turn, question, answer, answers } = step;
   const text = answer?.text ?? '';
@@ -115,6 +118,7 @@ function AnswerRow({ step, rewriting, tried, isLive, actions }: Omit<TurnProps, 
           <Versions all={answers} turn={turn} onChoose={(other) => actions.choose(step, other, 'assistant')} />
           {text !== '' && <CopyButton text={text} label={words.copyAnswer} />}
           {actions.mayAsk && <Again isFailed={isFailed} onAgain={() => actions.askInstead(step, question.text)} />}
+          {model !== null && text !== '' && <span class="by">{model}</span>}
         </div>
       )}
     </li>

@@ -4,7 +4,7 @@ import { prefer, preferences, chosenLanguage } from '../../src/storage/preferenc
 import { sharedStore } from '../../src/storage/webStorage';
 import { fill } from '../support/storages';
 
-const ORDINARY = { theme: 'auto', language: 'auto', sidebar: true };
+const ORDINARY = { theme: 'auto', language: 'auto', sidebar: true, model: null };
 
 beforeEach(() => {
   localStorage.clear();
@@ -29,7 +29,7 @@ test('a choice is returned even if it cannot be stored', () => {
 });
 
 describe('preferences of another version of the page', () => {
-  test.each<unknown>([null, 'dark', 7, [], ['dark'], { theme: 'sepia', language: 'xx', sidebar: 'no' }])(
+  test.each<unknown>([null, 'dark', 7, [], ['dark'], { theme: 'sepia', language: 'xx', sidebar: 'no', model: 7 }])(
     'breaks nothing: %j',
     (kept) => {
       sharedStore.set('preferences', kept);

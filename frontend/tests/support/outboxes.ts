@@ -22,7 +22,7 @@ export function prepareOutboxes(heard: Partial<OutboxListener> = {}): void {
   kept = new Map();
   memory = new Memory(kept);
   living = new Set(['me']);
-  listener = { changed: () => {}, accepted: () => {}, ...heard };
+  listener = { changed: () => {}, accepted: () => {}, failed: () => {}, ...heard };
   vi.stubGlobal('fetch', posts.fetch);
   onTestFinished(() => {
     vi.unstubAllGlobals();

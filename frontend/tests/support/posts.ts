@@ -16,10 +16,15 @@ export class Posts {
   /** Whether a requested session does not exist any more. */
   isGone = false;
   listed: readonly Listed[] = [];
+  /** The names of the models, the default first; null for a server whose list cannot be loaded. */
+  models: readonly string[] | null = null;
   readonly #waiting: Post[] = [];
 
   readonly fetch = async (path: string, { method, body, headers }: RequestInit): Promise<Response> => {
     if (method !== 'POST' && path === '/sessions') return Response.json({ sessions: this.listed });
+    if (path === '/models' && this.models !== null) {
+      return Response.json({ models: this.models.map((name, at) => ({ name, default: at === 0 })) });
+    }
     if (method !== 'POST') return new Response('{}', { status: this.isGone ? 404 : 200 });
     return new Promise((resolve, reject) => {
       const post: Post = {

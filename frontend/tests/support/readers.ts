@@ -40,8 +40,12 @@ export class Reader {
     this.tab = tab;
     const identity = { name: tab.name, gone: async () => [] };
     this.chat = tab.do(() => {
-      const outbox = new Outbox(identity, { changed: () => {}, accepted: () => {} }, new Memory());
-      return new Chat('s', tab.name, outbox, { changed: () => this.#noted(), listed: () => {} });
+      const outbox = new Outbox(identity, { changed: () => {}, accepted: () => {}, failed: () => {} }, new Memory());
+      return new Chat('s', tab.name, outbox, {
+        changed: () => this.#noted(),
+        listed: () => {},
+        model: () => undefined,
+      });
     });
     tab.do(() => this.chat.open());
   }

@@ -4,6 +4,7 @@ import {
   Refusal,
   ask,
   eventsUrl,
+  listModels,
   listSessions,
   newKey,
   accessRefusal,
@@ -175,6 +176,18 @@ describe('requests to a session', () => {
     const listed = [{ session_id: 's', title: 'Streams', state: 'idle', turn: 1, updated: 1 }];
     answers(200, { sessions: listed });
     expect(await listSessions()).toStrictEqual(listed);
+  });
+
+  test('lists the models, and passes over what is none', async () => {
+    const models = [{ name: 'alpha', default: true, more: 1 }, { name: 'beta' }, null, { name: 7 }];
+    answers(200, { models });
+    expect(await listModels()).toStrictEqual([
+      { name: 'alpha', default: true },
+      { name: 'beta', default: false },
+    ]);
+    expect(sent()).toMatchObject({ path: '/models', method: 'GET' });
+    answers(200, {});
+    expect(await refused(listModels())).toMatchObject({ status: 0, code: 'broken' });
   });
 });
 

@@ -64,7 +64,6 @@ const NEVER_OF_THIS_PAGE = [
   'method_not_allowed',
   'not_acceptable',
   'unsupported_media_type',
-  'unknown_model',
 ];
 /** Shown with the server's message, which quotes the model's provider. */
 const QUOTED = ['model_refused_request'];

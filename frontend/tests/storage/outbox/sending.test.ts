@@ -7,10 +7,15 @@ import { conversation, outbox, posts, prepareOutboxes, states } from '../../supp
 import { taken } from '../../support/posts';
 
 let receipts: Receipt[];
+let failures: string[];
 
 beforeEach(() => {
   receipts = [];
-  prepareOutboxes({ accepted: (receipt) => void receipts.push(receipt) });
+  failures = [];
+  prepareOutboxes({
+    accepted: (receipt) => void receipts.push(receipt),
+    failed: ({ code }) => void failures.push(code),
+  });
 });
 
 describe('messages of one session', () => {
@@ -123,6 +128,44 @@ describe('a message that is sent again', () => {
       [['Two', 'failed']],
       [['Three', 'waiting']],
     ]);
+  });
+});
+
+describe('a message with a model', () => {
+  test('waits with the model, also over a reload', async () => {
+    outbox().add('One', 's', conversation(), { model: 'beta' });
+    await posts.lose();
+    outbox().retryPassing();
+    await taken();
+    expect(posts.all.map(({ body }) => body)).toStrictEqual([
+      { text: 'One', model: 'beta' },
+      { text: 'One', model: 'beta' },
+    ]);
+  });
+
+  test.each([['gamma'], [undefined]])('that is not offered any more is sent again with %s', async (model) => {
+    const box = outbox();
+    const key = box.add('One', 's', conversation(), { parent: 0, model: 'beta' });
+    box.add('Two', 's', conversation());
+    await posts.refuse(422, 'unknown_model');
+    expect([box.of('s')[0]!.why?.code, failures]).toStrictEqual(['unknown_model', ['unknown_model']]);
+    expect(states(box)[0]).toStrictEqual(['One', 'failed']);
+    box.retry(key, model);
+    await posts.accept(2);
+    await posts.accept(3);
+    expect(posts.all.slice(1).map(({ body }) => body)).toStrictEqual([
+      { text: 'One', parent: 0, ...(model !== undefined && { model }) },
+      { text: 'Two' },
+    ]);
+  });
+
+  test('that failed for another reason keeps its model', async () => {
+    const box = outbox();
+    const key = box.add('One', 's', conversation(), { model: 'beta' });
+    await posts.refuse(429, 'queue_full');
+    box.retry(key, 'gamma');
+    await taken();
+    expect(posts.last.body).toStrictEqual({ text: 'One', model: 'beta' });
   });
 });
 
