@@ -17,6 +17,8 @@ A partition's wake channel (`keys.PartitionKeys.wake`) carries the id of a sessi
 
 from typing import NamedTuple
 
+from midsentence.ids import is_session_id
+
 _STATE_CHANGED = b"s"
 _STOP = b"stop "
 
@@ -43,4 +45,8 @@ def decode(payload: bytes) -> Announcement:
 
 
 def decode_wake(payload: bytes) -> Wake:
-    return Wake(payload.removeprefix(_STOP).decode(), payload.startswith(_STOP))
+    """Raises ValueError for anything but a session's id behind the optional prefix."""
+    session_id = payload.removeprefix(_STOP).decode()
+    if not is_session_id(session_id):
+        raise ValueError("not a wake-up")
+    return Wake(session_id, payload.startswith(_STOP))

@@ -136,12 +136,18 @@ class StateChange(Payload, frozen=True):
 
 
 class Event(NamedTuple):
-    """One event as the log stores it. `data` is JSON and so has no raw line break."""
+    """One event as the log stores it. `data` is JSON and so has no raw line break.
+
+    An event of the log that `encode` cannot send keeps its id, and has the type UNREADABLE_TYPE and no data.
+    """
 
     id: EventId
     type: str
     data: bytes
 
+
+UNREADABLE_TYPE = "unreadable"
+NO_DATA = b"{}"
 
 _encoder = msgspec.json.Encoder()
 
@@ -156,11 +162,25 @@ def encode(event_id: EventId | str | None, event_type: str, data: bytes) -> byte
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(event_id).encode(), event_type.encode(), data)
 
 
+def is_sendable(event_type: bytes, data: bytes) -> bool:
+    """Whether `encode` makes one event of these: the type is a word, the data is one line of UTF-8."""
+    if not event_type.replace(b"_", b"").isalnum() or b"\n" in data or b"\r" in data:
+        return False
+    try:
+        return data.isascii() or bool(data.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 def decode(frames: bytes) -> Iterator[Event]:
-    """Decode what `encode` wrote with ids. This is no general parser of event streams. Raises ValueError."""
+    """Decode what `encode` wrote with ids; anything else is passed over. This is no general parser of event streams."""
     for block in frames.split(b"\n\n")[:-1]:
-        id_line, type_line, data_line = block.split(b"\n")
-        yield Event(EventId.of(id_line[4:]), type_line[7:].decode(), data_line[6:])
+        try:
+            id_line, type_line, data_line = block.split(b"\n")
+            event = Event(EventId.of(id_line[4:]), type_line[7:].decode(), data_line[6:])
+        except ValueError:
+            continue
+        yield event
 
 
-PING = encode(None, "ping", b"{}")
+PING = encode(None, "ping", NO_DATA)

@@ -1,16 +1,30 @@
 """The fold: building a conversation from its events (`docs/protocol.md`, "The fold").
 
 The page has the same fold in TypeScript; one set of transcripts tests both.
+
+A fold never fails (`unreadable`). An event that cannot be read changes nothing, except that a `reset` empties the
+answer and an `end` closes it: that is in their types alone. The reason of such an `end` is `error`. An entry of a
+stored turn counts if its turn and its role can be read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from operator import itemgetter
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
-from midsentence.events import Delta, End, Entry, Event, Message, Reasoning, Snapshot, Tool
+from midsentence.events import Delta, EndReason, Entry, Event, Failure, Message, Reasoning, Snapshot, Tool
 from midsentence.ids import EventId
+from midsentence.unreadable import UNREADABLE, passed_over
+
+
+class _Ending(msgspec.Struct):
+    """What an `end` adds to the conversation."""
+
+    reason: EndReason
+    error: Failure | None = None
+
 
 _snapshot = msgspec.json.Decoder(Snapshot).decode
 _message = msgspec.json.Decoder(Message).decode
@@ -18,16 +32,27 @@ _tool = msgspec.json.Decoder(Tool).decode
 # `delta` and `reasoning` have the same data.
 _piece = msgspec.json.Decoder(Delta).decode
 _pieces = msgspec.json.Decoder(list[Delta]).decode
-_end = msgspec.json.Decoder(End).decode
+_ending = msgspec.json.Decoder(_Ending).decode
 _entries = msgspec.json.Decoder(list[Entry]).decode
+_raw_entries = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decoders: dict[str, Callable[[bytes], Any]] = {
+    name: msgspec.json.Decoder[Any](kind).decode for name, kind in get_type_hints(Entry).items()
+}
+
+_Value = TypeVar("_Value")
 
 
 class Fold:
     """A conversation that grows event by event. Applying an event costs its own size, not that of the answer."""
 
-    def __init__(self, finished: Iterable[bytes] = ()) -> None:
-        """`finished` are the stored turns (`stored_turn`), oldest first. The last one may still be running."""
-        self._entries: list[Entry] = [entry for turn in finished for entry in _entries(turn)]
+    def __init__(self, finished: Iterable[bytes] = (), session_id: str = "") -> None:
+        """`finished` are the stored turns (`stored_turn`), oldest first. The last one may still be running.
+
+        `session_id` names the session where something that cannot be read is logged.
+        """
+        self._session_id = session_id
+        self._entries: list[Entry] = [entry for turn in finished for entry in read_turn(turn, session_id)]
         # The pieces of the running answer. They are joined when `messages` is called: appending to a str copies it.
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -49,25 +74,30 @@ class Fold:
         return [entry for entry in self.messages() if entry.turn == number]
 
     def apply(self, event: Event) -> None:
-        match event.type:
-            case "delta":
-                self._answer(event.id.turn)
-                self._text.append(_piece(event.data).text)
-            case "reasoning":
-                self._answer(event.id.turn)
-                self._reasoning.append(_piece(event.data).text)
-            case "tool":
-                self._tool(event)
-            case "message":
-                self._message(event)
-            case "reset":
-                self._reset()
-            case "end":
-                self._end(event)
-            case "snapshot":
-                self._snapshot(event)
-            case _:
-                pass  # `start` adds nothing to the conversation
+        try:
+            match event.type:
+                case "delta":
+                    text = _piece(event.data).text
+                    self._answer(event.id.turn)
+                    self._text.append(text)
+                case "reasoning":
+                    text = _piece(event.data).text
+                    self._answer(event.id.turn)
+                    self._reasoning.append(text)
+                case "tool":
+                    self._tool(event)
+                case "message":
+                    self._message(event)
+                case "reset":
+                    self._reset()
+                case "end":
+                    self._end(event)
+                case "snapshot":
+                    self._snapshot(event)
+                case _:
+                    pass  # `start` adds nothing to the conversation
+        except UNREADABLE:
+            passed_over(self._session_id, f"event {event.type}")
 
     def apply_all(self, turn: int, events: Iterable[tuple[str, bytes]]) -> None:
         """Apply many events of a turn, given as (type, data).
@@ -76,13 +106,24 @@ class Fold:
         """
         for event_type, run in groupby(events, itemgetter(0)):
             if event_type in {Delta.type, Reasoning.type}:
-                self._answer(turn)
-                pieces = _pieces(b"[%b]" % b",".join([data for _, data in run]))
-                texts = self._text if event_type == Delta.type else self._reasoning
-                texts += [piece.text for piece in pieces]
+                if pieces := self._pieces([data for _, data in run], event_type):
+                    self._answer(turn)
+                    texts = self._text if event_type == Delta.type else self._reasoning
+                    texts += [piece.text for piece in pieces]
             else:
                 for _, data in run:
                     self.apply(Event(EventId(turn, 0, 0), event_type, data))
+
+    def _pieces(self, run: list[bytes], event_type: str) -> list[Delta]:
+        """The pieces of a run. One that cannot be read must not lose the others."""
+        try:
+            pieces = _pieces(b"[%b]" % b",".join(run))
+        except UNREADABLE:
+            pieces = []
+        if len(pieces) == len(run):
+            return pieces
+        passed_over(self._session_id, f"event {event_type}")
+        return [piece for data in run if (piece := _decoded(_piece, data)) is not None]
 
     def _snapshot(self, event: Event) -> None:
         self._entries = list(_snapshot(event.data).messages)
@@ -121,7 +162,11 @@ class Fold:
         self._reasoning.clear()
 
     def _end(self, event: Event) -> None:
-        end = _end(event.data)
+        try:
+            end = _ending(event.data)
+        except UNREADABLE:
+            passed_over(self._session_id, "event end")
+            end = _Ending("error")
         answer = self._answer(event.id.turn)
         self.messages()
         answer.end = end.reason
@@ -130,11 +175,43 @@ class Fold:
         self._open = None
 
     def _answer(self, turn: int) -> Entry:
-        if self._open is None:
+        if self._open is None or self._open.turn != turn:
+            # The pieces before belong to the answer that was open.
+            self.messages()
             parent = next((entry.parent for entry in reversed(self._entries) if entry.turn == turn), turn - 1)
             self._open = Entry(turn, parent, "assistant", "")
             self._entries.append(self._open)
         return self._open
+
+
+def read_turn(stored: bytes, session_id: str) -> list[Entry]:
+    """Decode what `stored_turn` encoded."""
+    try:
+        return _entries(stored)
+    except UNREADABLE:
+        passed_over(session_id, "stored turn")
+    raw = _decoded(_raw_entries, stored) or []
+    return [entry for each in raw if (entry := _partial_entry(bytes(each))) is not None]
+
+
+def _partial_entry(raw: bytes) -> Entry | None:
+    """What can be read of an entry, or None where its turn or its role cannot."""
+    fields = _decoded(_raw_fields, raw) or {}
+    values = {name: _decoded(decode, bytes(fields[name])) for name, decode in _decoders.items() if name in fields}
+    values = {name: value for name, value in values.items() if value is not None}
+    if "turn" not in values or "role" not in values:
+        return None
+    if "end" in fields and "end" not in values and bytes(fields["end"]) != b"null":
+        values["end"] = "error"
+    defaults: dict[str, Any] = {"parent": values["turn"] - 1, "text": ""}
+    return Entry(**(defaults | values))
+
+
+def _decoded(decode: Callable[[bytes], _Value], data: bytes) -> _Value | None:
+    try:
+        return decode(data)
+    except UNREADABLE:
+        return None
 
 
 def stored_turn(messages: list[Entry]) -> bytes:

@@ -14,6 +14,8 @@ EPOCHS = 1000
 LAST_TAKEOVER_EPOCH = EPOCHS - 10
 # Redis' stream ids end at 2**64. The length of each number keeps every cursor that a client sends far below that.
 _EVENT_ID = re.compile(r"(0|[1-9][0-9]{0,11})\.(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,11})", re.ASCII)
+# The digits of a stream id's two numbers, by the lengths above.
+_LONGEST_MAJOR, _LONGEST_SEQ = 15, 12
 _SESSION_ID = re.compile(r"[0-9a-f]{2}[A-Za-z0-9_-]{22}", re.ASCII)
 _RANDOM_BYTES = 16
 
@@ -50,6 +52,12 @@ class EventId(NamedTuple):
     def from_stream(cls, stream_id: str) -> Self:
         major, _, seq = stream_id.partition("-")
         return cls(*divmod(int(major), EPOCHS), int(seq))
+
+
+def is_of_event(stream_id: bytes) -> bool:
+    """Whether an event can have this stream id: Redis allows longer numbers than a cursor does."""
+    at = stream_id.find(b"-")
+    return at <= _LONGEST_MAJOR and len(stream_id) - at - 1 <= _LONGEST_SEQ
 
 
 def new_session_id(partitions: int, *, derived_from: tuple[str, str, str] | None = None) -> str:

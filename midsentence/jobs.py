@@ -14,6 +14,7 @@ from midsentence.lease import Lease
 from midsentence.store.node import lacks_right
 from midsentence.store.scripts import Script
 from midsentence.store.store import Store
+from midsentence.unreadable import read_text
 
 _CLAIM = Script("claim", behind=("common", "ids", "epochs", "announcements"))
 _TRIM = Script("trim", behind=("common",))
@@ -165,7 +166,9 @@ class Jobs:
 
 
 def _claimed(worker: str, reply: Any) -> Claim:
-    """Decode one claim of lua/claim.lua."""
-    session_id, turn, epoch, top, attempt, stop, mark, model = reply
-    lease = Lease(session_id.decode(), turn, epoch, worker)
-    return Claim(lease, EventId.of(top).seq, attempt, bool(stop), mark.decode(), model.decode())
+    """Decode one claim of lua/claim.lua. The script gives numbers and ids, whatever the session's hash holds."""
+    name, turn, epoch, top, attempt, stop, mark, model = reply
+    session_id = name.decode()
+    lease = Lease(session_id, turn, epoch, worker)
+    mark = read_text(mark, session_id, "mark")
+    return Claim(lease, EventId.of(top).seq, attempt, bool(stop), mark, model.decode())

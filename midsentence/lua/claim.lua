@@ -31,18 +31,18 @@ local function claim(session_id)
     redis.call('ZREM', jobs, session_id) -- the session was deleted or expired
     return nil
   end
-  if not (string.match(turn, '^%d+$') and string.match(top, '^%d+%.%d+%-%d+$')) then
-    error('its hash has no turn')
-  end
+  -- What cannot be read of the hash is taken from the log, and so repaired.
+  top, turn = known_top(meta .. ':log', top), known_turn(meta .. ':log', turn, top)
   local base = epoch_base(meta)
-  epoch = next_epoch(tonumber(epoch), tonumber(base_then), base)
-  attempt = attempt + 1
+  epoch = number_of(epoch) or tonumber(string.match(top, '%.(%d+)'))
+  epoch = next_epoch(epoch, number_of(base_then, 0), base)
+  attempt = number_of(attempt, 0) + 1
   local holder = lease_holder(worker, turn, epoch)
   local model = models[wanted] and wanted or default
   -- The job before the lease: a lease without its time would be claimed again and again, and each claim counts as an
   -- attempt.
   redis.call('ZADD', jobs, whole(time + lease_ms), session_id)
-  redis.call('HSET', meta, 'epoch', epoch, 'epoch_base', base, 'attempt', attempt)
+  redis.call('HSET', meta, 'epoch', epoch, 'epoch_base', base, 'attempt', attempt, 'turn', turn, 'top', top)
   redis.call('HSET', meta, 'lease', holder, 'state', 'streaming', 'model', model)
   redis.pcall('SPUBLISH', meta .. ':live', announcement(top, top, 's', ''))
   return { session_id, tonumber(turn), epoch, top, attempt, stop == turn and 1 or 0, mark or '', model }

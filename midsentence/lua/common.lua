@@ -9,6 +9,15 @@ local function is_error(reply)
   return type(reply) == 'table' and reply.err ~= nil
 end
 
+-- A number of a session's hash, or `default` where something else stands there: a value that cannot be read must fail no
+-- script (unreadable.py).
+local function number_of(text, default)
+  if text and #text <= 15 and string.find(text, '^%d+$') then
+    return tonumber(text)
+  end
+  return default
+end
+
 -- Redis takes no exponents, and Lua writes a large number as 1e+15.
 local function whole(number)
   return string.format('%.0f', number)

@@ -29,7 +29,7 @@ local function epoch_base(meta)
     run_id = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
   end
   local known = redis.call('HMGET', meta, 'run', 'base')
-  local known_run_id, known_base = known[1], tonumber(known[2])
+  local known_run_id, known_base = known[1], number_of(known[2], 0)
   if known_run_id == run_id then
     return known_base
   end

@@ -39,10 +39,13 @@ while true do
     break
   end
   local _, next_turn, mark, next_message = queue_item_parts(waiting)
-  if mark == '-' then
+  -- What cannot be a message of a later turn is dropped: nothing can be written behind this turn in its name.
+  local is_later = mark and tonumber(next_turn) > tonumber(turn)
+  turn = is_later and next_turn or turn
+  if is_later and mark == '-' then
     begin_turn(session_id, next_turn, next_message)
     break
-  elseif mark == 'stopped' then
+  elseif is_later then
     pass_over(next_turn, next_message)
   end
 end

@@ -22,3 +22,30 @@ end
 local function lease_holder(worker, turn, epoch)
   return worker .. ' ' .. turn .. '.' .. epoch
 end
+
+-- Whether this has the form of an event's id (EventId.parse).
+local function is_event_id(text)
+  local turn, epoch, seq = string.match(text, '^(%d+)%.(%d+)%-(%d+)$')
+  return turn and #turn <= 12 and #epoch <= 3 and #seq <= 12 and not string.find(text, '%f[%d]0%d')
+end
+
+-- The id of the log's last event, which is `top` of the session's hash, unless something else stands there.
+local function known_top(log, top)
+  if top and is_event_id(top) then
+    return top
+  end
+  local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  if not newest then
+    return event_id(0, 0, 0)
+  end
+  local major, seq = string.match(newest[1], '^(%d+)%-(%d+)$')
+  major = tonumber(major)
+  local id = event_id(whole(math.floor(major / EPOCHS)), whole(major % EPOCHS), seq)
+  return is_event_id(id) and id or event_id(0, 0, 0)
+end
+
+-- The number of the newest turn in the log, which is `turn` of the session's hash, unless something else stands there.
+-- It is a text, as Redis holds it.
+local function known_turn(log, turn, top)
+  return whole(number_of(turn) or tonumber(string.match(known_top(log, top), '^%d+')))
+end

@@ -9,6 +9,7 @@ local owner, state, turn = view[1], view[4], view[5]
 if not owner then
   return nil
 end
+view[6] = known_top(LOG, view[6])
 view[9] = redis.call('LRANGE', QUEUE, 0, -1)
 if cursor ~= '' and cursor ~= 'window' then
   local tail = redis.call('XRANGE', LOG, cursor, '+', 'COUNT', limit + 2)
@@ -21,7 +22,18 @@ end
 view[10], view[11], view[12], view[13] = 'snapshot', redis.call('HGETALL', TURNS), {}, {}
 if state ~= 'idle' then
   local folded = redis.call('HGET', META, 'folded')
-  view[12] = redis.call('XRANGE', LOG, folded and '(' .. folded or stream_id(turn, 0, 0), '+')
+  if not (folded and string.find(folded, '^%d+%-%d+$')) then
+    folded = false
+    -- Without its place in the log, a checkpoint would be read twice.
+    for index = #view[11] - 1, 1, -2 do
+      if view[11][index] == 'running' then
+        table.remove(view[11], index)
+        table.remove(view[11], index)
+      end
+    end
+  end
+  local first = stream_id(known_turn(LOG, turn, view[6]), 0, 0)
+  view[12] = redis.call('XRANGE', LOG, folded and '(' .. folded or first, '+')
 end
 if cursor == 'window' then
   view[13] = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', limit + 1)

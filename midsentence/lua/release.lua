@@ -6,7 +6,7 @@ if lease ~= holder then
   return 0
 end
 if counts == '0' then
-  attempt = attempt - 1
+  attempt = number_of(attempt, 1) - 1
 end
 -- Where the job cannot be moved to now, the turn is claimed when the lease would have ended.
 redis.call('HSET', META, 'state', 'queued', 'lease', '', 'attempt', attempt)

@@ -20,6 +20,7 @@ end
 
 -- Tells readers that `state` changed, where `top` is the id of the log's last event.
 local function announce_state(top)
+  top = known_top(LOG, top)
   announce(top, top, 's', '')
 end
 
@@ -65,24 +66,30 @@ local function pass_over(turn, message)
   redis.call('XADD', LOG, stream_id(turn, epoch, 1), 'end', '{"reason":"stopped","usage":null,"error":null}')
   redis.call('HSET', META, 'turn', turn, 'epoch', epoch, 'top', top, 'ended', stream_id(turn, epoch, 1))
   local question = string.sub(message, 1, -2)
-  local parent = string.match(question, '"parent":(%d+)$')
+  local parent = string.match(question, '"parent":(%d+)$') or turn - 1
   local answer = '{"turn":' .. turn .. ',"parent":' .. parent .. ',"role":"assistant","text":"","end":"stopped"}'
   redis.call('HSET', TURNS, turn, '[' .. question .. ',"end":null},' .. answer .. ']')
   announce_state(top)
 end
 
--- A waiting message in the queue (SessionKeys.queue). The mark is 'stopped' or '-'.
+-- A waiting message in the queue (SessionKeys.queue). The mark is 'stopped' or '-'. Anything else in the queue has no
+-- parts and is passed over.
 local function queue_item(key, turn, mark, message)
   return key .. '\n' .. turn .. '\n' .. mark .. '\n' .. message
 end
 
 local function queue_item_parts(item)
-  return string.match(item, '^([^\n]*)\n(%d+)\n([^\n]*)\n(.*)$')
+  local key, turn, mark, message = string.match(item, '^([^\n]*)\n(%d+)\n([^\n]*)\n(.*)$')
+  if turn and #turn <= 12 then
+    return key, turn, mark, message
+  end
 end
 
 local function stop_waiting(index, item)
   local key, turn, _, message = queue_item_parts(item)
-  redis.call('LSET', QUEUE, index, queue_item(key, turn, 'stopped', message))
+  if key then
+    redis.call('LSET', QUEUE, index, queue_item(key, turn, 'stopped', message))
+  end
 end
 
 -- Stores the stop: each append and each renewal of the turn reads it, also after another worker took the turn over.

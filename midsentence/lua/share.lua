@@ -6,7 +6,8 @@ local owner, top, share = unpack(redis.call('HMGET', META, 'owner', 'top', 'shar
 if owner ~= asker then
   return nil
 end
-if share and new ~= '' then
+-- What is no capability cannot have been passed on.
+if share and new ~= '' and string.find(share, '^[%w_-]+$') then
   return share
 elseif new ~= '' then
   redis.call('HSET', META, 'share', new)

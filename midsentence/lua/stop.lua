@@ -6,6 +6,7 @@ local owner, newest, top = unpack(redis.call('HMGET', META, 'owner', 'turn', 'to
 if owner ~= asker then
   return { 'missing', 0 }
 end
+newest = known_turn(LOG, newest, top)
 if turn == '' then
   turn = newest
 end

@@ -19,10 +19,18 @@ local owner, state, top, turn, known_kind, newest =
   unpack(redis.call('HMGET', META, 'owner', 'state', 'top', 'turn', 'kind', 'last'))
 local is_new = not owner and create == '1'
 if is_new then
-  state, top, newest = 'idle', '0.0-0', 0
-elseif owner ~= asker or known_kind ~= kind then
+  state, top, newest = 'idle', '0.0-0', '0'
+elseif owner ~= asker or (known_kind == 'push') ~= (kind == 'push') then
   -- A one-shot answer must not be continued as a conversation: its event ids are a capability that others may have.
   return { 'missing', 0 }
+end
+-- Values that cannot be read (unreadable.py).
+if state ~= 'idle' and state ~= 'queued' and state ~= 'streaming' then
+  state = redis.call('ZSCORE', JOBS, session_id) and 'queued' or 'idle'
+end
+turn = known_turn(LOG, turn, top)
+if not number_of(newest) then
+  newest = turn + redis.call('LLEN', QUEUE)
 end
 -- The first part of the rehearsal. Redis refuses a script because of its memory only at its first write, and only if
 -- that is a command that may need memory.
@@ -40,7 +48,7 @@ end
 local seen = owner and redis.call('HGET', SEEN, key)
 if seen then
   local seen_turn, seen_digest = string.match(seen, '^(%d+) (.*)$')
-  return { seen_digest == digest and 'ok' or 'mismatch', tonumber(seen_turn) }
+  return { seen_digest == digest and 'ok' or 'mismatch', number_of(seen_turn, 0) }
 end
 if is_unknown_model == '1' then
   return { 'unknown_model', 0 }

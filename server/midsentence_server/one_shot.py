@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from midsentence.errors import SessionNotFoundError
-from midsentence.events import Delta, End, Failure, Snapshot, decode
+from midsentence.events import Delta, End, Event, Failure, Snapshot, decode
 from midsentence.ids import EventId
 from midsentence.log import Access
+from midsentence.unreadable import UNREADABLE, passed_over
 from midsentence_server import requests
 from midsentence_server.errors import HttpError
 from midsentence_server.owner_cookie import new_owner
@@ -103,7 +104,15 @@ class OneShot:
         )
 
     def _render(self, frame: bytes) -> bytes:
-        (event,) = decode(frame)
+        for event in decode(frame):
+            try:
+                return self._rendered(event)
+            except UNREADABLE:
+                passed_over(self._session_id, f"event {event.type}")
+                return self._id_only(event.id)
+        return b""
+
+    def _rendered(self, event: Event) -> bytes:
         match event.type:
             case "delta":
                 return self._text(event.id, _delta(event.data).text)
@@ -111,12 +120,20 @@ class OneShot:
                 return self._whole_answer(event.id, _snapshot(event.data))
             case "end":
                 self.is_finished = True
-                error = _end(event.data).error
+                error = self._error(event.data)
                 return (self._failed(error) if error else b"") + self._event(event.id, _END)
             case "reset":
                 return b"id: %b\nevent: reset\ndata: %b\n\n" % (self._name(event.id), event.data)
             case _:
                 return self._id_only(event.id)
+
+    def _error(self, data: bytes) -> Failure | None:
+        try:
+            return _end(data).error
+        except UNREADABLE:
+            # Its type alone says that the turn is done.
+            passed_over(self._session_id, "event end")
+            return None
 
     def _whole_answer(self, event_id: EventId, snapshot: Snapshot) -> bytes:
         """The answer from its beginning, where the client's position in it is unknown."""

@@ -51,7 +51,7 @@ BUDGET_OWN, BUDGET_SHARED, BUDGET_MESSAGE = 505, 240, 545
 MESSAGE = b'{"role":"user","text":"Go on.","turn":1,"parent":0}'
 # What read.lua replies for a session whose first turn waits.
 VIEW = [
-    b"ann", b"chat", None, b"queued", 1, b"1.0-0", b"Go on.", None, [],
+    b"ann", b"chat", None, b"queued", b"1", b"1.0-0", b"Go on.", None, [],
     b"snapshot", [], [[b"1000-0", [b"message", MESSAGE]]], [],
 ]  # fmt: skip
 

@@ -14,6 +14,9 @@ pytestmark = pytest.mark.anyio
 BROKEN = {
     "text": [("DEL", "{meta}"), ("SET", "{meta}", "no hash", "PX", "60000")],
     "stream": [("DEL", "{meta}"), ("XADD", "{meta}", "1-1", "a", "b"), ("PEXPIRE", "{meta}", "60000")],
+}
+# Fields that are taken from the log instead.
+REPAIRED = {
     "without a turn": [("HDEL", "{meta}", "turn")],
     "without an epoch": [("HDEL", "{meta}", "epoch")],
     "with another top": [("HSET", "{meta}", "top", "not an id")],
@@ -23,7 +26,7 @@ BROKEN = {
 
 
 async def break_keys(store: Store, names: SessionKeys, how: str) -> None:
-    for words in BROKEN[how]:
+    for words in (BROKEN | REPAIRED)[how]:
         await store.execute(command(*(word.format(meta=names.meta) for word in words)))
 
 
@@ -56,6 +59,18 @@ async def test_a_broken_session_does_not_keep_the_others_of_its_partition_waitin
     assert not {*ids[:2]} & {*claimed}
     assert [line["event"] for line in logs] == ["session_unclaimable"]
     assert logs[0]["session"] in ids
+
+
+@pytest.mark.parametrize("how", REPAIRED)
+async def test_a_field_that_cannot_be_read_is_taken_from_the_log(
+    log: SessionLog, jobs: Jobs, store: Store, how: str
+) -> None:
+    session_id, _ = await log.start("ann", "hello")
+    await break_keys(store, store.keys.session(session_id), how)
+    (claim,) = await jobs.claim("w1", "demo", 10)
+    assert (claim.lease.session_id, claim.lease.turn, claim.lease.epoch > 0, claim.seq) == (session_id, 1, True, 0)
+    view = await log.read(session_id)
+    assert (view.turn, view.state, str(view.top)) == (1, "streaming", "1.0-0")
 
 
 @pytest.mark.parametrize("member", ["", "jobs", "not an id", "x" * 24, "\x00\xff"])

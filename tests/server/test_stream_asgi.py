@@ -213,8 +213,8 @@ async def test_a_one_shot_reader_gets_text_that_came_before_it_attached(monkeypa
     """10.1: it arrives piece by piece, without a reset."""
     start = SessionLog.start
 
-    async def answered_at_once(log: SessionLog, owner: str, text: str, *, kind: Kind) -> Submitted:
-        submitted = await start(log, owner, text, kind=kind)
+    async def answered_at_once(log: SessionLog, owner: str, text: str, *, kind: Kind, model: str | None) -> Submitted:
+        submitted = await start(log, owner, text, kind=kind, model=model)
         (claim,) = await Jobs(fixture.store).claim("worker", "a model", 1)
         deltas = [(Delta(piece).type, Delta(piece).encoded()) for piece in ("Al", "ready")]
         await log.write([Write(claim.lease, 1, deltas)])

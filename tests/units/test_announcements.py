@@ -8,6 +8,8 @@ from midsentence import announcements
 from midsentence.announcements import Wake
 from midsentence.ids import EventId
 
+SESSION = "00" + "A" * 22
+
 numbers = st.integers(0, 999)
 event_ids = st.builds(EventId, numbers, numbers, numbers)
 
@@ -27,5 +29,11 @@ def test_decode_refuses_a_header_without_its_three_parts(payload: bytes) -> None
 
 
 def test_wake_is_a_session_or_a_stop_of_one() -> None:
-    assert announcements.decode_wake(b"00abc") == Wake("00abc", is_stop=False)
-    assert announcements.decode_wake(b"stop 00abc") == Wake("00abc", is_stop=True)
+    assert announcements.decode_wake(SESSION.encode()) == Wake(SESSION, is_stop=False)
+    assert announcements.decode_wake(b"stop " + SESSION.encode()) == Wake(SESSION, is_stop=True)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff", b"stop ", b"00abc", b"zz" + SESSION.encode()[2:]])
+def test_decode_refuses_a_wake_up_without_a_session(payload: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - a decoder's own error, or that of no session
+        announcements.decode_wake(payload)

@@ -18,6 +18,7 @@ from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
+from midsentence.unreadable import passed_over
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.load import LoadMeter
 from midsentence_worker.models.base import Model
@@ -73,7 +74,11 @@ class Worker:
         pass
 
     def published(self, payload: bytes) -> None:
-        wake = announcements.decode_wake(payload)
+        try:
+            wake = announcements.decode_wake(payload)
+        except ValueError:
+            passed_over("", "wake-up")
+            return
         if wake.is_stop:
             for turn in self._turns.values():
                 if turn.writer.lease.session_id == wake.session_id:

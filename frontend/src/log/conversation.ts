@@ -3,7 +3,7 @@
 
 import { parts } from './cursor';
 import { type Queued, type SessionEvent, type SessionState, isLogged } from './events';
-import { fold, type Messages, nothing, turnOf } from './fold';
+import { fold, isReadable, type Messages, nothing, turnOf } from './fold';
 
 export interface Conversation extends Messages {
   /** The id of the last snapshot or logged event, or null before the first. */
@@ -53,7 +53,7 @@ export function begun(turn: number, text: string): Conversation {
 export function take(conversation: Conversation, event: SessionEvent): Conversation {
   const { messages } = fold(conversation, event);
   const cursor = isLogged(event.event) ? event.id : conversation.cursor;
-  return { ...conversation, messages, cursor, ...around(conversation, event) };
+  return { ...conversation, messages, cursor, ...(isReadable(event) ? around(conversation, event) : {}) };
 }
 
 function around(before: Conversation, event: SessionEvent): Partial<Conversation> {

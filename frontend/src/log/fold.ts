@@ -1,8 +1,9 @@
 // The fold of docs/protocol.md 8.15: events become the conversation. It is pure, so that the golden transcripts of
 // tests/transcripts can check that this fold and the Python one agree. An unchanged message keeps its identity, so that
-// a view draws only the answer that grows.
+// a view draws only the answer that grows. It never fails (8.17): an event that cannot be read changes nothing, except that
+// an `end` closes its answer and a `reset` empties it.
 
-import type { Entry, SessionEvent, Tool } from './events';
+import type { EndReason, Entry, SessionEvent, Tool } from './events';
 
 export interface Messages {
   readonly messages: readonly Entry[];
@@ -10,7 +11,59 @@ export interface Messages {
 
 export const nothing: Messages = Object.freeze({ messages: Object.freeze([]) });
 
+const REASONS: ReadonlySet<unknown> = new Set<EndReason>(['stop', 'length', 'content_filter', 'stopped', 'error']);
+
+type Fields = Record<string, unknown>;
+
+/** Whether the data of an event can be read: an event is JSON from the network, whatever its type says. */
+export function isReadable({ event, data }: { event: string; data: unknown }): boolean {
+  if (!isObject(data)) return false;
+  switch (event) {
+    case 'snapshot':
+      return Array.isArray(data.messages) && data.messages.every(isEntry);
+    case 'message':
+      return data.role === 'user' && isEntry(data);
+    case 'delta':
+    case 'reasoning':
+      return typeof data.text === 'string';
+    case 'tool':
+      return areStrings(data.id, data.name, data.arguments ?? '', data.result ?? '');
+    case 'end':
+      return REASONS.has(data.reason) && (data.error === undefined || data.error === null || isFailure(data.error));
+    case 'start':
+      return Number.isInteger(data.attempt) && areStrings(data.model);
+    case 'reset':
+      return Number.isInteger(data.attempt);
+    case 'state':
+      return Array.isArray(data.queued) && areStrings(data.state);
+    default:
+      return true;
+  }
+}
+
+function isEntry(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { turn, parent, role, text } = value;
+  return Number.isInteger(turn) && Number.isInteger(parent) && areStrings(role, text);
+}
+
+function isFailure(value: unknown): boolean {
+  return isObject(value) && areStrings(value.code, value.message);
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null;
+}
+
+function areStrings(...values: readonly unknown[]): boolean {
+  return values.every((value) => typeof value === 'string');
+}
+
 export function fold(state: Messages, event: SessionEvent): Messages {
+  // What a `reset` and an `end` do is in their type.
+  if (!isReadable(event) && event.event !== 'reset') {
+    return event.event === 'end' ? answered(state, event.id, (answer) => ({ ...answer, end: 'error' })) : state;
+  }
   switch (event.event) {
     case 'snapshot':
       return { messages: event.data.messages };

@@ -82,7 +82,7 @@ export class Stream {
     if (source !== this.#source) return;
     this.#lastReceived = Date.now();
     if (PROOFS.has(event)) this.#failures = 0;
-    this.#listener.onEvent({ event, id: lastEventId || null, data: JSON.parse(data) as unknown } as SessionEvent);
+    this.#listener.onEvent({ event, id: lastEventId || null, data: parsed(data) } as SessionEvent);
   }
 
   #failed(source: EventSource): void {
@@ -137,5 +137,14 @@ export class Stream {
   #setConnection(connection: Connection): void {
     this.#connection = connection;
     this.#listener.onConnection(connection);
+  }
+}
+
+/** The data of an event, or null where it is no JSON: the log passes such an event over (docs/protocol.md 8.17). */
+function parsed(data: string): unknown {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return null;
   }
 }

@@ -53,6 +53,34 @@ describe('the cursor', () => {
   );
 });
 
+describe('an event that cannot be read', () => {
+  // What the network brings has any type.
+  const unreadable = (event: string, data: unknown) => ({ event, id: '1.1-3', data }) as unknown as SessionEvent;
+
+  test.each([
+    unreadable('delta', null),
+    unreadable('delta', { text: 7 }),
+    unreadable('reasoning', []),
+    unreadable('tool', { id: 1, name: 'clock' }),
+    unreadable('start', { attempt: 1 }),
+    unreadable('message', { role: 'user', text: 'x', turn: '1', parent: 0 }),
+    unreadable('snapshot', { messages: [{}] }),
+    unreadable('snapshot', {}),
+    unreadable('state', { state: 'idle', queued: null }),
+    unreadable('news', 'from a later server'),
+  ])('moves the cursor at most: %j', (event) => {
+    const before = after(message(1), start('1.1-1'), delta('1.1-2'));
+    const cursor = event.event === 'state' ? '1.1-2' : '1.1-3';
+    expect(take(before, event)).toStrictEqual({ ...before, cursor });
+  });
+
+  test.each([null, {}, { reason: 'burst' }, { reason: 'error', error: 'x' }])('still ends the answer: %j', (data) => {
+    const ended = take(after(message(1), start('1.1-1'), delta('1.1-2')), unreadable('end', data));
+    expect(ended.messages.at(-1)).toMatchObject({ text: 'word ', end: 'error' });
+    expect(phase(ended)).toBe('idle');
+  });
+});
+
 describe('an answer that broke off', () => {
   test('is reported as continued without a reset', () => {
     expect(after(message(1), start('1.1-1'), delta('1.1-2'), start('1.2-3')).takeover).toStrictEqual({

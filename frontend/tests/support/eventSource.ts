@@ -51,10 +51,12 @@ export class FakeEventSource {
 
   says({ event, id, data }: SessionEvent): void {
     // An event without an id has the id of the last event with one.
-    this.#lastEventId = id ?? this.#lastEventId;
-    this.#listeners.get(event)?.(
-      new MessageEvent(event, { data: JSON.stringify(data), lastEventId: this.#lastEventId }),
-    );
+    this.saysRaw(event, id ?? this.#lastEventId, JSON.stringify(data));
+  }
+
+  saysRaw(event: string, id: string, data: string): void {
+    this.#lastEventId = id;
+    this.#listeners.get(event)?.(new MessageEvent(event, { data, lastEventId: id }));
   }
 
   /** The connection broke, and the browser will reconnect. */

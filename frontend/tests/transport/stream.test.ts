@@ -55,6 +55,16 @@ describe('a stream without errors', () => {
     expect(events).toStrictEqual([delta]);
   });
 
+  test('passes an event on whose data is no JSON, without its data', () => {
+    FakeEventSource.last.opens();
+    FakeEventSource.last.saysRaw('delta', '1.1-2', '{"text":');
+    FakeEventSource.last.says({ ...delta, id: '1.1-3' });
+    expect(events).toStrictEqual([
+      { event: 'delta', id: '1.1-2', data: null },
+      { ...delta, id: '1.1-3' },
+    ]);
+  });
+
   test('resumes from the cursor in its URL', () => {
     expect(FakeEventSource.last.cursor).toBeNull();
     cursor = '1.1-7';

@@ -11,6 +11,7 @@ from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import StateChange, encode
 from midsentence.ids import EventId
 from midsentence.log import Access, Head, SessionLog, View
+from midsentence.unreadable import passed_over
 from midsentence_server.relay.burst import Burst, chunk
 from midsentence_server.relay.deadlines import Deadlines
 from midsentence_server.relay.replay_buffer import Frame, ReplayBuffer
@@ -194,7 +195,12 @@ class Feed:
         if not self.top:
             self._unloaded.append(payload)
             return
-        before, last, state_changed, wire = decode(payload)
+        try:
+            before, last, state_changed, wire = decode(payload)
+        except ValueError:
+            passed_over(self.session_id, "announcement")
+            self.refresh()
+            return
         if wire and before == self.top:
             if not self._burst:
                 self._burst_before = before
@@ -336,7 +342,7 @@ class Feed:
         if len(starts) > 1:
             return await self._log.read(self.session_id, window=True)
         (start,) = starts
-        return await self._log.read(self.session_id, EventId.parse(start.decode()) if start else None)
+        return await self._log.read(self.session_id, EventId.parse(start.decode(errors="replace")) if start else None)
 
     def _retry_with(self, action: Callable[[], None]) -> None:
         if self._retry is None:

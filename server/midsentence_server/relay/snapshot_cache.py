@@ -33,5 +33,5 @@ class SnapshotCache:
                 self._fold.apply(event)
             self.cursor = newer.last
             folded = Snapshot(session_id, state, self._fold.messages())
-            self._wire = encode(EventId.parse(newer.last.decode()), "snapshot", folded.encoded())
+            self._wire = encode(EventId.parse(newer.last.decode(errors="replace")), "snapshot", folded.encoded())
         return Frame(self.cursor, self._wire)
