@@ -16,6 +16,8 @@ from tests.support.upstream import Upstream
 # Generous, since the machine may be busy with other tests.
 expect.set_options(timeout=15_000)
 
+# A failure that a test scripts is final at once.
+NO_HEALING = {"MIDSENTENCE_HEAL_ATTEMPTS": "0"}
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -40,7 +42,7 @@ def built_page() -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack for all tests: it starts slowly, and each user has sessions of their own."""
     with Upstream() as upstream:
-        yield from running(Stack(tmp_path_factory.mktemp("stack"), upstream))
+        yield from running(Stack(tmp_path_factory.mktemp("stack"), upstream, settings=NO_HEALING))
 
 
 @pytest.fixture

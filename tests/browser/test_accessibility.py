@@ -227,7 +227,9 @@ def test_screen_reader_announces_why_an_answer_failed(reader: Reader, stack: Sta
     stack.upstream.answers.append(Answer(tokens=["Half", " of it"], error_after=1))
     chat = reader.open()
     chat.ask("Will you?")
-    expect(chat.page.locator("#announcer")).to_have_text("The answer failed: the model’s server failed.")
+    expect(chat.page.locator("#announcer")).to_have_text(
+        "The answer failed: the model’s server failed. (The scripted model broke.)"
+    )
 
 
 def test_screen_reader_announces_a_lost_and_restored_connection(reader: Reader, stack: Stack) -> None:

@@ -16,7 +16,7 @@ def test_failed_answer_keeps_its_text_and_reason_after_a_reload(reader: Reader, 
     chat.ask("Will you finish?")
     note = chat.row("assistant-1").locator(".note")
     for _ in range(2):
-        shows(note, "The answer failed: the model’s server failed.")
+        shows(note, "The answer failed: the model’s server failed. (The scripted model broke.)")
         chat.shows_answer("Half an")
         chat.page.reload()
     assert chat.source() == "Half an "

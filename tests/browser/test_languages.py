@@ -25,8 +25,10 @@ VISIBLE_TEXTS = """() => {
   }
   return words.map((text) => text.trim()).filter((text) => text !== '');
 }"""  # noqa: E501
-# Names, and keys of the keyboard.
-SAME_EVERYWHERE = re.compile(r"\b(midsentence|mid|sentence|Markdown|Enter|Shift|Esc|Ctrl|K|O)\b|TITLE")
+# Names, keys of the keyboard, and the words of the model's provider.
+SAME_EVERYWHERE = re.compile(
+    r"\b(midsentence|mid|sentence|Markdown|Enter|Shift|Esc|Ctrl|K|O)\b|TITLE|The scripted model broke\."
+)
 LATIN = re.compile(r"[A-Za-z]")
 HAN = re.compile(r"[\u4e00-\u9fff]")
 

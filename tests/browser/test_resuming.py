@@ -21,6 +21,7 @@ from tests.browser.chat import (
     posted_keys,
     shows,
 )
+from tests.browser.conftest import NO_HEALING
 from tests.conftest import running
 from tests.support.browser_proxy import BrowserProxy
 from tests.support.processes import Stack
@@ -57,7 +58,7 @@ SET_VISIBILITY = """(state) => {
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Two servers, since a test may kill the first, and a short lease, so that a killed worker is replaced soon."""
-    settings = {"MIDSENTENCE_LEASE_SECONDS": "5"}
+    settings = NO_HEALING | {"MIDSENTENCE_LEASE_SECONDS": "5"}
     with Upstream() as upstream:
         yield from running(Stack(tmp_path_factory.mktemp("stack"), upstream, servers=2, settings=settings))
 

@@ -123,6 +123,7 @@ export const en = {
     stopped: 'Stopped.',
     empty: 'The model answered with no text.',
     error: (why: string) => `The answer failed: ${why}`,
+    quoted: (quote: string) => `(${quote})`,
     tried: (times: number) => `It was tried ${times} times.`,
   },
 
@@ -134,9 +135,9 @@ export const en = {
     model_failed: 'the model’s server failed.',
     model_stalled: 'the model fell silent.',
     model_truncated: 'the model’s stream broke off.',
-    attempts_exhausted: 'too many workers died of it.',
-    worker_lost: 'its worker died.',
-    internal: 'the worker has a defect; its log tells more.',
+    attempts_exhausted: 'it broke off too often.',
+    worker_lost: 'it was interrupted.',
+    internal: 'something went wrong on the server; its log tells more.',
   } as Readonly<Record<string, string>>,
   answered: (status: number) => `The server answered ${status}.`,
   refusals: {

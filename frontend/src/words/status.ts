@@ -2,7 +2,7 @@
 
 import type { Conversation, Phase, Takeover } from '../log/conversation';
 import { phase } from '../log/conversation';
-import type { Entry } from '../log/events';
+import type { Entry, Failure } from '../log/events';
 import type { Connection } from '../transport/stream';
 import type { Words } from './en';
 
@@ -67,15 +67,27 @@ export function ending(words: Words, { text, end, error }: Pick<Entry, 'text' | 
   switch (end) {
     case null:
       return '';
-    case 'error': {
-      const failed = words.ends.error(words.failures[error?.code ?? ''] ?? error?.message ?? '');
-      return tried > 1 ? words.sentences([failed, words.ends.tried(tried)]) : failed;
-    }
+    case 'error':
+      return words.sentences([
+        words.ends.error(error === undefined ? '' : failure(words, error)),
+        ...(tried > 1 ? [words.ends.tried(tried)] : []),
+      ]);
     case 'stop':
       return text === '' ? words.ends.empty : '';
     default:
       return words.ends[end];
   }
+}
+
+// The worker's message is a sentence in English and then, in parentheses, what the model's provider wrote.
+const PROVIDERS_WORDS = /\. \((.+)\)$/s;
+
+/** Why an answer failed: in the page's language if the code is known, and in the provider's own words if it gave some. */
+function failure(words: Words, { code, message }: Failure): string {
+  const known = words.failures[code];
+  if (known === undefined) return message;
+  const quote = PROVIDERS_WORDS.exec(message)?.[1];
+  return quote === undefined ? known : words.sentences([known, words.ends.quoted(quote)]);
 }
 
 /** The sentence for a refusal; in the page's language if the code is known. */

@@ -119,6 +119,7 @@ export const zh: Words = {
     stopped: '已停止。',
     empty: '模型没有给出任何文字。',
     error: (why) => `回答失败：${why}`,
+    quoted: (quote) => `（${quote}）`,
     tried: (times) => `共尝试了 ${times} 次。`,
   },
 
@@ -129,9 +130,9 @@ export const zh: Words = {
     model_failed: '模型服务器出错了。',
     model_stalled: '模型没有了动静。',
     model_truncated: '模型的输出中途断开了。',
-    attempts_exhausted: '太多工作进程因它而终止。',
-    worker_lost: '它的工作进程终止了。',
-    internal: '工作进程有缺陷，详见其日志。',
+    attempts_exhausted: '中断的次数太多。',
+    worker_lost: '中途被打断了。',
+    internal: '服务器内部出错，详见其日志。',
   },
   answered: (status) => `服务器的应答是 ${status}。`,
   refusals: {

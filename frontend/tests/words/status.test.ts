@@ -152,6 +152,19 @@ describe('the note below an answer', () => {
     expect(ending(WORDS.zh, { text: '', end: 'error', error })).toBe('回答失败：模型没有了动静。');
   });
 
+  test('has the words of the model’s provider, if it gave some', () => {
+    const failed = (message: string) => ({
+      text: '',
+      end: 'error' as const,
+      error: { code: 'model_failed', message, retryable: true },
+    });
+    const quoted = failed('The model at http://127.0.0.1:1 failed (503): ask again. (Overloaded (try\nlater).)');
+    expect(ending(WORDS.en, quoted)).toBe('The answer failed: the model’s server failed. (Overloaded (try\nlater).)');
+    expect(ending(WORDS.zh, quoted, 2)).toBe('回答失败：模型服务器出错了。（Overloaded (try\nlater).）共尝试了 2 次。');
+    const plain = failed('The model at http://127.0.0.1:1 failed (503): ask again.');
+    expect(ending(WORDS.en, plain)).toBe('The answer failed: the model’s server failed.');
+  });
+
   test('says how often a failed answer was tried, if more than once', () => {
     const failed = {
       text: 'Half',
