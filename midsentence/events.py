@@ -75,12 +75,22 @@ class Reset(Payload, frozen=True):
     why: str
 
 
+class AttemptUsage(msgspec.Struct, frozen=True):
+    """The tokens that one attempt at a turn used."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+    source: Literal["reported", "estimated"]
+
+
 class Usage(msgspec.Struct, frozen=True):
-    """The tokens that a turn used."""
+    """The tokens that a turn used, over all of its attempts. `attempts` lists them where there were several."""
 
     input_tokens: int
     output_tokens: int
     source: Literal["reported", "estimated"]
+    attempts: list[AttemptUsage] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Failure(msgspec.Struct, frozen=True):

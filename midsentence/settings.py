@@ -140,6 +140,17 @@ class Settings(BaseSettings):
     breaker_seconds: Seconds = Field(
         5, description="Seconds for which it is not asked then; each failed probe doubles them, up to a minute."
     )
+    heal_attempts: Annotated[int, Field(ge=0)] = Field(
+        10, description="How often an answer that broke off is taken up again; 0: a break ends the turn."
+    )
+    heal_tokens: Annotated[int, Field(ge=0)] = Field(
+        100_000, description="Tokens, estimated, of one turn that may be paid for again while its answer is taken up."
+    )
+    heal_pause_seconds: Annotated[float, Field(ge=0)] = Field(
+        30,
+        description="Longest pause before a broken answer is taken up again; a provider that asks for a longer one "
+        "(Retry-After) is not asked again.",
+    )
 
     # All
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -21,10 +21,11 @@ from midsentence.store.store import Store
 from midsentence.store.topology import Single
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.models import stream_poller
-from midsentence_worker.turn import Turn, TurnServices
+from midsentence_worker.turn import Turn
 from tests.support.call_counter import count_calls
 from tests.support.memory_socket import MemorySocket
 from tests.support.model_client import model_at
+from tests.support.turns import turn_services
 from tests.support.upstream import Answer, Upstream
 
 pytestmark = pytest.mark.anyio
@@ -99,7 +100,7 @@ async def test_a_token_stays_within_its_budget_of_calls(
         return counts
 
     async with model_at(upstream.url, api=api, flush_ms=flush_ms) as model:
-        services = TurnServices(Settings.model_validate({}), model, log, cast("Jobs", NoJobs()), batcher)
+        services = turn_services([model], log, batcher)._replace(jobs=cast("Jobs", NoJobs()))
         turn = Turn(Claim(Lease("00" + "s" * 22, 1, 1, "a worker"), 0, 1), services)
         running = asyncio.create_task(turn.run())
         await tokens(WARM_UP)

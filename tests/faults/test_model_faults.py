@@ -1,4 +1,4 @@
-"""Every model failure in the table of `error.code`, from the socket to the reader's `end`."""
+"""Every model failure in the table of `error.code`, from the socket to the reader's `end`, where nothing heals it."""
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -24,7 +24,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(directory: Path) -> Generator[Stack]:
-    settings = {"OPENAI_API_KEY": KEY, "MIDSENTENCE_MODEL_TIMEOUT_SECONDS": str(SILENCE)}
+    settings = {
+        "OPENAI_API_KEY": KEY,
+        "MIDSENTENCE_MODEL_TIMEOUT_SECONDS": str(SILENCE),
+        "MIDSENTENCE_HEAL_ATTEMPTS": "0",
+        "MIDSENTENCE_BREAKER_FAILURES": "0",
+    }
     with Upstream() as upstream:
         yield from running(Stack(directory, upstream, settings=settings))
 

@@ -13,13 +13,13 @@ from midsentence.ids import EventId
 from midsentence.jobs import Claim
 from midsentence.lease import Lease
 from midsentence.log import Write, Written
-from midsentence.settings import Settings
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.models.base import Finish, Message, Piece
 from midsentence_worker.models.demo import DemoModel
-from midsentence_worker.turn import Turn, TurnServices
+from midsentence_worker.turn import Turn
 from midsentence_worker.turn_writer import BACKLOG_CHARACTERS
 from tests.support.model_client import QUESTION, model_at
+from tests.support.turns import SESSION, turn_services
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -78,8 +78,7 @@ async def test_model_waits_while_the_log_stalls_and_loses_nothing() -> None:
     log, model = StallingLog(), CountingModel()
     batcher = AppendBatcher(log, 0)  # pyright: ignore[reportArgumentType]
     sending = asyncio.create_task(batcher.run())
-    services = TurnServices(Settings.model_validate({}), model, log, log, batcher)  # pyright: ignore[reportArgumentType]
-    turn = Turn(Claim(Lease("00" + "s" * 22, 1, 1, "a worker"), 0, 1), services)
+    turn = Turn(Claim(Lease(SESSION, 1, 1, "a worker"), 0, 1), turn_services([model], log, batcher))
     running = asyncio.create_task(turn.run())
     await eventually(lambda: turn.writer.is_full, description="the backlog is full")
     for _ in range(100):

@@ -69,14 +69,14 @@ async def test_refused_key_names_the_variable_to_check(upstream: Upstream) -> No
     upstream.key = "another"
     async with model_at(upstream.url, key=KEY) as model:
         _, failure = await collect_failure(model)
-    assert failure.message == f"{upstream.url} refused the key (401): check OPENAI_API_KEY."
+    assert failure.message == "The provider of scripted refused the key (401): check OPENAI_API_KEY."
 
 
 async def test_missing_key_names_the_variable_to_set(upstream: Upstream) -> None:
     upstream.key = "another"
     async with model_at(upstream.url) as model:
         _, failure = await collect_failure(model)
-    assert failure.message == f"{upstream.url} refused the key (401): set OPENAI_API_KEY."
+    assert failure.message == "The provider of scripted refused the key (401): set OPENAI_API_KEY."
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
@@ -109,8 +109,8 @@ async def test_password_in_the_address_is_not_shown() -> None:
     with unanswered() as address:
         async with model_at(f"{address.replace('//', '//me:secret@')}?token=secret") as model:
             _, failure = await collect_failure(model)
-    assert address in failure.message
-    assert "secret" not in failure.message
+    assert address in failure.detail
+    assert "secret" not in failure.message + failure.detail
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_message_quotes_the_provider_in_brief(upstream: Upstream, body: ob
     upstream.answers.append(Answer(status=404, body=body))
     async with model_at(upstream.url) as model:
         _, failure = await collect_failure(model)
-    sentence = f"{upstream.url} knows no model scripted: check MIDSENTENCE_MODEL and OPENAI_BASE_URL."
+    sentence = "The provider of scripted knows no model scripted: check MIDSENTENCE_MODEL and OPENAI_BASE_URL."
     assert failure.message == sentence + quoted
 
 
@@ -180,12 +180,52 @@ async def test_x_should_retry_false_is_obeyed(upstream: Upstream) -> None:
     assert (failure.code, len(upstream.requests)) == ("model_rate_limited", 1)
 
 
-async def test_unreachable_address_is_named() -> None:
+async def test_address_that_does_not_answer_is_named_in_the_log_alone() -> None:
     with unanswered() as address:
         async with model_at(address) as model:
             _, failure = await collect_failure(model)
     assert failure.code == "model_unreachable"
-    assert failure.message.startswith(f"Nobody answers at {address}: ")
+    assert failure.message.startswith(
+        "The model scripted does not answer: start its server, or correct OPENAI_BASE_URL."
+    )
+    assert failure.detail.startswith(address)
+    assert not re.search(r"//|127\.0|:\d", failure.message)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("See https://provider.example/docs?token=x for more.", "See [address] for more."),
+        ("Cannot connect to host 10.1.2.3:8000 now", "Cannot connect to host [address] now"),
+        ("upstream gpu-7.internal:8000 is down", "upstream [address] is down"),
+        ("dial tcp [::1]:11434: connection refused", "dial tcp [address]: connection refused"),
+        ("no route to fd00:1:2::3", "no route to [address]"),
+        ("localhost:11434 is busy", "[address] is busy"),
+        ("redis://me:pw@cache:6379/0 is full", "[address] is full"),
+        ("Use gpt-4.1 or qwen2.5:3b, 99.5% (v1.2.3).", "Use gpt-4.1 or qwen2.5:3b, 99.5% (v1.2.3)."),
+        ("At 12:30, after 1:02:03 hours.", "At 12:30, after 1:02:03 hours."),
+    ],
+)  # fmt: skip
+async def test_addresses_are_for_the_log_alone(upstream: Upstream, words: str, shown: str) -> None:
+    # The second time without stream_options.
+    upstream.answers += [Answer(status=400, body={"error": {"message": words}})] * 2
+    async with model_at(upstream.url) as model:
+        _, failure = await collect_failure(model)
+    assert failure.message.endswith(f"({shown})")
+    assert failure.detail.startswith(f"{upstream.url}: {words[:4]}")
+
+
+@pytest.mark.parametrize(
+    ("wish", "seconds"), [({"retry-after": "40"}, 40), ({"retry-after-ms": "9500"}, 9.5), ({}, None)]
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_failure_tells_when_the_provider_wants_to_be_asked_again(
+    upstream: Upstream, status: int, wish: dict[str, str], seconds: float | None
+) -> None:
+    upstream.answers += [Answer(status=status, headers={"x-should-retry": "false", **wish})]
+    async with model_at(upstream.url) as model:
+        _, failure = await collect_failure(model)
+    assert failure.retry_after == seconds
 
 
 async def test_silent_model_is_not_asked_again(upstream: Upstream) -> None:

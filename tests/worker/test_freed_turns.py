@@ -23,12 +23,13 @@ from midsentence.fold import Fold
 from midsentence.ids import EventId
 from midsentence.jobs import Claim
 from midsentence.log import Lease, Write, Written
-from midsentence.settings import Settings
+from midsentence_worker import recovery
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.models.base import Finish, Mark, Message, Model, Piece, Takeover
 from midsentence_worker.models.errors import ModelError
-from midsentence_worker.turn import Turn, TurnServices
+from midsentence_worker.turn import Turn
 from tests.support.model_client import model_at
+from tests.support.turns import turn_services
 from tests.support.upstream import Answer, Upstream
 from tests.support.waiting import eventually
 
@@ -122,8 +123,8 @@ class ScriptedModel:
 class Worker:
     """Runs turns one after another, as a worker does, and knows which of their objects live."""
 
-    def __init__(self, log: Log, model: Model, batcher: AppendBatcher) -> None:
-        self._services = TurnServices(Settings.model_validate({}), model, cast("Any", log), cast("Any", log), batcher)
+    def __init__(self, log: Log, model: Model, batcher: AppendBatcher, heal_attempts: int) -> None:
+        self._services = turn_services([model], log, batcher, heal_attempts=heal_attempts)
         self.objects: weakref.WeakSet[Turn | TurnWriter | asyncio.Task[Any]] = weakref.WeakSet()
 
     def alive(self) -> Counter[str]:
@@ -156,10 +157,10 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker_with(log: Log, model: Model) -> AsyncGenerator[Worker]:
+async def worker_with(log: Log, model: Model, heal_attempts: int = 0) -> AsyncGenerator[Worker]:
     batcher = AppendBatcher(cast("Any", log), 0)
     running = asyncio.create_task(batcher.run())
-    yield Worker(log, model, batcher)
+    yield Worker(log, model, batcher, heal_attempts)
     running.cancel()
     await asyncio.wait([running])
 
@@ -262,6 +263,7 @@ ANSWERS: dict[str, tuple[Answer, Deed]] = {
     "stopped": (Answer(stall_after=2), stopped),
     "handed over": (Answer(stall_after=2), handed_over),
     "cut": (Answer(cut_after=2), nothing),
+    "taken up in vain": (Answer(cut_after=2, cuts=99), nothing),
     "stalled": (Answer(stall_after=2), nothing),
     "failed": (Answer(error_after=2), nothing),
     "refused": (Answer(status=401), nothing),
@@ -270,13 +272,17 @@ ANSWERS: dict[str, tuple[Answer, Deed]] = {
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("end", ANSWERS)
-async def test_turn_of_a_provider_is_freed_when_it_ends(upstream: Upstream, end: str, api: str) -> None:
+async def test_turn_of_a_provider_is_freed_when_it_ends(
+    upstream: Upstream, end: str, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_FIRST_PAUSE_SECONDS", 0.001)
     answer, deed = ANSWERS[end]
-    upstream.answers += [answer] * TURNS
+    heal_attempts = 2 if "vain" in end else 0
+    upstream.answers += [answer] * TURNS * (1 + heal_attempts)
     timeout_seconds = 0.3 if end == "stalled" else 10
     async with (
         model_at(upstream.url, api=api, timeout_seconds=timeout_seconds) as model,
-        worker_with(Log(), model) as worker,
+        worker_with(Log(), model, heal_attempts) as worker,
     ):
         with worker.recording_tasks():
             for number in range(TURNS):

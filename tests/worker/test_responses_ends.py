@@ -54,7 +54,7 @@ async def test_missing_api_names_the_settings(upstream: Upstream) -> None:
     async with model_at(upstream.url, api="responses") as model:
         _, failure = await collect_failure(model)
     expected = (
-        f"{upstream.url} knows no model scripted, or no Responses API: "
+        "The provider of scripted knows no model scripted, or no Responses API: "
         "check MIDSENTENCE_MODEL, MIDSENTENCE_API and OPENAI_BASE_URL. (scripted 404)"
     )
     assert failure.message == expected

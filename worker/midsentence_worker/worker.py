@@ -12,6 +12,7 @@ from time import thread_time
 import structlog
 
 from midsentence import announcements, keys
+from midsentence.breakers import Breakers
 from midsentence.errors import FencedError, StoreUnavailableError
 from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.log import SessionLog
@@ -19,10 +20,11 @@ from midsentence.settings import Settings
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
 from midsentence.unreadable import passed_over
+from midsentence_worker.answer import TurnServices
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.load import LoadMeter
 from midsentence_worker.models.base import Model
-from midsentence_worker.turn import Turn, TurnServices
+from midsentence_worker.turn import Turn
 
 # How often a worker asks all partitions for turns to claim: a wake-up may be lost, and none announces an expired lease.
 _SWEEP_SECONDS = 1.0
@@ -50,7 +52,8 @@ class Worker:
         self._jobs = Jobs(store)
         self._live = Subscriptions(store)
         self._batcher = AppendBatcher(self._log, settings.flush_ms / 1000)
-        self._services = TurnServices(settings, self._model, self._log, self._jobs, self._batcher)
+        self._breakers = Breakers(store, models)
+        self._services = TurnServices(settings, models, self._breakers, self._log, self._jobs, self._batcher)
         self._turns: dict[asyncio.Task[None], Turn] = {}
         self._wake_up = asyncio.Event()
         self._load = LoadMeter()
@@ -99,6 +102,7 @@ class Worker:
         duties = [
             asyncio.create_task(self._live.run()),
             asyncio.create_task(self._batcher.run()),
+            asyncio.create_task(self._breakers.run()),
             asyncio.create_task(self._every(self._renew, self._settings.lease_seconds / _RENEWALS)),
             asyncio.create_task(self._every(self._trim, _TRIM_SECONDS)),
             asyncio.create_task(self._measure_load()),
@@ -184,7 +188,7 @@ class Worker:
             self._begin(claim)
 
     def _begin(self, claim: Claim) -> None:
-        turn = Turn(claim, self._services._replace(model=self._models.get(claim.model, self._model)))
+        turn = Turn(claim, self._services)
         task = asyncio.create_task(turn.run())
         self._turns[task] = turn
         task.add_done_callback(self._ended)

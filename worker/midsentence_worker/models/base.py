@@ -27,7 +27,8 @@ class Finish:
 class Mark:
     """A position in the provider's own stream, behind all pieces before it.
 
-    `Model.stream`, given this value, continues with the pieces after it.
+    `Model.stream`, given this value, continues with the pieces after it. An empty one means that the provider has ended
+    the stream, so that there is nothing to continue.
     """
 
     value: str

@@ -31,7 +31,7 @@ from midsentence_worker.models.chat_chunks import (
 )
 from midsentence_worker.models.chat_chunks import Delta as ChunkDelta
 from midsentence_worker.models.error_messages import ErrorMessages
-from midsentence_worker.models.errors import ErrorCode, ModelError
+from midsentence_worker.models.errors import ModelError
 from midsentence_worker.models.event_stream import EventStreamParser, EventTooLongError
 from midsentence_worker.models.plain_body import PlainBody
 from midsentence_worker.models.reported_errors import ReportedError
@@ -48,9 +48,9 @@ class ChatAnswer:
 
     def __init__(self, errors: ErrorMessages, *, think_tags: bool = True) -> None:
         """`think_tags`: whether `<think>…</think>` at the beginning of the text is reasoning."""
-        # The code and the message of the provider's own failure. An exception that is kept here would form a cycle with
-        # this object through its traceback, so it would not be freed at once.
-        self._failed: tuple[ErrorCode, str] | None = None
+        # The provider's own failure. It is never raised itself: the traceback of an exception that was would form a
+        # cycle with this object, so that it would not be freed at once.
+        self._failed: ModelError | None = None
         # What the provider reported before any piece.
         self._refused: Failure | None = None
         # `[DONE]` came.
@@ -96,7 +96,7 @@ class ChatAnswer:
         """Raise the provider's own failure: ModelError, or ReportedError where it came before any piece."""
         if self._refused is not None:
             raise ReportedError(self._refused.reported)
-        raise ModelError(*self._failed) if self._failed is not None else self._errors.truncated()
+        raise self._errors.truncated() if self._failed is None else self._failed.unraised()
 
     def feed(self, data: bytes) -> list[Piece]:
         """Take the next bytes of the stream."""
@@ -255,7 +255,7 @@ class ChatAnswer:
         if self.is_complete:
             self.is_done = True
         else:
-            self._failed = failure.code, failure.message
+            self._failed = failure
 
 
 def _text(delta: ChunkDelta | None) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.surrogates import joined
 
 _LONGEST_QUOTE = 300
+_LONGEST_DETAIL = 1000
 # Nobody counts the seconds of a longer time, in which the provider mostly has a defect.
 _LONGEST_WAIT = 7 * 86400
 # OpenAI repeats a refused key masked ("sk-ab***yz"). The person who chats must not see that either. The prefixes are
@@ -39,6 +40,15 @@ _REQUEST_ID = re.compile(
 _USERINFO = re.compile(r"://[^\s/@'\"]+@")
 # The query of an address: a token may stand there.
 _QUERY = re.compile(r"(?P<address>\bhttps?://[^\s?'\"]+)\?[^\s'\"]+")
+# Addresses of the provider, and of what stands before it: a URL, an IPv4 or IPv6 address, a host with a port.
+_ADDRESS = re.compile(
+    r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)\]]+"
+    r"|\[[0-9a-f:]*:[0-9a-f:.]*\](?::\d{1,5})?"
+    r"|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?(?![\w.]\d)"
+    r"|(?<![\w:])(?:(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{1,4}|[0-9a-f]{0,4}::[0-9a-f]{1,4})(?![\w:])"
+    r"|\b(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+)(?::\d{2,5})\b",
+    re.IGNORECASE,
+)
 _CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
@@ -46,16 +56,19 @@ class ErrorMessages:
     """Translates the errors of the SDK, of httpx2 and of providers into a ModelError.
 
     The rules: the provider's words are quoted, briefly, from whatever envelope they came in. No message contains a key,
-    a password or the id of a request, and each can be written to the log: it has no lone surrogate.
+    a password, an address or the id of a request: those are for the operator, and stand in the log. Each message can be
+    written: it has no lone surrogate.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         self._address = _without_secrets(spec.base_url)
+        self._host = _host(spec.base_url)
+        self._name = spec.name
         self._model = spec.model
+        self._set_by = spec.set_by
         self._key = (spec.api_key or "").strip()
         self._patience = spec.timeout_seconds
         self._api = spec.api
-        self._set_by = spec.set_by
 
     def of_request(self, error: Exception) -> ModelError:
         """Translate the error of a request that brought nothing of an answer."""
@@ -73,7 +86,7 @@ class ErrorMessages:
             )
         return self._error(
             "model_unreachable",
-            f"Nobody answers at {self._address}: start the model's server there, or correct {self._set_by.base_url}.",
+            f"The model {self._name} does not answer: start its server, or correct {self._set_by.base_url}.",
             str(error.__cause__ or error),
         )
 
@@ -87,27 +100,28 @@ class ErrorMessages:
 
     def failed(self, reported: object) -> ModelError:
         """The provider itself ended the answer; `reported` is its reason."""
-        return self._error(
-            "model_failed", f"The model at {self._address} failed while it answered: ask again.", reported
-        )
+        # A refusal of the request would come again.
+        status = reported_errors.status_of(reported)
+        is_final = status is not None and status < 500 and status not in retry.BUSY
+        sentence = f"The model {self._name} failed while it answered: ask again."
+        return self._error("model_failed", sentence, reported, is_final=is_final)
 
     def of_event(self, reported: object) -> ModelError:
         """Translate an error that the provider reports in the middle of an answer: an object, or a text."""
-        error = documents.mapping(reported)
-        error = documents.mapping(error.get("error")) or error
-        is_rate_limit = "rate_limit" in documents.word(error.get("code"))
-        return self.rate_limited(reported) if is_rate_limit else self.failed(reported)
+        if reported_errors.status_of(reported) == 429:
+            return self.rate_limited(reported)
+        return self.failed(reported)
 
-    def rate_limited(self, reported: object, when: str = "later") -> ModelError:
-        sentence = f"{self._address} takes no more requests for now: ask again {when}."
-        return self._error("model_rate_limited", sentence, reported)
+    def rate_limited(self, reported: object, when: str = "later", retry_after: float | None = None) -> ModelError:
+        sentence = f"The model {self._name} takes no more requests for now: ask again {when}."
+        return self._error("model_rate_limited", sentence, reported, retry_after=retry_after)
 
     def cancelled(self) -> ModelError:
-        return self._error("model_failed", f"Somebody cancelled the answer at {self._address}: ask again.")
+        return self._error("model_failed", f"Somebody cancelled the answer of {self._name} at its provider: ask again.")
 
     def not_cancelled(self, seconds: float) -> ModelError:
         return self._error(
-            "model_stalled", f"{self._address} did not confirm within {seconds:g} seconds that it cancelled the answer."
+            "model_stalled", f"The provider did not confirm within {seconds:g} seconds that it cancelled the answer."
         )
 
     def truncated(self) -> ModelError:
@@ -119,11 +133,13 @@ class ErrorMessages:
             return self.unreadable(reported) if reported else self.truncated()
         return self._error(
             "model_failed",
-            f"{self._address} sent no stream: check {self._set_by.base_url}, which mostly ends in /v1.",
+            f"The model {self._name} sent no stream: check {self._set_by.base_url}, which mostly ends in /v1.",
             reported_errors.words(reported) or f"Content-Type {content_type or 'missing'}",
         )
 
-    def _of_refusal(self, status: int | None, headers: Mapping[str, str], reported: object) -> ModelError:
+    def _of_refusal(  # noqa: PLR0911 - one for each kind
+        self, status: int | None, headers: Mapping[str, str], reported: object
+    ) -> ModelError:
         """Translate a status of HTTP, or an error that came in its stead; `status` is None where it has no code."""
         if status is None:
             return self.failed(reported)
@@ -132,50 +148,73 @@ class ErrorMessages:
             # At 401 the provider's own text is about the key alone; at 403 it may name a region or a model.
             return self._error(
                 "model_refused_key",
-                f"{self._address} refused the key ({status}): {do}.",
+                f"The provider of {self._name} refused the key ({status}): {do}.",
                 reported if status == 403 else None,
             )
+        wait = retry.retry_after(headers)
         if status == 429:
-            wait = retry.retry_after(headers)
-            return self.rate_limited(reported, f"in {ceil(wait)} seconds" if wait and wait < _LONGEST_WAIT else "later")
+            when = f"in {ceil(wait)} seconds" if wait and wait < _LONGEST_WAIT else "later"
+            return self.rate_limited(reported, when, wait)
         if status in retry.BUSY:
-            return self._error("model_rate_limited", f"{self._address} is busy ({status}): ask again later.", reported)
+            return self._error(
+                "model_rate_limited",
+                f"The model {self._name} is busy ({status}): ask again later.",
+                reported,
+                retry_after=wait,
+            )
         if status >= 500:
-            return self._error("model_failed", f"The model at {self._address} failed ({status}): ask again.", reported)
+            return self._error(
+                "model_failed", f"The model {self._name} failed ({status}): ask again.", reported, retry_after=wait
+            )
         if status == 404:
             unknown, check = f"model {self._model}", self._set_by.model
             if self._api == "responses":
                 unknown, check = f"{unknown}, or no Responses API", f"{check}, {self._set_by.api}"
-            sentence = f"{self._address} knows no {unknown}: check {check} and {self._set_by.base_url}."
+            sentence = f"The provider of {self._name} knows no {unknown}: check {check} and {self._set_by.base_url}."
         elif status < 400:
             target = _without_secrets(headers.get("location", "")) or "nowhere"
             sentence = (
-                f"{self._address} redirects the request to {target} ({status}): "
-                f"set {self._set_by.base_url} to the address that answers."
+                f"The provider of {self._name} redirects the request ({status}): set {self._set_by.base_url} to the "
+                "address that answers, which the worker's log names."
             )
-            reported = None
+            return self._error("model_refused_request", sentence, detail=f"redirected to {target}")
         else:
-            sentence = (
-                f"The model {self._model} at {self._address} refused the request ({status}): change what you ask."
-            )
+            sentence = f"The model {self._name} refused the request ({status}): change what you ask."
         return self._error("model_refused_request", sentence, reported)
 
     def stalled(self) -> ModelError:
         return self._error("model_stalled", f"The model was silent for {self._patience:g} seconds: ask again.")
 
-    def _error(self, code: ErrorCode, sentence: str, reported: object = None) -> ModelError:
-        quote = self._redacted(_CONTROLS.sub(" ", reported_errors.words(reported)).strip())
+    def _error(
+        self,
+        code: ErrorCode,
+        sentence: str,
+        reported: object = None,
+        *,
+        retry_after: float | None = None,
+        is_final: bool = False,
+        detail: str = "",
+    ) -> ModelError:
+        """`reported` holds the provider's own words. `detail` is for the log alone."""
+        words = self._without_keys(_CONTROLS.sub(" ", reported_errors.words(reported)).strip())
+        quote = self._without_addresses(words)
         if len(quote) > _LONGEST_QUOTE:
             quote = quote[: _LONGEST_QUOTE - 1] + "…"
         message = f"{sentence} ({quote})" if quote else sentence
+        detail = ": ".join(filter(None, (self._address, detail or words[:_LONGEST_DETAIL])))
         # The message is written to the log, and a lone surrogate of a provider cannot be.
-        return ModelError(code, joined(message))
+        return ModelError(code, joined(message), retry_after=retry_after, is_final=is_final, detail=joined(detail))
 
-    def _redacted(self, text: str) -> str:
-        """Remove keys, passwords and the ids of requests. Call it before the text is cut, or half of a key stays."""
+    def _without_keys(self, text: str) -> str:
+        """Remove keys and passwords. Call it before the text is cut, or half of a key stays."""
         if self._key:
             text = text.replace(self._key, "[key]")
-        text = _QUERY.sub(r"\g<address>", _USERINFO.sub("://", _KEY_LIKE.sub("[key]", text)))
+        return _QUERY.sub(r"\g<address>", _USERINFO.sub("://", _KEY_LIKE.sub("[key]", text)))
+
+    def _without_addresses(self, text: str) -> str:
+        text = _ADDRESS.sub("[address]", text)
+        if self._host:
+            text = re.sub(rf"(?<![\w.-]){re.escape(self._host)}(?![\w.-]*\w)", "[address]", text, flags=re.IGNORECASE)
         return _REQUEST_ID.sub(lambda found: f"{found['name'] or ''}[id]", text)
 
 
@@ -198,3 +237,12 @@ def _without_secrets(address: str) -> str:
     except ValueError:
         return ""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _host(address: str) -> str:
+    """The provider's host, where its name cannot be a word of a sentence."""
+    try:
+        host = urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+    return host if "." in host else ""

@@ -39,14 +39,37 @@ RETRYABLE: Mapping[ErrorCode, bool] = MappingProxyType(
 class ModelError(MidsentenceError):
     """The model gave no complete answer.
 
-    `message` says what to do. It contains no key, so it may be shown to the person who asked.
+    `message` says what to do. It contains no key and no address, so it may be shown to the person who asked.
+    `retry_after`: the seconds after which the provider wants to be asked again, if it named any. `is_final`: the model
+    would fail at the same request again. `detail` is for the log: the address, and the provider's words as they were.
     """
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        is_final: bool = False,
+        detail: str = "",
+    ) -> None:
         super().__init__(message)
         self.code: ErrorCode = code
         self.message = message
+        self.retry_after = retry_after
+        self.is_final = is_final
+        self.detail = detail
         self.retryable = RETRYABLE[code]
+
+    def unraised(self) -> "ModelError":
+        """The same failure without a traceback."""
+        return ModelError(
+            self.code,
+            self.message,
+            retry_after=self.retry_after,
+            is_final=self.is_final,
+            detail=self.detail,
+        )
 
 
 class InvalidKeyError(Exception):

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 
 from midsentence_worker.models.background_response import CONTENT, BackgroundResponse
-from midsentence_worker.models.base import CannotResumeError, Message, Piece, Takeover
+from midsentence_worker.models.base import CannotResumeError, Mark, Message, Piece, Takeover
 from midsentence_worker.models.client import REQUEST_ERRORS, ModelClient
 from midsentence_worker.models.errors import ModelError
 from midsentence_worker.models.rehearsal import rehearse
@@ -45,9 +45,8 @@ class ResponsesModel:
     async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
         """See `Model.stream`.
 
-        Once a mark was yielded, closing the generator only closes the connection: another worker can resume the
-        response by its mark, and `cancel` ends it. Before that nobody could find the response again, so it is
-        cancelled.
+        Once a mark was yielded, closing the generator only closes the connection: the response can be resumed by its
+        mark, and `cancel` ends it. Before that nobody could find the response again, so it is cancelled.
         """
         if mark:
             response = BackgroundResponse(self._client, StreamPosition.of(mark))
@@ -55,13 +54,16 @@ class ResponsesModel:
             raise CannotResumeError("a response does not continue a partial message")
         else:
             response = await self._client.with_retries(lambda: self._begun(messages))
+        can_resume = bool(mark)
         try:
             async with aclosing(response.pieces()) as pieces:
                 async for piece in pieces:
+                    can_resume = can_resume or isinstance(piece, Mark)
                     yield piece
         except ModelError:
-            # The turn ends with this error, so nobody will read the rest.
-            if not response.has_ended:
+            if response.has_ended:
+                yield Mark("")
+            elif not can_resume:
                 self._in_background(self._cancelled(response.position))
             raise
 
