@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,7 @@ async def model_at(
     api: str = "chat",
     flush_ms: float = 25,
     think_tags: bool = True,
+    fallbacks: tuple[str, ...] = (),
 ) -> AsyncGenerator[Model, None]:
     # Every setting is given, so that the environment of the tests has no effect.
     settings = Settings.model_validate(
@@ -38,7 +40,7 @@ async def model_at(
             "think_tags": think_tags,
         }
     )
-    model = make_model(settings.model_list.default, settings)
+    model = make_model(replace(settings.model_list.default, fallbacks=fallbacks), settings)
     try:
         yield model
     finally:

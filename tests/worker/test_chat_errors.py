@@ -173,6 +173,15 @@ async def test_long_retry_after_fails_the_turn_and_is_named(upstream: Upstream, 
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize(("seconds", "requests"), [("1", 2), ("2", 1)])
+async def test_fallback_is_asked_sooner_than_a_busy_model(upstream: Upstream, seconds: str, requests: int) -> None:
+    refusal = Answer(status=429, headers={"retry-after": seconds})
+    upstream.answers += [refusal, Answer(status=429, headers={"x-should-retry": "false"})]
+    async with model_at(upstream.url, fallbacks=("other",)) as model:
+        _, failure = await collect_failure(model)
+    assert (failure.code, len(upstream.requests)) == ("model_rate_limited", requests)
+
+
 async def test_x_should_retry_false_is_obeyed(upstream: Upstream) -> None:
     upstream.answers.append(Answer(status=429, headers={"x-should-retry": "false"}))
     async with model_at(upstream.url) as model:

@@ -57,6 +57,7 @@ class ModelClient:
         self._patience = spec.timeout_seconds
         self._ticks = Ticks.every(settings.flush_ms / 1000)
         self._poller: StreamPoller | None = None
+        self._longest_pause = retry.LONGEST_PAUSE_BEFORE_A_FALLBACK if spec.fallbacks else retry.LONGEST_PAUSE_SECONDS
         self.sdk = openai.AsyncOpenAI(
             api_key=self._key,
             # aiohttp refuses a request with a password in its address and a key in its headers. The SDK would append a
@@ -119,7 +120,7 @@ class ModelClient:
             try:
                 return await request()
             except REQUEST_ERRORS as error:
-                pause = retry.pause(error, attempt)
+                pause = retry.pause(error, attempt, self._longest_pause)
                 if pause is None:
                     raise self.errors.of_request(error) from error
             await asyncio.sleep(pause)

@@ -19,13 +19,14 @@ from midsentence_worker.models.reported_errors import ReportedError
 FIRST_PAUSE_SECONDS = 0.5
 _RETRIES = 2
 # The reader waits in front of an empty answer. Where the provider asks for a longer pause than this, the turn fails and
-# its error says when to ask again.
-_LONGEST_PAUSE_SECONDS = 8.0
+# its error says when to ask again. Where another model can answer, it is asked instead.
+LONGEST_PAUSE_SECONDS = 8.0
+LONGEST_PAUSE_BEFORE_A_FALLBACK = 1.0
 # Client errors that say "later": a time-out, a conflict with another request, too early, and too many requests.
 BUSY = frozenset({408, 409, 425, 429})
 
 
-def pause(error: Exception, attempt: int) -> float | None:
+def pause(error: Exception, attempt: int, longest: float = LONGEST_PAUSE_SECONDS) -> float | None:
     """Seconds to wait before the next try, or None where another try does not help. `attempt` counts from 0."""
     if attempt >= _RETRIES:
         return None
@@ -38,7 +39,7 @@ def pause(error: Exception, attempt: int) -> float | None:
         if refused.headers.get("x-should-retry") == "false":  # OpenAI sends it when a quota is used up
             return None
         wished = retry_after(refused.headers) or usual
-        return wished if wished <= _LONGEST_PAUSE_SECONDS else None
+        return wished if wished <= longest else None
     # A model that was silent for the whole time-out had its time, and an invalid key stays invalid.
     return None if is_stall(error) or isinstance(error, InvalidKeyError) else usual
 
