@@ -41,7 +41,19 @@ from midsentence.store.scripts import Script, command
 from midsentence.store.store import Store
 from midsentence.unreadable import UNREADABLE, passed_over, read_number, read_text
 
-__all__ = ["Access", "Head", "Kind", "OnBusy", "SessionLog", "Stopped", "Submitted", "View", "Write", "Written"]
+__all__ = [
+    "Access",
+    "Head",
+    "Kind",
+    "OnBusy",
+    "SessionLog",
+    "Stopped",
+    "Submitted",
+    "View",
+    "Write",
+    "Written",
+    "automatic_title",
+]
 
 Kind = Literal["chat", "push"]
 OnBusy = Literal["queue", "reject", "interrupt"]
@@ -50,6 +62,7 @@ _SUBMIT = Script("submit")
 _READ = Script("read")
 _DELETE = Script("delete")
 _RENAME = Script("rename")
+_TITLE = Script("title")
 _SHARE = Script("share")
 _STOP = Script("stop")
 _FOLD = Script("fold")
@@ -161,7 +174,7 @@ class SessionLog:
         """
         derived = None if key is None else (secret, owner, key)
         session_id = new_session_id(self._settings.partitions, derived_from=derived)
-        title = " ".join(text.split())[:_TITLE_CHARS]
+        title = automatic_title(text)
         may_return = derived is not None
         return await self._run_submit(
             session_id, owner, text, key, create=True, kind=kind, title=title, model=model, may_return=may_return
@@ -343,11 +356,23 @@ class SessionLog:
         if not await self._store.run(_RENAME.request(self._keys.session(session_id), (owner, title))):
             raise SessionNotFoundError(session_id)
 
+    async def entitle(self, session_id: str, automatic: str, title: str) -> bool:
+        """Replace the title that `automatic_title` made of the first message. The time to live stays.
+
+        Returns False where the owner gave another title, or the session is gone. Raises StoreUnavailableError.
+        """
+        return bool(await self._store.run(_TITLE.request(self._keys.session(session_id), (automatic, title))))
+
     async def delete(self, session_id: str, owner: str) -> None:
         """Delete a session. Raises SessionNotFoundError, StoreUnavailableError."""
         _check(session_id)
         if not await self._store.run(_DELETE.request(self._keys.session(session_id), (session_id, owner, self._ttl))):
             raise SessionNotFoundError(session_id)
+
+
+def automatic_title(text: str) -> str:
+    """The title of a session before anybody names it: the beginning of its first message, on one line."""
+    return " ".join(text.split())[:_TITLE_CHARS]
 
 
 def _check(session_id: str) -> None:

@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         8000,
         description="Budget, in estimated tokens, of what is sent to the model; the oldest turns are left out first.",
     )
+    title_model: str | None = Field(
+        None,
+        description="Name of the model that titles a session after its first answer. If unset, the title stays the "
+        "beginning of the first message.",
+    )
     model_timeout_seconds: Seconds = Field(
         60, description="Seconds without a byte from the model after which the answer fails."
     )
@@ -235,5 +240,10 @@ class Settings(BaseSettings):
             is_secret = name in {"secret", "OPENAI_API_KEY"} or "@" in given or "password" in given
             shown = "" if is_secret else f" (it is {first['input']!r})"
             raise BadSettingsError(f"{variable} cannot be used{shown}: {reason}. See docs/operations.md.") from error
-        _ = settings.model_list
+        names = settings.model_list.names
+        if settings.title_model is not None and settings.title_model not in names:
+            raise BadSettingsError(
+                f"MIDSENTENCE_TITLE_MODEL cannot be used (it is {settings.title_model!r}): "
+                f"name a model of the list, which has {', '.join(names)}. See docs/operations.md."
+            )
         return settings

@@ -5,6 +5,7 @@ local owner, top = unpack(redis.call('HMGET', META, 'owner', 'top'))
 if owner ~= asker then
   return 0
 end
-redis.call('HSET', META, 'title', title)
+-- `named`: no model's title replaces this one, even if the owner chose the words of the automatic one.
+redis.call('HSET', META, 'title', title, 'named', 1)
 announce_state(top)
 return 1

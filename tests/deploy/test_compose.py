@@ -127,7 +127,7 @@ def test_workers_get_every_setting_of_the_worker() -> None:
         for name in (
             *("MODEL", "SYSTEM_PROMPT", "CONTEXT_TOKENS", "MODEL_TIMEOUT_SECONDS", "WORKER_CONCURRENCY", "FLUSH_MS"),
             *("LEASE_SECONDS", "API", "TAKEOVER", "MAX_ATTEMPTS", "MODELS", "BREAKER_FAILURES", "BREAKER_SECONDS"),
-            *("HEAL_ATTEMPTS", "HEAL_TOKENS", "HEAL_PAUSE_SECONDS"),
+            *("HEAL_ATTEMPTS", "HEAL_TOKENS", "HEAL_PAUSE_SECONDS", "TITLE_MODEL"),
         )
     ]
     configured = services(**{name: f"value of {name}" for name in names})

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from midsentence.errors import SessionNotFoundError
-from midsentence.log import SessionLog
+from midsentence.log import SessionLog, automatic_title
 from midsentence.owners import Owners
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
@@ -64,3 +64,36 @@ async def test_only_the_owner_renames_and_only_an_existing_session(log: SessionL
     for session_id in (deleted, expired):
         with pytest.raises(SessionNotFoundError):
             await log.read(session_id)
+
+
+async def test_a_models_title_replaces_the_automatic_one_alone(log: SessionLog, store: Store) -> None:
+    session_id, _ = await log.start("ann", " one\n question ")
+    async with subscribed(store, session_id) as message:
+        assert await log.entitle(session_id, automatic_title(" one\n question "), "On questions")
+        async with asyncio.timeout(5):
+            assert await message() == b"1.0-0 1.0-0 s\n"
+    assert (await log.read(session_id)).title == "On questions"
+    assert not await log.entitle(session_id, "one question", "Again")
+    await log.rename(session_id, "ann", "mine")
+    assert not await log.entitle(session_id, "On questions", "Again")
+    assert (await log.read(session_id)).title == "mine"
+
+
+async def test_a_models_title_never_replaces_the_owners_words(log: SessionLog) -> None:
+    """Not even where they are those of the automatic title."""
+    session_id, _ = await log.start("ann", "one question")
+    await log.rename(session_id, "ann", "one question")
+    assert not await log.entitle(session_id, "one question", "On questions")
+    assert (await log.read(session_id)).title == "one question"
+
+
+async def test_a_models_title_creates_no_session(log: SessionLog, store: Store) -> None:
+    session_id, _ = await log.start("ann", "one question", key="k")
+    await log.rename(session_id, "ann", "mine")
+    await log.delete(session_id, "ann")
+    assert not await log.entitle(session_id, "one question", "On questions")
+    with pytest.raises(SessionNotFoundError):
+        await log.read(session_id)
+    # The name that the owner gave to the deleted session does not count for the one after it.
+    await log.start("ann", "one question", key="k")
+    assert await log.entitle(session_id, "one question", "On questions")

@@ -72,6 +72,14 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert (settings.openai_base_url, settings.is_demo, settings.model_name) == (None, True, "demo")
 
 
+def test_a_title_model_is_one_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDSENTENCE_TITLE_MODEL", "demo")
+    assert Settings.load().title_model == "demo"
+    monkeypatch.setenv("MIDSENTENCE_TITLE_MODEL", "another")
+    with pytest.raises(BadSettingsError, match=r"^MIDSENTENCE_TITLE_MODEL cannot be used \(it is 'another'\): .*demo"):
+        Settings.load()
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings.model_validate({}).push = True

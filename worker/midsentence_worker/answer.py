@@ -31,6 +31,7 @@ from midsentence_worker.models.tokens import estimated_usage
 from midsentence_worker.progress import Progress, total
 from midsentence_worker.prompt import prompt
 from midsentence_worker.recovery import Limits, Recovery, Step
+from midsentence_worker.title_maker import TitleMaker
 from midsentence_worker.turn_writer import TurnWriter
 
 _CANCEL_SECONDS = 5
@@ -52,6 +53,7 @@ class TurnServices(NamedTuple):
     log: SessionLog
     jobs: Jobs
     batcher: AppendBatcher
+    titles: TitleMaker | None = None
 
 
 class Answer:
@@ -63,7 +65,8 @@ class Answer:
         services: TurnServices,
     ) -> None:
         """`entries` is the conversation, with what earlier workers wrote of this answer."""
-        settings, self._models, self._breakers, _, self._jobs, _ = services
+        settings, self._models, self._jobs = services.settings, services.models, services.jobs
+        self._breakers = services.breakers
         self._claim = claim
         self._writer = writer
         turn = claim.lease.turn

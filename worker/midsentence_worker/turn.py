@@ -60,6 +60,8 @@ class Turn:
         self.writer.begin(fold)
         end = await self._ended(answer)
         await self.writer.end(end)
+        if (titles := self._services.titles) is not None:
+            titles.begin(claim.lease.session_id, view, self.writer.messages(), claim.lease.turn)
         return end
 
     async def _ended(self, answer: Answer) -> End:

@@ -6,7 +6,7 @@ import random
 import structlog
 
 from midsentence.errors import FencedError, LostTailError, StoreUnavailableError
-from midsentence.events import Delta, End, Payload, Reasoning
+from midsentence.events import Delta, End, Entry, Payload, Reasoning
 from midsentence.fold import Fold, stored_turn
 from midsentence.lease import Lease
 from midsentence.log import Write, Written
@@ -108,6 +108,10 @@ class TurnWriter:
         self._folded = self._fold_to(len(self._events))
         self._batcher.schedule(self, now=True)
         await self._done
+
+    def messages(self) -> list[Entry]:
+        """The conversation with the events that are folded, after `end` all of them. Callers must not change it."""
+        return self._fold.messages()
 
     def close(self) -> None:
         """Write nothing more: the turn has ended, or its lease is not this worker's any more."""

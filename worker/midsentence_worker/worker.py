@@ -24,6 +24,7 @@ from midsentence_worker.answer import TurnServices
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.load import LoadMeter
 from midsentence_worker.models.base import Model
+from midsentence_worker.title_maker import TitleMaker
 from midsentence_worker.turn import Turn
 
 # How often a worker asks all partitions for turns to claim: a wake-up may be lost, and none announces an expired lease.
@@ -53,7 +54,11 @@ class Worker:
         self._live = Subscriptions(store)
         self._batcher = AppendBatcher(self._log, settings.flush_ms / 1000)
         self._breakers = Breakers(store, models)
-        self._services = TurnServices(settings, models, self._breakers, self._log, self._jobs, self._batcher)
+        titling = settings.title_model
+        self._titles = TitleMaker(models[titling], self._log, self._breakers) if titling is not None else None
+        self._services = TurnServices(
+            settings, models, self._breakers, self._log, self._jobs, self._batcher, self._titles
+        )
         self._turns: dict[asyncio.Task[None], Turn] = {}
         self._wake_up = asyncio.Event()
         self._load = LoadMeter()
@@ -114,6 +119,8 @@ class Worker:
             for duty in duties:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
+            if self._titles is not None:
+                await self._titles.aclose()
             await self._live.aclose()
 
     async def _claim_until_drained(self) -> None:
