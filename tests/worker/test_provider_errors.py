@@ -447,3 +447,16 @@ async def test_redirect_that_leads_nowhere_is_an_error(location: str) -> None:
     failure, provider = await failure_of(reply(b"", "308 X", location))
     assert failure.code in {"model_refused_request", "model_unreachable"}
     assert len(provider.lines) <= 6
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (ERRORS.truncated(), "The model's answer broke off before its end."),
+        (ERRORS.failed({"message": "W."}), "The model scripted failed while it answered. (W.)"),
+        (ERRORS.rate_limited({"message": "W: X."}), "The model scripted takes no more requests for now. (W: X.)"),
+    ],
+)
+def test_reason_of_a_failure_contains_no_advice(failure: ModelError, reason: str) -> None:
+    """A `reset` tells it while the turn goes on."""
+    assert failure.reason == reason

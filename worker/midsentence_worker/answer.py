@@ -149,7 +149,7 @@ class Answer:
                 attempt.can_resume = False
                 self._number -= 1
                 continue
-            failure, why = outcome, outcome.message
+            failure, why = outcome, outcome.reason
             if self._has_text and attempt.model.takeover == "fail":
                 break
             step = self._recovery.after(name, failure, loop.time(), broke=attempt.has_begun, has_text=self._has_text)

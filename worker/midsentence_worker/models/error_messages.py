@@ -195,15 +195,26 @@ class ErrorMessages:
         is_final: bool = False,
         detail: str = "",
     ) -> ModelError:
-        """`reported` holds the provider's own words. `detail` is for the log alone."""
+        """Make a failure from a sentence of the form "what happened: what to do."
+
+        `reported` holds the provider's own words. `detail` is for the log alone.
+        """
         words = self._without_keys(_CONTROLS.sub(" ", reported_errors.words(reported)).strip())
         quote = self._without_addresses(words)
         if len(quote) > _LONGEST_QUOTE:
             quote = quote[: _LONGEST_QUOTE - 1] + "…"
-        message = f"{sentence} ({quote})" if quote else sentence
+        reason = sentence.partition(": ")[0].rstrip(".") + "."
+        message, reason = (f"{text} ({quote})" if quote else text for text in (sentence, reason))
         detail = ": ".join(filter(None, (self._address, detail or words[:_LONGEST_DETAIL])))
         # The message is written to the log, and a lone surrogate of a provider cannot be.
-        return ModelError(code, joined(message), retry_after=retry_after, is_final=is_final, detail=joined(detail))
+        return ModelError(
+            code,
+            joined(message),
+            reason=joined(reason),
+            retry_after=retry_after,
+            is_final=is_final,
+            detail=joined(detail),
+        )
 
     def _without_keys(self, text: str) -> str:
         """Remove keys and passwords. Call it before the text is cut, or half of a key stays."""

@@ -39,9 +39,10 @@ RETRYABLE: Mapping[ErrorCode, bool] = MappingProxyType(
 class ModelError(MidsentenceError):
     """The model gave no complete answer.
 
-    `message` says what to do. It contains no key and no address, so it may be shown to the person who asked.
-    `retry_after`: the seconds after which the provider wants to be asked again, if it named any. `is_final`: the model
-    would fail at the same request again. `detail` is for the log: the address, and the provider's words as they were.
+    `message` says what happened and what to do, `reason` only what happened. They contain no key and no address, so
+    they may be shown to the person who asked. `retry_after`: the seconds after which the provider wants to be asked
+    again, if it named any. `is_final`: the model would fail at the same request again. `detail` is for the log: the
+    address, and the provider's words as they were.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ModelError(MidsentenceError):
         code: ErrorCode,
         message: str,
         *,
+        reason: str = "",
         retry_after: float | None = None,
         is_final: bool = False,
         detail: str = "",
@@ -56,6 +58,7 @@ class ModelError(MidsentenceError):
         super().__init__(message)
         self.code: ErrorCode = code
         self.message = message
+        self.reason = reason or message
         self.retry_after = retry_after
         self.is_final = is_final
         self.detail = detail
@@ -66,6 +69,7 @@ class ModelError(MidsentenceError):
         return ModelError(
             self.code,
             self.message,
+            reason=self.reason,
             retry_after=self.retry_after,
             is_final=self.is_final,
             detail=self.detail,
