@@ -222,6 +222,20 @@ class Settings(BaseSettings):
             )
         return model_list.read_file(self.models, model, os.environ)
 
+    def check_models(self) -> None:
+        """Check what only a worker needs: the models' keys, and that MIDSENTENCE_TITLE_MODEL is one of the models.
+
+        Servers may have neither the keys nor the list. Raises BadSettingsError.
+        """
+        self.model_list.require_keys()
+        names = [spec.name for spec in self.model_list.specs if spec.api != "demo"]
+        if self.title_model is not None and self.title_model not in names:
+            raise BadSettingsError(
+                f"MIDSENTENCE_TITLE_MODEL cannot be used (it is {self.title_model!r}): "
+                f"name a model of the list that has a provider: {', '.join(names) or 'there is none'}. "
+                "See docs/operations.md."
+            )
+
     @classmethod
     def load(cls) -> Self:
         """Read the environment, and the file of MIDSENTENCE_MODELS.
@@ -240,10 +254,5 @@ class Settings(BaseSettings):
             is_secret = name in {"secret", "OPENAI_API_KEY"} or "@" in given or "password" in given
             shown = "" if is_secret else f" (it is {first['input']!r})"
             raise BadSettingsError(f"{variable} cannot be used{shown}: {reason}. See docs/operations.md.") from error
-        names = settings.model_list.names
-        if settings.title_model is not None and settings.title_model not in names:
-            raise BadSettingsError(
-                f"MIDSENTENCE_TITLE_MODEL cannot be used (it is {settings.title_model!r}): "
-                f"name a model of the list, which has {', '.join(names)}. See docs/operations.md."
-            )
+        _ = settings.model_list
         return settings

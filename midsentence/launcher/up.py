@@ -85,7 +85,7 @@ def up(
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     settings = Settings.load()
-    settings.model_list.require_keys()
+    settings.check_models()
     address = free_address(host, port)
     if os.environ.get("MIDSENTENCE_REDIS_URL"):
         if RedisUrl.parse(settings.redis_url).topology in {"sentinel", "cluster"}:

@@ -73,11 +73,17 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_title_model_is_one_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in model cannot: it writes about midsentence, whatever it is asked."""
     monkeypatch.setenv("MIDSENTENCE_TITLE_MODEL", "demo")
-    assert Settings.load().title_model == "demo"
+    with pytest.raises(BadSettingsError, match=r"^MIDSENTENCE_TITLE_MODEL cannot be used \(it is 'demo'\): .*none"):
+        Settings.load().check_models()
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")
+    monkeypatch.setenv("MIDSENTENCE_MODEL", "large")
     monkeypatch.setenv("MIDSENTENCE_TITLE_MODEL", "another")
-    with pytest.raises(BadSettingsError, match=r"^MIDSENTENCE_TITLE_MODEL cannot be used \(it is 'another'\): .*demo"):
-        Settings.load()
+    with pytest.raises(BadSettingsError, match=r"^MIDSENTENCE_TITLE_MODEL cannot be used \(it is 'another'\): .*large"):
+        Settings.load().check_models()
+    monkeypatch.setenv("MIDSENTENCE_TITLE_MODEL", "large")
+    Settings.load().check_models()
 
 
 def test_settings_are_frozen() -> None:

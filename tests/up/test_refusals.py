@@ -84,6 +84,12 @@ def test_an_invalid_option_is_refused(refusal: Refusal, arguments: list[str], pa
     assert part in refusal(*arguments)
 
 
+def test_a_title_model_that_is_no_model_is_refused(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every worker would refuse it, and be started again for ever."""
+    monkeypatch.setenv("MIDSENTENCE_TITLE_MODEL", "another")
+    assert "MIDSENTENCE_TITLE_MODEL cannot be used" in refusal()
+
+
 def test_a_data_directory_that_is_a_file_is_refused(refusal: Refusal, data: Path) -> None:
     data.write_text("not a directory")
     assert "it is a file" in refusal()

@@ -18,7 +18,7 @@ def work(processes: Processes = "1", name: Name = "worker", ready_descriptor: Re
     """Answer the messages that wait in the log."""
     try:
         settings = Settings.load()
-        settings.model_list.require_keys()
+        settings.check_models()
         count = process_count("--processes", processes)
         if count > 1:
             raise typer.Exit(supervised.run(Program("worker", count), settings))
