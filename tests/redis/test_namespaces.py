@@ -203,4 +203,6 @@ def test_every_key_and_channel_begins_with_a_namespace(
     subscribed = {name.decode() for server in redis for name in execute(server, "PUBSUB", "SHARDCHANNELS")}
     assert len(subscribed) >= 8 * len(NAMESPACES), "the wake channels of the workers"
     assert not [name for name in subscribed if not name.startswith(tuple(f"{each}:" for each in NAMESPACES))]
-    assert [execute(server, "ACL", "LOG") for server in redis] == [[] for _ in redis], "nothing was refused"
+    # Commands may be tried that the user has no right to; a key or a channel is never another's.
+    refused = [entry for server in redis for entry in execute(server, "ACL", "LOG")]
+    assert not [entry for entry in refused if entry[b"reason"] in {b"key", b"channel"}]
