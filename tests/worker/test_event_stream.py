@@ -23,7 +23,7 @@ def parsed(*parts: bytes, longest: int = 2**20) -> list[ServerSentEvent]:
 
 
 def parsed_slowly(stream: bytes) -> list[ServerSentEvent]:
-    """The standard's algorithm in its own words, for a stream that is here as a whole."""
+    """The standard's algorithm in its own words, for a stream that is here as a whole, and the one difference."""
     *lines, _ = re.split(rb"\r\n|\n|\r", stream.removeprefix(BOM))
     events: list[ServerSentEvent] = []
     data_buffer = event_type_buffer = b""
@@ -33,6 +33,8 @@ def parsed_slowly(stream: bytes) -> list[ServerSentEvent]:
                 events.append((event_type_buffer, data_buffer.removesuffix(b"\n")))
             data_buffer = event_type_buffer = b""
             continue
+        if line.startswith(BOM + b"data:"):
+            line = line.removeprefix(BOM)  # noqa: PLW2901
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"event":
@@ -66,8 +68,10 @@ def test_single_bytes_give_the_events_of_the_whole(stream: bytes) -> None:
         (b"data: a\n", []),
         (b"data: a", []),
         (BOM + b"data: a\n\n", [(b"", b"a")]),
-        (BOM + BOM + b"data: a\n\n", []),
-        (b"\n" + BOM + b"data: a\n\n", []),
+        (BOM + BOM + b"data: a\n\n", [(b"", b"a")]),
+        (b"data: a\n\n" + BOM + b"data: b\n\n", [(b"", b"a"), (b"", b"b")]),
+        (BOM + BOM + BOM + b"data: a\n\n", []),
+        (b"data: a\n" + BOM + b"\ndata: b\n\n", [(b"", b"a\nb")]),
         ("data: \u2028\u0085\n\n".encode(), [(b"", "\u2028\u0085".encode())]),
     ],
 )
@@ -93,3 +97,23 @@ def test_event_without_an_end_is_refused(part: bytes) -> None:
 
 def test_stream_of_any_length_is_taken() -> None:
     assert len(parsed(*[b": comment\ndata: x\n\n"] * 1000, longest=100)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("stream", "rest"),
+    [
+        (b"", None),
+        (b"data: a\n\n", None),
+        (b": comment", None),
+        (b"data: a", (b"", b"a")),
+        (b"data: a\n", (b"", b"a")),
+        (b"data: a\n\nevent: error\ndata: b\ndata:c", (b"error", b"b\nc")),
+        (b"data: a\ndat", (b"", b"a")),
+    ],
+)
+def test_rest_is_the_event_that_has_not_ended(stream: bytes, rest: ServerSentEvent | None) -> None:
+    for cut in range(len(stream) + 1):
+        parser = EventStreamParser(100)
+        parser.feed(stream[:cut])
+        parser.feed(stream[cut:])
+        assert parser.rest() == rest

@@ -3,12 +3,15 @@
 The rules, beside those of `chat_chunks`:
 
 - A finish reason does not end the answer: some servers send it with every chunk, or before the last text. The end of
-  the stream ends it, or `[DONE]`, or silence after a finish reason. `[DONE]` without a finish reason is `stop`.
+  the stream ends it, or `[DONE]`, or silence after a finish reason. `[DONE]` without a finish reason is `stop`. Of
+  several finish reasons without text between them, the one that says more than `stop` counts.
+- An event that the end of the stream leaves without its blank line counts if it is whole.
+- An answer that is a call of a tool alone is a failure, since no tool was offered.
 - An error of the provider ends it, with the provider's words. Before any text or reasoning it counts as the status of
   HTTP that its code stands for.
 - A body that is no event stream is read as a completion, or as an error.
 - Where nothing can be read as an answer, it is a failure, which quotes what came instead.
-- Usage counts if it is possible, wherever it stands. The last one does.
+- Usage counts if it is possible, wherever it stands. The last one does. No request and no text has 0 tokens.
 """
 
 from collections.abc import Sequence
@@ -19,6 +22,7 @@ from midsentence_worker.models import finish_reasons
 from midsentence_worker.models import json_documents as documents
 from midsentence_worker.models.base import Finish, Piece
 from midsentence_worker.models.chat_chunks import (
+    CALLED_A_TOOL,
     Choice,
     Chunk,
     Decoded,
@@ -28,6 +32,7 @@ from midsentence_worker.models.chat_chunks import (
     Unread,
     decode,
     decode_body,
+    decode_lines,
 )
 from midsentence_worker.models.chat_chunks import Delta as ChunkDelta
 from midsentence_worker.models.error_messages import ErrorMessages
@@ -117,8 +122,10 @@ class ChatAnswer:
             try:
                 decoded = decode(event_type, event_data)
             except documents.UNREADABLE:
-                self._fail(self._errors.unreadable())
-                break
+                if not self._take_lines(event_type, event_data, pieces):
+                    self._fail(self._errors.unreadable())
+                    break
+                continue
             if isinstance(decoded, Chunk):
                 self._take_chunk(decoded, pieces)
             else:
@@ -128,8 +135,9 @@ class ChatAnswer:
         return pieces
 
     def rest(self) -> list[Piece]:
-        """What is held of an answer that broke off: half a character, or the beginning of a tag."""
+        """What is held of an answer that broke off: its last event, half a character, or the beginning of a tag."""
         pieces: list[Piece] = []
+        self._take_rest(pieces)
         self._flush(pieces)
         return pieces
 
@@ -140,24 +148,56 @@ class ChatAnswer:
         """
         pieces: list[Piece] = []
         body = b"" if self._body is None else bytes(self._body)
+        if self._take_rest(pieces):
+            body = b""
         if body:
             for decoded in decode_body(body):
                 if not self.has_failed:
                     self._take(decoded, pieces)
         if self.has_failed:
             self.raise_failure()
-        if self._unread is not None and not self._has_content and not (self._finish and self._unread.chunk is None):
-            reported = self._unread.reported
-            raise self._errors.empty(content_type, reported) if body else self._errors.unreadable(reported)
-        if not self.has_finish:
-            if not self._has_chunks:
-                raise self._errors.empty(content_type)
-            # A completion that is no stream is whole, since its JSON is.
-            if not body or not self._has_content:
-                raise self._errors.truncated()
+        if not self._has_content:
+            self._raise_if_empty(content_type, is_body=bool(body))
+        # A completion that is no stream is whole, since its JSON is.
+        if not (self.has_finish or (body and self._has_content)):
+            raise self._errors.truncated() if self._has_chunks else self._errors.empty(content_type)
         self._flush(pieces)
-        pieces.append(Finish(finish_reasons.reason_of(self._finish) or "stop", self._usage))
+        usage = self._usage
+        if usage is not None and self._has_content and not (usage.input_tokens and usage.output_tokens):
+            usage = None
+        pieces.append(Finish(finish_reasons.reason_of(self._finish) or "stop", usage))
         return pieces
+
+    def _raise_if_empty(self, content_type: str, *, is_body: bool) -> None:
+        """Raise where something came and nothing of it could be read as an answer."""
+        if self._unread is not None and not (self._finish and self._unread.chunk is None):
+            reported = self._unread.reported
+            raise self._errors.empty(content_type, reported) if is_body else self._errors.unreadable(reported)
+        if finish_reasons.is_call(self._finish):
+            raise self._errors.failed(CALLED_A_TOOL)
+
+    def _take_rest(self, pieces: list[Piece]) -> bool:
+        """Take the event that has not ended, if it is whole. Returns whether it was."""
+        if self.is_done or self.has_failed or (event := self._events.rest()) is None:
+            return False
+        try:
+            decoded = decode(*event)
+        except documents.UNREADABLE:
+            return self._take_lines(*event, pieces)
+        if not isinstance(decoded, Chunk | Done | Failure):
+            return False
+        self._take(decoded, pieces)
+        return True
+
+    def _take_lines(self, event_type: bytes, data: bytes, pieces: list[Piece]) -> bool:
+        try:
+            lines = decode_lines(event_type, data)
+        except documents.UNREADABLE:
+            return False
+        for decoded in lines:
+            if not (self.is_done or self.has_failed):
+                self._take(decoded, pieces)
+        return True
 
     def _take(self, decoded: Decoded, pieces: list[Piece]) -> None:
         match decoded:
@@ -218,9 +258,10 @@ class ChatAnswer:
         )
 
     def _take_finish_reason(self, reported: str) -> None:
-        if finish_reasons.reason_of(reported[:_LONGEST_FINISH_REASON]) is None:
+        reason = finish_reasons.reason_of(reported[:_LONGEST_FINISH_REASON])
+        if reason is None:
             self._fail(self._errors.failed(f"finish_reason {reported}"))
-        else:
+        elif reason != "stop" or not self._finish or self._goes_on:
             self._finish = reported[:_LONGEST_FINISH_REASON]
 
     def _split(self, tags: ThinkTags, text: str, pieces: list[Piece]) -> None:

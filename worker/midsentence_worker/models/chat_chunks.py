@@ -4,13 +4,20 @@ Nearly every chunk has the documented shape. msgspec decodes it without building
 of the cost of the SDK's objects. Any other chunk is parsed by Python's decoder. The rules for it:
 
 - A field of another type than the documented one counts for what can be read of it, and for nothing otherwise.
-- A whole `message` or a `text` stands for a `delta`.
-- Data that is no JSON object, such as `ping`, is passed over. It is kept as `Unread`, since it may be all that comes.
-- An error may be an object, an array, or the data of an event `error`.
+- A whole `message` or a `text` stands for a `delta`. Reasoning has the names that vLLM, Ollama, OpenRouter, LiteLLM,
+  MiniMax and GitHub Copilot give it.
+- Of several choices, one was asked for: the first that says something counts.
+- Data that is no JSON object, such as `ping`, is passed over. So is an object of another protocol. It is kept as
+  `Unread`, since it may be all that comes.
+- An error may be an object, an array, the data of an event `error`, a text that begins with that word, or stand in a
+  choice or a delta.
+- Several objects on the lines of one event are several chunks: some servers end no event with a blank line.
+- Bytes that are no UTF-8 are U+FFFD.
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +26,19 @@ from midsentence_worker.models import json_documents as documents
 
 _FIELD = re.compile(rb"(data|event|id|retry)?:")
 _DONE = re.compile(rb'"?\[?\s*DONE\s*\]', re.IGNORECASE)
+_ERROR_EVENTS = frozenset({b"error", b"Error", b"ERROR", b"exception"})
+_ERROR_TEXT = re.compile(r"[\W_]*(error|exception|traceback)\b", re.IGNORECASE)
+_IN_A_CHOICE = ("delta", "message", "text", "error")
+_THOUGHTS = ("reasoning", "thinking", "reasoning_text", "thinking_blocks", "reasoning_details")
+# Fields of a delta that say nothing of the answer.
+_SILENT = frozenset(
+    {
+        *("role", "name", "id", "type", "index", "object", "annotations", "logprobs", "finish_reason"),
+        *("provider_specific_fields", "content", "refusal", "reasoning_content", *_THOUGHTS),
+    }
+)
+_NOTHING: tuple[object, ...] = (None, "", 0, False, [], {})
+CALLED_A_TOOL = "It called a tool, and it was offered none."
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):
@@ -82,15 +102,34 @@ def decode(event_type: bytes, data: bytes) -> Decoded:
 
     Raises UNREADABLE for data that begins like an object or an array and is none.
     """
-    if event_type != b"error":
+    if event_type not in _ERROR_EVENTS:
         try:
             chunk = documented_decoder.decode(data)
         except documents.UNREADABLE:
             pass
         else:
-            if chunk.choices:
+            if is_plain(chunk):
                 return chunk
     return decode_any(event_type, documents.stripped(data))
+
+
+def decode_lines(event_type: bytes, data: bytes) -> list[Decoded]:
+    """Decode the lines of an event that is no JSON as a whole. Raises UNREADABLE where any of them is none either."""
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    if len(lines) < 2:
+        raise ValueError("not several lines")
+    return [decode(event_type, line) for line in lines]
+
+
+def is_plain(chunk: Chunk) -> bool:
+    """Whether all that counts of a chunk was read. One that says nothing may say it in another shape."""
+    if not chunk.choices:
+        return False
+    choice = chunk.choices[0]
+    delta = choice.delta
+    if delta is None:
+        return bool(choice.text)
+    return bool(delta.content or delta.reasoning_content or delta.reasoning)
 
 
 def decode_body(body: bytes) -> list[Decoded]:
@@ -115,18 +154,21 @@ def _line(line: bytes) -> Decoded:
 
 
 def decode_any(event_type: bytes, data: bytes) -> Decoded:
+    while data.startswith(b"data:"):
+        # A proxy wrapped an event into an event.
+        data = documents.stripped(data[len(b"data:") :])
     if _DONE.match(data):
         return Done()
     try:
         document = documents.parse(data)
     except documents.UNREADABLE:
         text = data.decode(errors="replace")
-        if event_type == b"error":
+        if event_type in _ERROR_EVENTS or _ERROR_TEXT.match(text):
             return Failure(text)
         if data[:1] in {b"{", b"["}:
             raise
         return Unread(text) if text else None
-    if event_type == b"error":
+    if event_type in _ERROR_EVENTS:
         return Failure(document)
     return _decode_document(reported_errors.error_or_first(document))
 
@@ -137,52 +179,82 @@ def _decode_document(document: object) -> Decoded:
     fields = documents.mapping(document)
     if reported_errors.is_error(fields):
         return Failure(fields)
-    choices = fields.get("choices")
-    listed = [choice for choice in documents.array(choices) if documents.is_object(choice)]
-    choice = listed[0] if listed else documents.mapping(choices) or None
+    choice = _choice(fields.get("choices"))
     usage = fields.get("usage")
     if choice is None:
-        if "choices" in fields or documents.mapping(usage) or not reported_errors.words(fields):
+        if "choices" in fields or documents.mapping(usage) or not _says_something(fields):
             return Chunk([], _usage(usage))
         return Unread(fields)
-    if choice.get("error"):
-        return Failure(choice)
+    if (
+        failed := next((at for at in (choice, documents.mapping(choice.get("delta"))) if at.get("error")), None)
+    ) is None:
+        return _decode_choice(fields, choice)
+    return Failure(failed)
+
+
+def _decode_choice(fields: Mapping[str, Any], choice: Mapping[str, Any]) -> Decoded:
     (delta, unread), (message, also_unread) = _delta(choice.get("delta")), _delta(choice.get("message"))
     text = content_parts.read(choice.get("text"))
     chunk = Chunk(
         [
             Choice(
                 delta,
-                _finish_reason(choice.get("finish_reason")),
+                _finish_reason(choice.get("finish_reason") or choice.get("finishReason")),
                 message,
                 text.text,
                 _usage(choice.get("usage")),
             )
         ],
-        _usage(usage),
+        _usage(fields.get("usage")),
     )
-    return Unread(fields, chunk) if unread or also_unread or text.is_unread else chunk
+    if not (unread or also_unread or text.is_unread):
+        return chunk
+    deltas = [documents.mapping(choice.get(name)) for name in ("delta", "message")]
+    is_call = any(delta.get(name) for delta in deltas for name in ("tool_calls", "function_call"))
+    return Unread(CALLED_A_TOOL if is_call else fields, chunk)
+
+
+def _choice(choices: object) -> Mapping[str, Any] | None:
+    """The first choice that says something, or else the first."""
+    listed = [choice for choice in documents.array(choices) if documents.is_object(choice)]
+    fields = documents.mapping(choices)
+    if fields:
+        is_one = any(name in fields for name in _IN_A_CHOICE)
+        listed = [fields] if is_one else [choice for choice in fields.values() if documents.is_object(choice)]
+    return next((each for each in listed if any(map(each.get, _IN_A_CHOICE))), listed[0] if listed else None)
+
+
+def _says_something(fields: Mapping[str, Any]) -> bool:
+    return bool(
+        reported_errors.words(fields)
+        or any(value for value in fields.values() if documents.is_object(value) or documents.is_array(value))
+    )
 
 
 def _delta(value: object) -> tuple[Delta | None, bool]:
     """The delta, and whether something stands in it that cannot be read."""
     if isinstance(value, str):
         return Delta(value), False
+    if documents.is_array(value):
+        return _joined([_delta(part) for part in documents.array(value) if not documents.is_array(part)])
     fields = documents.mapping(value)
     if not fields:
-        return None, False
-    content = content_parts.read(fields.get("content"))
-    refusal = content_parts.read(fields.get("refusal"))
-    thought, also_thought = (content_parts.read(fields.get(name)) for name in ("reasoning_content", "reasoning"))
-    return (
-        Delta(
-            content.text,
-            refusal.text,
-            content.thought or thought.thought + thought.text,
-            also_thought.thought + also_thought.text,
-        ),
-        content.is_unread or refusal.is_unread,
-    )
+        return None, bool(value)
+    content, refusal = content_parts.read(fields.get("content")), content_parts.read(fields.get("refusal"))
+    if not content.text and isinstance(fields.get("text"), str):
+        content = content._replace(text=fields["text"])
+    thoughts = (content_parts.read(fields.get(name)) for name in ("reasoning_content", *_THOUGHTS))
+    # Some gateways send the same reasoning under several names.
+    thought = content.thought or next((found for each in thoughts if (found := each.thought + each.text)), "")
+    is_silent = not (content.text or refusal.text or thought)
+    unknown = is_silent and any(fields[name] not in _NOTHING for name in fields.keys() - _SILENT)
+    return Delta(content.text, refusal.text, thought), content.is_unread or refusal.is_unread or unknown
+
+
+def _joined(deltas: Sequence[tuple[Delta | None, bool]]) -> tuple[Delta | None, bool]:
+    read = [delta for delta, _ in deltas if delta is not None]
+    texts = ("".join(getattr(delta, name) or "" for delta in read) for name in Delta.__struct_fields__)
+    return (Delta(*texts) if read else None), any(unread for _, unread in deltas)
 
 
 def _finish_reason(value: object) -> str | None:

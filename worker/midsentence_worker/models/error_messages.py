@@ -21,6 +21,7 @@ from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.surrogates import joined
 
 _LONGEST_QUOTE = 300
+_SHORTEST_KEY = 8
 _LONGEST_DETAIL = 1000
 # Nobody counts the seconds of a longer time, in which the provider mostly has a defect.
 _LONGEST_WAIT = 7 * 86400
@@ -219,7 +220,9 @@ class ErrorMessages:
     def _without_keys(self, text: str) -> str:
         """Remove keys and passwords. Call it before the text is cut, or half of a key stays."""
         if self._key:
-            text = text.replace(self._key, "[key]")
+            # A longer key that begins like this one is a key too; a key such as `x` is the beginning of many words.
+            more = r"[\w*.-]*" if len(self._key) >= _SHORTEST_KEY else ""
+            text = re.sub(re.escape(self._key) + more, "[key]", text)
         return _QUERY.sub(r"\g<address>", _USERINFO.sub("://", _KEY_LIKE.sub("[key]", text)))
 
     def _without_addresses(self, text: str) -> str:

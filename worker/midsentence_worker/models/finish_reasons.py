@@ -15,17 +15,28 @@ Reason = Literal["stop", "length", "content_filter"]
 # OpenAI, Gemini (SAFETY, RECITATION, BLOCKLIST, PROHIBITED_CONTENT, SPII, LANGUAGE, and IMAGE_ before some), Anthropic
 # (refusal), Bedrock (guardrail_intervened, content_filtered), Zhipu (sensitive), Cohere (ERROR_TOXIC).
 _WITHHELD = re.compile(
-    r"filter|safety|unsafe|recitation|blocklist|blocked|prohibited|spii|refus|sensitive|moderat|guardrail|toxic|policy|^language$"
+    r"filter|safety|unsafe|recitation|blocklist|blocked|prohibited|spii|refus|sensitive|moderat|guardrail|toxic|policy|flagged|censor"
+    r"|^language$|^risk$"
 )
 # OpenAI, Gemini and Anthropic (max_tokens), Mistral (model_length), Cohere (ERROR_LIMIT), Anthropic
 # (model_context_window_exceeded), Hugging Face (max_new_tokens), and `limit` of llama.cpp.
-_CUT = re.compile(r"length|max_(\w+_)?tokens?|token_limit|context|window|^(error_)?limit$|truncat|incomplete")
+_CUT = re.compile(
+    r"length|max_(\w+_)?tokens?|max_output|token_limit|context|window|^(error_)?limit$|truncat|incomplete|too_long|^cut"
+)
 # OpenRouter (error), Zhipu (network_error), DeepSeek (insufficient_system_resource), vLLM (abort), SGLang, Gemini
 # (MALFORMED_FUNCTION_CALL, LOAD_SHEDDING).
 _FAILED = re.compile(
     r"error|fail|abort|cancel|insufficient|time_?out|malformed|exception|overload|shedding|unavailable|disconnect"
-    r"|interrupt|kill|crash|lost|quota|rate_limit"
+    r"|interrupt|kill|crash|lost|quota|rate_limit|unexpected"
 )
+
+
+_TOOLS = re.compile(r"tool|function_call")
+
+
+def is_call(reported: str) -> bool:
+    """Whether the answer ended because the model wants to call a tool."""
+    return bool(_TOOLS.search(documents.word(reported)))
 
 
 @lru_cache(maxsize=256)

@@ -18,8 +18,11 @@ _decoder = json.JSONDecoder(strict=False)
 
 
 def parse(data: bytes) -> Any:
-    """Parse JSON as Python does: lone surrogates, NaN and Infinity are values too. Raises UNREADABLE."""
-    return _decoder.decode(data.decode("utf-8-sig"))
+    """Parse JSON as Python does: lone surrogates, NaN and Infinity are values too. Raises UNREADABLE.
+
+    Bytes that are no UTF-8 are U+FFFD.
+    """
+    return _decoder.decode(data.decode("utf-8-sig", errors="replace"))
 
 
 def stripped(data: bytes) -> bytes:

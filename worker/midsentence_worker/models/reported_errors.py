@@ -14,11 +14,12 @@ from midsentence_worker.models import json_documents as documents
 _DEEPEST = 6
 _WORDS = (
     *("error", "errors", "message", "msg", "detail", "details", "error_message", "errorMessage", "error_msg"),
-    *("error_description", "description", "reason", "title", "text", "content", "response", "output"),
+    *("error_description", "description", "base_resp", "status_msg", "reason", "title", "text", "content", "response"),
+    "output",
 )
 _CODES = (
     *("code", "status", "status_code", "statusCode", "http_status", "httpStatus", "http_code", "error_code"),
-    *("errorCode", "type", "error_type", "errorType", "reason"),
+    *("errorCode", "type", "__type", "error_type", "errorType", "reason"),
 )
 # The first line that fits a word in its usual spelling gives the status. The sources: OpenAI, Anthropic, Google
 # (google.rpc.Code), AWS, Mistral, DeepSeek, vLLM (names of exceptions), LiteLLM and OpenRouter.
@@ -41,7 +42,7 @@ _STATUSES = tuple(
     )
 )
 # `429`, `HTTP 429`, `429 Too Many Requests`
-_NUMBER = re.compile(r"\s*(?:HTTP\S*\s+)?([45][0-9]{2})\b", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*(?:HTTP\S*[\s_])?([45][0-9]{2})\b", re.IGNORECASE)
 
 
 class ReportedError(Exception):
@@ -65,8 +66,11 @@ def words(reported: object, depth: int = 0) -> str:
     if documents.is_array(reported):
         return next((text for part in documents.array(reported) if (text := words(part, depth + 1))), "")
     fields = documents.mapping(reported)
-    present = (fields[name] for name in _WORDS if name in fields)
-    return next((text for value in present if (text := words(value, depth + 1))), "")
+    present = (fields[name] for name in (*_WORDS, *filter(_is_exception, fields)) if name in fields)
+    found = next((text for value in present if (text := words(value, depth + 1))), "")
+    # OpenRouter says that a provider failed, and quotes the provider here.
+    raw = words(documents.mapping(fields.get("metadata")).get("raw"), depth + 1)
+    return f"{found}: {raw}" if found and raw else found or raw
 
 
 def status_of(reported: object, depth: int = 0) -> int | None:
@@ -92,11 +96,18 @@ def is_error(fields: Any) -> bool:
     fields = documents.mapping(fields)
     if fields.get("error"):
         return True
-    if "choices" in fields:
+    if "choices" in fields and not documents.mapping(fields.get("base_resp")).get("status_code"):
         return False
     if "error" in {documents.word(fields.get("object")), documents.word(fields.get("type"))}:
         return True
-    return bool(fields.get("errors") or (status_of(fields) and words(fields)))
+    if documents.mapping(fields.get("base_resp")).get("status_code"):  # MiniMax; 0 is a success
+        return True
+    return bool(fields.get("errors") or any(map(_is_exception, fields)) or (status_of(fields) and words(fields)))
+
+
+def _is_exception(name: str) -> bool:
+    """Whether AWS names an error so: `throttlingException`."""
+    return name.endswith("Exception")
 
 
 def error_or_first(document: object) -> object:

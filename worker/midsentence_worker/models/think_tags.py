@@ -14,6 +14,13 @@ _PAIRS = (
     ("<thought>", "</thought>"),
     ("<reasoning>", "</reasoning>"),
     ("◁think▷", "◁/think▷"),  # Kimi
+    ("<|think|>", "<|/think|>"),
+    ("[think]", "[/think]"),  # Mistral
+    ("<seed:think>", "</seed:think>"),
+    ("<mm:think>", "</mm:think>"),  # MiniMax
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    # The channels of gpt-oss (harmony).
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
 )
 # Within a tag: its number, and whether no reasoning came yet.
 _STATES = tuple(str(number) for number in range(len(_PAIRS)))
