@@ -17,6 +17,14 @@ class StoreUnavailableError(MidsentenceError):
     """Redis does not answer, or refuses to write (loading, read-only, out of memory). The request may be repeated."""
 
 
+class StoreUnusableError(StoreUnavailableError):
+    """Redis lacks something that a person has to repair: a right, a command, a setting.
+
+    The message is one sentence that says what is missing and what to do. It names no address and no password, because
+    clients are shown it.
+    """
+
+
 class SessionNotFoundError(MidsentenceError):
     """The session expired, never existed, or belongs to another owner. Callers cannot tell which."""
 

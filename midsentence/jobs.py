@@ -11,7 +11,7 @@ import structlog
 from midsentence.errors import StoreUnavailableError
 from midsentence.ids import EventId
 from midsentence.lease import Lease
-from midsentence.store.node import lacks_right
+from midsentence.store.node import lacks_right, no_right
 from midsentence.store.scripts import Script
 from midsentence.store.store import Store
 from midsentence.unreadable import read_text
@@ -119,7 +119,7 @@ class Jobs:
     def _broken(self, session_id: str, error: str) -> StoreUnavailableError | None:
         """Log that a session cannot be claimed. Returns the error where the reason is this process's user of Redis."""
         if lacks_right(error):
-            return StoreUnavailableError(f"Redis refuses: {error}")
+            return no_right(error)
         if (now := time.monotonic()) >= self._report_broken_at:
             self._report_broken_at = now + _REPORT_SECONDS
             _logger.error("session_unclaimable", session=session_id, error=error)

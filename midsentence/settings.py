@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     replay_events: Count = Field(
         400, description="A reader that is more than this many events behind gets the snapshot."
     )
+    allow_eviction: bool = Field(
+        False, description="1: accept a Redis that removes keys, and so conversations, when its memory is full."
+    )
     durable: bool = Field(False, description="1: answer a POST only after the append-only file is on disk (WAITAOF).")
     queue_limit: Count = Field(8, description="Number of messages that may wait in one session while a turn runs.")
 

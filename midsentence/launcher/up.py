@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from midsentence.address import Address, free_address, listening_sockets
-from midsentence.errors import BadSettingsError, CannotStartError, StoreUnavailableError
+from midsentence.errors import BadSettingsError, CannotStartError, StoreUnavailableError, StoreUnusableError
 from midsentence.launcher import valkey
 from midsentence.launcher.child_process import Child, write_line, write_report
 from midsentence.launcher.process_count import process_count
@@ -88,10 +88,9 @@ def up(
     settings.check_models()
     address = free_address(host, port)
     if os.environ.get("MIDSENTENCE_REDIS_URL"):
-        if RedisUrl.parse(settings.redis_url).topology in {"sentinel", "cluster"}:
-            asyncio.run(check_topology(settings))
-        else:
+        if RedisUrl.parse(settings.redis_url).topology not in {"sentinel", "cluster"}:
             check_redis(settings.redis_url)
+        asyncio.run(check_store(settings))
         return run_on(settings.redis_url, None, address, settings, request)
     directory = data_directory(data_dir)
     with valkey.locked(directory) as lock, valkey.socket_path(directory) as socket:
@@ -156,7 +155,7 @@ def check_redis(url: str) -> None:
     # Imported here: the import takes a third of a second, which a start with the embedded Valkey does not need.
     from redis import Redis  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
-    from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError  # noqa: PLC0415
+    from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError, RedisError  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
     once = Retry(NoBackoff(), 0)
@@ -168,8 +167,8 @@ def check_redis(url: str) -> None:
             url, retry=once, socket_connect_timeout=seconds, socket_timeout=seconds
         ) as redis:
             redis.ping()  # pyright: ignore[reportUnknownMemberType]
-    except BusyLoadingError:
-        return  # it runs, and the children wait until it has loaded its data
+    except (BusyLoadingError, NoPermissionError):
+        return  # it runs; it loads its data, or `check_store` says what the user may not do
     except AuthenticationError as error:
         raise CannotStartError(f"The Redis of MIDSENTENCE_REDIS_URL refuses its user or password: {advice}.") from error
     except (RedisError, OSError, ValueError) as error:
@@ -178,18 +177,27 @@ def check_redis(url: str) -> None:
         raise CannotStartError(f"The Redis of MIDSENTENCE_REDIS_URL does not answer{reason}: {advice}.") from error
 
 
-async def check_topology(settings: Settings) -> None:
-    """As `check_redis`, for sentinels and clusters, which need this package's own client."""
-    from midsentence.store.topology import topology_of  # noqa: PLC0415
+async def check_store(settings: Settings) -> None:
+    """Look for all that servers and workers need. Raises CannotStartError.
 
-    topology = topology_of(settings)
+    A single Redis that does not answer is left to the children: `check_redis` has reached it, so it loads its data.
+    """
+    from midsentence.store.inspection import Inspection  # noqa: PLC0415
+    from midsentence.store.store import Store as Log  # noqa: PLC0415
+
+    store = Log(settings)
     try:
-        await topology.ping()
+        if RedisUrl.parse(settings.redis_url).topology in {"sentinel", "cluster"}:
+            await store.ping()
+        await Inspection(store).look()
+    except StoreUnusableError as error:
+        raise CannotStartError(str(error)) from error
     except StoreUnavailableError as error:
-        advice = "check the address, or unset it to use the embedded Valkey"
-        raise CannotStartError(f"MIDSENTENCE_REDIS_URL: {error}: {advice}.") from error
+        if RedisUrl.parse(settings.redis_url).topology in {"sentinel", "cluster"}:
+            advice = "check the address, or unset it to use the embedded Valkey"
+            raise CannotStartError(f"MIDSENTENCE_REDIS_URL: {error}: {advice}.") from error
     finally:
-        await topology.aclose()
+        await store.aclose()
 
 
 def has_browser() -> bool:

@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
     ClusterDownError,
     NoPermissionError,
     NoScriptError,
@@ -24,7 +25,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from midsentence.errors import StoreUnavailableError
+from midsentence.errors import StoreUnavailableError, StoreUnusableError
 from midsentence.store.fsync import FsyncConnections
 from midsentence.store.pipeline import Pipeline
 from midsentence.store.resp import Connect, Socket
@@ -39,12 +40,14 @@ _RETRIES = 2
 _PROBE_SECONDS = (0.05, 0.1, 0.2, 0.4)
 # Replies that mean "not now" rather than "you are wrong": the server is full or a replica, a slot is being moved. A
 # cluster's client follows the last two; here they lead nowhere in time.
-_NOT_NOW = (OutOfMemoryError, ReadOnlyError, NoPermissionError, TryAgainError, ClusterDownError)
+_NOT_NOW = (OutOfMemoryError, ReadOnlyError, TryAgainError, ClusterDownError)
 # The same, where redis-py has no type: it cannot write its disk, lacks replicas, runs a script for too long.
 _NOT_NOW_WORDS = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
 # How Redis says that the user of this process lacks a right: by this code, or for a call in a script by these words
 # (Valkey, Redis 7.0), before which redis-py takes "ERR" away.
 _NO_RIGHT = re.compile(r"(ERR )?(NOPERM|ACL failure in script|The user executing the script can't)")
+# What Redis adds to an error of a script.
+_OF_SCRIPT = re.compile(r"\s*script: ?[0-9a-f]*,? on @user_script:\d+\.?")
 
 _PING = command("PING")
 
@@ -52,6 +55,14 @@ _PING = command("PING")
 def lacks_right(error: str) -> bool:
     """Whether the text of an error of Redis says that the user lacks a right."""
     return _NO_RIGHT.match(error) is not None
+
+
+def no_right(error: str) -> StoreUnusableError:
+    """The error for a user that lacks a right, from Redis' own words."""
+    return StoreUnusableError(
+        f"The user of MIDSENTENCE_REDIS_URL lacks a right ({_OF_SCRIPT.sub('', error).strip()}): give it those that "
+        "docs/operations.md lists."
+    )
 
 
 class Node:
@@ -64,8 +75,10 @@ class Node:
         self._pipeline: Pipeline | None = None
         self._opening: asyncio.Task[Pipeline] | None = None
         self._fsync_connections = FsyncConnections(self.connect)
-        # Why the server is not asked now; empty while it answers.
-        self._trouble = ""
+        # Why the server is not asked now; None while it answers.
+        self._trouble: StoreUnavailableError | None = None
+        # Rises with each new connection, which may lead to another server, and with each right that is found missing.
+        self.changes = 0
         self._probing: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -109,6 +122,11 @@ class Node:
 
     def refusal(self, error: Exception) -> Exception:
         """Translate an error of Redis for our callers. One that is a defect of ours is returned as it is."""
+        if isinstance(error, AuthenticationError):
+            words = str(error).partition(". ")[0].rstrip(".")
+            return StoreUnusableError(
+                f"Redis refuses the user or the password of MIDSENTENCE_REDIS_URL ({words}): put the right ones there."
+            )
         if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
             return StoreUnavailableError(f"Redis at {self.address} does not answer: {error or type(error).__name__}")
         if isinstance(error, AskError):
@@ -117,8 +135,10 @@ class Node:
                 f"Redis at {self.address} serves this slot elsewhere: a cluster's address begins with redis+cluster://"
             )
         words = str(error)
-        is_refusal = isinstance(error, ResponseError) and (words.startswith(_NOT_NOW_WORDS) or lacks_right(words))
-        if isinstance(error, _NOT_NOW) or is_refusal:
+        if isinstance(error, NoPermissionError) or (isinstance(error, ResponseError) and lacks_right(words)):
+            self.changes += 1
+            return no_right(words)
+        if isinstance(error, _NOT_NOW) or (isinstance(error, ResponseError) and words.startswith(_NOT_NOW_WORDS)):
             return StoreUnavailableError(f"Redis at {self.address} refuses: {error or type(error).__name__}")
         return error
 
@@ -142,8 +162,9 @@ class Node:
             raise StoreUnavailableError(f"the connection to Redis at {self.address} was closed by this process")
 
     def _refuse_in_trouble(self) -> None:
-        if self._trouble:
-            raise StoreUnavailableError(self._trouble)
+        if self._trouble is not None:
+            # A new one: several callers must not share a traceback.
+            raise type(self._trouble)(str(self._trouble))
 
     async def _in_time(self, replies: Awaitable[list[Any]]) -> list[Any]:
         """Wait for replies; where none come, raise StoreUnavailableError and begin to probe."""
@@ -154,14 +175,19 @@ class Node:
         except TimeoutError as error:
             # Later replies would queue behind the missing one.
             await self._drop(self._pipeline)
-            self._open_circuit(f"Redis at {self.address} did not answer within {self._timeout_seconds:g} s")
-            raise StoreUnavailableError(self._trouble) from error
+            trouble = StoreUnavailableError(
+                f"Redis at {self.address} did not answer within {self._timeout_seconds:g} s"
+            )
+            self._open_circuit(trouble)
+            raise trouble from error
         except (RedisError, OSError) as error:
             # An error that is raised instead of being a reply concerns the connection: wrong password, no such
             # database, loading, gone.
             ours = self.refusal(error)
-            self._open_circuit(f"Redis at {self.address} refuses us: {error}" if ours is error else str(ours))
-            raise StoreUnavailableError(self._trouble) from error
+            if not isinstance(ours, StoreUnavailableError):
+                ours = StoreUnavailableError(f"Redis at {self.address} refuses us: {error}")
+            self._open_circuit(ours)
+            raise ours from error
 
     async def _exchange(self, data: bytes, count: int) -> list[Any]:
         pipeline = self._pipeline
@@ -185,6 +211,7 @@ class Node:
         await self._drop(self._pipeline)
         try:
             pipeline = self._pipeline = Pipeline(await self.connect())
+            self.changes += 1
         except asyncio.CancelledError:
             # By `aclose`. The callers, who are not cancelled, must get an error.
             self._refuse_if_closed()
@@ -202,7 +229,7 @@ class Node:
                 self._pipeline = None
             await pipeline.aclose()
 
-    def _open_circuit(self, trouble: str) -> None:
+    def _open_circuit(self, trouble: StoreUnavailableError) -> None:
         self._trouble = trouble
         if self._probing is None:
             self._probing = asyncio.create_task(self._probe())
@@ -216,7 +243,7 @@ class Node:
                 failures += 1
         finally:
             # Both at once, so that trouble which is noticed from now on starts a new probe.
-            self._trouble = ""
+            self._trouble = None
             self._probing = None
 
     async def _answers(self) -> bool:

@@ -38,12 +38,14 @@ def create_app(settings: Settings, store: Store | None = None) -> Starlette:
             services.hub.run(),
             services.session_lists.run(),
             _log_store_state(services.store),
+            services.inspection.run(),
         )
         tasks = [asyncio.create_task(work) for work in works]
         yield {DESCRIPTORS: services.descriptors}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await services.inspection.aclose()
         await services.live.aclose()
         await services.store.aclose()
 

@@ -16,6 +16,7 @@ from midsentence.errors import (
     SessionBusyError,
     SessionNotFoundError,
     StoreUnavailableError,
+    StoreUnusableError,
     TurnNotFoundError,
     UnknownModelError,
 )
@@ -64,14 +65,20 @@ def _translated(error: Exception) -> HttpError:  # noqa: PLR0911 - one line for 
         case QueueFullError():
             return HttpError(429, "queue_full", f"{error}; send again when the answer is done.", _RETRY)
         case StoreUnavailableError():
-            _logger.warning("store_unavailable", error=str(error))
-            return HttpError(
-                503, "store_unavailable", "The log cannot be reached right now; send the same request again.", _RETRY
-            )
+            return _from_store(error)
         case HTTPException():
             return _from_starlette(error)
         case _:
             return HttpError(500, "internal", "The server failed at this request; its log says why.")
+
+
+def _from_store(error: StoreUnavailableError) -> HttpError:
+    if isinstance(error, StoreUnusableError):
+        # `Inspection.report` logs it.
+        return HttpError(503, "store_unusable", str(error), _RETRY)
+    _logger.warning("store_unavailable", error=str(error))
+    message = "The log cannot be reached right now; send the same request again."
+    return HttpError(503, "store_unavailable", message, _RETRY)
 
 
 def _from_starlette(error: HTTPException) -> HttpError:
@@ -95,6 +102,8 @@ async def handle(request: Request, error: Exception) -> Response:
     """Starlette's exception handler for all of `HANDLED`."""
     if isinstance(error, HTTPException) and error.status_code == 405:
         return _method_not_allowed(request).response()
+    if isinstance(error, StoreUnusableError):
+        request.app.state.services.inspection.report(error)
     return reply_headers.add_to(request.scope, _translated(error).response())
 
 

@@ -19,5 +19,6 @@ async def ready(request: Request) -> Response:
         raise HttpError(503, "draining", "This server is shutting down; ask another one.")
     if services.descriptors.is_full:
         raise HttpError(503, "full", "This server has no file descriptor for another stream; ask another one.")
+    await services.inspection.require()
     await services.store.ping()
     return Response("ready\n", media_type="text/plain")

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from midsentence.log import SessionLog
 from midsentence.owners import Owners
 from midsentence.settings import Settings
+from midsentence.store.inspection import Inspection
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
 from midsentence_server import descriptors
@@ -20,6 +21,7 @@ from midsentence_server.session_lists import SessionLists
 class Services:
     settings: Settings
     store: Store
+    inspection: Inspection
     log: SessionLog
     live: Subscriptions
     owners: Owners
@@ -35,6 +37,7 @@ class Services:
         return cls(
             store.settings,
             store,
+            Inspection(store),
             log,
             live,
             owners,

@@ -21,6 +21,7 @@ async def create(request: Request) -> Response:
     requests.check_origin(request, services.settings)
     key = requests.idempotency_key(request)
     asked = await requests.read_message(request, services.settings, requests.FirstMessage)
+    await services.inspection.require()
     owner = await services.owner_cookies.owner_or_new(request)
     secret = await services.owner_cookies.secret()
     submitted = await services.log.start(owner, asked.text, key=key, secret=secret, model=asked.model)
@@ -33,6 +34,7 @@ async def submit(request: Request) -> Response:
     requests.check_origin(request, services.settings)
     key = requests.idempotency_key(request)
     asked = await requests.read_message(request, services.settings, requests.FurtherMessage)
+    await services.inspection.require()
     owner = await services.owner_cookies.required(request)
     submitted = await services.log.submit(
         _id(request), owner, asked.text, key=key, on_busy=asked.on_busy, parent=asked.parent, model=asked.model

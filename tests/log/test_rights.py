@@ -14,7 +14,7 @@ import pytest
 from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.events import Delta, End
 from midsentence.jobs import Claim, Jobs
-from midsentence.keys import Keys
+from midsentence.keys import Keys, SessionKeys
 from midsentence.log import SessionLog, Submitted, Write
 from midsentence.settings import Settings
 from midsentence.store.scripts import SCRIPTS, Script
@@ -51,7 +51,8 @@ def pairs_of(script: Script) -> list[tuple[str, str]]:
     named = re.findall(r"call\(\s*'([A-Z]+)',\s*([A-Z]+)", script.body)
     # append_in_order.lua indexes its keys, `keep` is given them, and claim.lua builds them.
     indexed = [
-        (name, list(KINDS)[int(number) - 1]) for name, number in re.findall(r"'([A-Z]+)', keys\[(\d)", script.body)
+        (name, SessionKeys._fields[int(number) - 1])
+        for name, number in re.findall(r"'([A-Z]+)', keys\[([12])\]", script.body)
     ]
     kept = [(name, kind) for name in re.findall(r"'([A-Z]+)', key,", script.body) for kind in KINDS]
     built = [(name, kind) for name, kind in re.findall(r"'([A-Z]+)', (meta|jobs|trims),", script.body)]

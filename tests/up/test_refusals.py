@@ -11,7 +11,9 @@ import pytest
 
 from midsentence.errors import CannotStartError
 from midsentence.launcher import up, valkey
-from tests.support.processes import free_port
+from tests.support.processes import RedisChild, free_port, listens
+from tests.support.redis_deployments import execute
+from tests.support.waiting import wait_until
 from tests.up.running import running
 
 Refusal = Callable[..., str]
@@ -136,6 +138,46 @@ def test_a_redis_that_accepts_and_never_answers_is_refused(
     monkeypatch.setattr(up, "REDIS_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setenv("MIDSENTENCE_REDIS_URL", f"redis://127.0.0.1:{taken}")
     assert "does not answer" in refusal()
+
+
+LACKS = {
+    "old": (["--rename-command", "SPUBLISH", "", "--rename-command", "SSUBSCRIBE", ""], "Redis or Valkey 7"),
+    "evicting": (["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"], "set maxmemory-policy noeviction"),
+    "replica": (["--replicaof", "127.0.0.1 1"], "is a replica"),
+}
+LACKING_RIGHTS = {"no channels": "~* +@all", "no commands": "~* &*", "no keys": "&* +@all"}
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_a_redis_that_lacks_something_is_refused(
+    refusal: Refusal, lack: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The sentence says what to do, and no server says that it is ready."""
+    options, part = LACKS[lack]
+    redis = RedisChild(tmp_path / "redis", None, *options)
+    redis.spawn()
+    try:
+        wait_until(lambda: listens(redis.port), description="Redis listens")
+        monkeypatch.setenv("MIDSENTENCE_REDIS_URL", redis.url)
+        assert part in refusal()
+    finally:
+        redis.stop()
+
+
+@pytest.mark.parametrize("rules", LACKING_RIGHTS.values(), ids=LACKING_RIGHTS.keys())
+def test_a_user_of_redis_that_lacks_a_right_is_refused(
+    refusal: Refusal, rules: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    redis = RedisChild(tmp_path / "redis")
+    redis.start()
+    try:
+        execute(redis, "ACL", "SETUSER", "app", "on", ">hush", *rules.split())
+        monkeypatch.setenv("MIDSENTENCE_REDIS_URL", redis.url.replace("://", "://app:hush@"))
+        sentence = refusal()
+    finally:
+        redis.stop()
+    assert "ACL SETUSER app " in sentence
+    assert "hush" not in sentence
 
 
 def test_an_invalid_setting_is_refused(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:

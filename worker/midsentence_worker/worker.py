@@ -13,10 +13,11 @@ import structlog
 
 from midsentence import announcements, keys
 from midsentence.breakers import Breakers
-from midsentence.errors import FencedError, StoreUnavailableError
+from midsentence.errors import FencedError, StoreUnavailableError, StoreUnusableError
 from midsentence.jobs import Claim, Jobs, Renewal
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
+from midsentence.store.inspection import Inspection
 from midsentence.store.store import Store
 from midsentence.store.subscriptions import Subscriptions
 from midsentence.unreadable import passed_over
@@ -52,6 +53,7 @@ class Worker:
         self._log = SessionLog(store)
         self._jobs = Jobs(store)
         self._live = Subscriptions(store)
+        self._inspection = Inspection(store)
         self._batcher = AppendBatcher(self._log, settings.flush_ms / 1000)
         self._breakers = Breakers(store, models)
         titling = settings.title_model
@@ -105,6 +107,7 @@ class Worker:
             await model.warm_up()
         self._live.listen(self._jobs.wake_channels, self)
         duties = [
+            asyncio.create_task(self._inspection.run()),
             asyncio.create_task(self._live.run()),
             asyncio.create_task(self._batcher.run()),
             asyncio.create_task(self._breakers.run()),
@@ -121,6 +124,7 @@ class Worker:
             await asyncio.gather(*duties, return_exceptions=True)
             if self._titles is not None:
                 await self._titles.aclose()
+            await self._inspection.aclose()
             await self._live.aclose()
 
     async def _claim_until_drained(self) -> None:
@@ -133,6 +137,7 @@ class Worker:
                 sweep_at = now + _SWEEP_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311
                 self._to_claim.update(self._jobs.partitions)
             try:
+                await self._inspection.require()
                 if reachable is False:
                     await self._let_renew()
                 elif self._stood_still():
@@ -141,6 +146,9 @@ class Worker:
                 if not reachable:
                     _logger.info("redis_answers", worker=self.name, model=self._model.name)
                 reachable = True
+            except StoreUnusableError as error:
+                self._inspection.report(error)
+                reachable = False
             except StoreUnavailableError as error:
                 if reachable is not False:
                     _logger.warning("waiting_for_redis", error=str(error))
