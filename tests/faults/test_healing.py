@@ -10,7 +10,7 @@ TURNS = 60
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("mode", ["reattach"])
+@pytest.mark.parametrize("mode", ["restart", "continue", "reattach"])
 def test_turns_whose_streams_are_cut_end_with_whole_texts(tmp_path: Path, mode: Mode) -> None:
     """Every third stream is cut at a random byte, and every answer is what the provider wrote for it."""
     outcome = run(Options(TURNS, mode, every=3, seed=1, at_once=20), tmp_path, print)

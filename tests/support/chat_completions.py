@@ -47,7 +47,12 @@ class Completion:
                 return False
             if delta is not None:
                 await answer.wait_until_due()
-                await self._event(self._delta(delta))
+                try:
+                    await self._event(self._delta(delta))
+                except asyncio.CancelledError:
+                    # It was written, and may arrive: only the wait for room behind it ended.
+                    self.request.sent += 1
+                    raise
                 self.request.sent += 1
         await self._tail()
         return True

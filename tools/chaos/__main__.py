@@ -1,4 +1,12 @@
-"""`scripts/chaos`: kill everything, again and again, and compare every text that was read with what the model wrote."""
+"""`scripts/chaos`: kill and break everything, again and again, and compare every text with what the providers wrote.
+
+Servers, workers and Valkey are killed, paused and restarted. Of two providers one at a time is down for seconds: it
+refuses connections, is silent, or answers 500, 503 or 429, some with Retry-After. And a quarter of all streams is cut,
+reset, silent for longer than the model's time-out, ended by an error, or sent byte by byte for a while.
+
+Exits with 1 where a text differs, an event is missing or comes twice, a turn has no end, or a turn ends in an error
+although one of its models was up all the time.
+"""
 
 import argparse
 import random
@@ -10,12 +18,20 @@ from pathlib import Path
 
 from tools.chaos.run import Options, Outcome, run
 
-VIOLATIONS = {"mismatch": "mismatches", "duplicate": "duplicates", "hole": "holes", "stuck": "stuck turns"}
+VIOLATIONS = {
+    "mismatch": "mismatches",
+    "duplicate": "duplicates",
+    "hole": "holes",
+    "stuck": "stuck turns",
+    "error": "errors though a model lived",
+}
 SHOWN_VIOLATIONS = 20
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=60, help="how long faults happen")
     parser.add_argument("--seed", type=int, default=None, help="decides everything random")
     parser.add_argument("--servers", type=int, default=3)
@@ -23,6 +39,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=16, help="how many conversations are held at once")
     parser.add_argument("--takeover", choices=("auto", "restart", "continue", "reattach"), default="auto")
     parser.add_argument("--api", choices=("chat", "responses"), default="chat")
+    parser.add_argument("--models", type=int, choices=(1, 2), default=2, help="how many models, each with its provider")
     parser.add_argument("--tails", action="store_true", help="let Valkey also lose its last writes")
     parser.add_argument("--keep", type=Path, help="keep the logs of all processes in this directory")
     parser.add_argument("--quiet", action="store_true", help="do not print each fault")
@@ -36,6 +53,7 @@ def main() -> int:
         arguments.sessions,
         arguments.takeover,
         arguments.api,
+        arguments.models,
         arguments.tails,
     )
     print(f"seed {seed}: {options}", flush=True)
@@ -52,13 +70,21 @@ def main() -> int:
 
 def report(outcome: Outcome, seconds: float) -> str:
     lines = [f"{seconds:.0f} s"]
-    lines += [f"{name:<42} {value:>8}" for name, value in outcome.figures.items()]
-    kills = sum(count for (_, action), count in outcome.actions.items() if "pause" not in action)
-    lines.append(f"{'kills':<42} {kills:>8}")
-    lines += [f"  {kind} {action:<38} {count:>8}" for (kind, action), count in sorted(outcome.actions.items())]
+    lines += [_line(name, value) for name, value in outcome.figures.items()]
+    kills = sum(
+        count for (victim, action), count in outcome.actions.items() if victim != "provider" and "pause" not in action
+    )
+    lines.append(_line("kills", kills))
+    lines += [_line(f"  {victim} {action}", count) for (victim, action), count in sorted(outcome.actions.items())]
+    lines.append(_line("streams that were spoilt", outcome.spoilt_streams.total()))
+    lines += [_line(f"  {spoiling}", count) for spoiling, count in sorted(outcome.spoilt_streams.items())]
     lines += [str(violation) for violation in outcome.violations[:SHOWN_VIOLATIONS]]
-    lines += [f"{name:<42} {outcome.count(kind):>8}" for kind, name in VIOLATIONS.items()]
+    lines += [_line(name, outcome.count(kind)) for kind, name in VIOLATIONS.items()]
     return "\n".join(lines)
+
+
+def _line(name: str, value: int | str) -> str:
+    return f"{name:<46} {value:>8}"
 
 
 def _print(line: str) -> None:

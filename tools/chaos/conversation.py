@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,7 @@ class Question:
     text: str
     key: str
     on_busy: str
+    model: str | None
     asked: float = field(default_factory=time.monotonic)
     turn: int = 0  # of the last 202; 0 before the first
     accepted: float = 0  # time of the last 202
@@ -86,6 +87,8 @@ class Tab:
             self._conversation.report("hole" if isinstance(error, HoleError) else "duplicate", self.name, str(error))
             self.transcript = self._new_transcript(self._conversation.session_id)
             return True
+        if event.type == "end":
+            self._conversation.note_end(self.transcript)
         if event.type in {"message", "end", "state", "snapshot"}:
             self._conversation.changed.set()
         self._remaining -= event.id is not None
@@ -93,7 +96,15 @@ class Tab:
 
 
 class Conversation:
-    def __init__(self, name: str, visitor: AsyncVisitor, chance: random.Random, violations: list[Violation]) -> None:
+    def __init__(
+        self,
+        name: str,
+        visitor: AsyncVisitor,
+        chance: random.Random,
+        models: Sequence[str],
+        violations: list[Violation],
+    ) -> None:
+        """`models` are those that a question may name."""
         self.name = name
         self.visitor = visitor
         self.session_id = ""
@@ -102,8 +113,11 @@ class Conversation:
         self.is_unknown = False
         self.lost_acceptances = 0
         self.changed = asyncio.Event()
+        # When a tab first saw the end of each turn.
+        self.ended: dict[int, float] = {}
         self._asked = asyncio.Event()
         self._chance = chance
+        self._models = (None, *models)
         self._violations = violations
         self._contents: dict[str, int] = {}
 
@@ -142,16 +156,17 @@ class Conversation:
         if on_busy == "interrupt":
             for before in self.questions:
                 before.may_be_stopped = True
-        self.questions.append(Question(text, f"{self.name}-{number}", on_busy))
+        self.questions.append(Question(text, f"{self.name}-{number}", on_busy, self._chance.choice(self._models)))
         await self._post(self.questions[-1])
         self._asked.set()
         self._asked.clear()
 
     async def _post(self, question: Question) -> None:
+        body = {"text": question.text} | ({} if question.model is None else {"model": question.model})
         if question is self.questions[0]:
-            reply = await self.visitor.request("POST", "/sessions", {"text": question.text}, key=question.key)
+            reply = await self.visitor.request("POST", "/sessions", body, key=question.key)
         else:
-            body = {"text": question.text, "on_busy": question.on_busy}
+            body["on_busy"] = question.on_busy
             path = f"/sessions/{self.session_id}/messages"
             reply = await self.visitor.request("POST", path, body, key=question.key)
         if reply.status == 202:
@@ -232,6 +247,10 @@ class Conversation:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._asked.wait()
+
+    def note_end(self, transcript: Transcript) -> None:
+        assert transcript.cursor is not None
+        self.ended.setdefault(int(transcript.cursor.partition(".")[0]), time.monotonic())
 
     def check_id(self, event: SentEvent, who: str) -> None:
         """Check that an id names one content for ever (1.1); a snapshot has the id of the event before it."""

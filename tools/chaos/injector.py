@@ -1,4 +1,4 @@
-"""Inject the scheduled faults into the processes of a chaos run."""
+"""Inject the scheduled faults into the processes and the providers of a chaos run."""
 
 import asyncio
 import os
@@ -13,7 +13,8 @@ from pathlib import Path
 from tests.support.http_client import Address
 from tests.support.processes import Child, RedisChild, ServerChild, Stack, WorkerChild, clean_environment, listens
 from tests.support.upstream import Upstream
-from tools.chaos.schedule import Action, Fault, ProcessKind
+from tools.chaos.outages import Outages
+from tools.chaos.schedule import Action, Fault, Victim
 
 # The longest that a process may take to stop, whose drain is 1 s, and to start.
 STOP_SECONDS = 12.0
@@ -31,6 +32,9 @@ SETTINGS = {
     "MIDSENTENCE_MAX_ATTEMPTS": "50",
     # A conversation's history is not tested here, and would be most of the model's work.
     "MIDSENTENCE_CONTEXT_TOKENS": "1000",
+    # A stream that stalls is given up soon, and a broken answer is taken up again soon.
+    "MIDSENTENCE_MODEL_TIMEOUT_SECONDS": "3",
+    "MIDSENTENCE_HEAL_PAUSE_SECONDS": "5",
 }
 
 
@@ -58,15 +62,15 @@ def compiled() -> dict[str, str]:
 
 
 class FaultInjector:
-    def __init__(self, stack: Stack, log: Callable[[str], None]) -> None:
-        self.counts: Counter[tuple[ProcessKind, Action]] = Counter()
+    def __init__(self, stack: Stack, outages: Outages, log: Callable[[str], None]) -> None:
+        self.counts: Counter[tuple[Victim, Action]] = Counter()
         self.skipped = 0
         self.slow_stops = 0
         # When Valkey was killed: its last writes may not be on disk.
         self.valkey_deaths: list[float] = []
-        self.worker_faults: list[float] = []
         self._log = log
-        self._children: dict[ProcessKind, Sequence[Child]] = {
+        self._outages = outages
+        self._children: dict[Victim, Sequence[Child]] = {
             "server": stack.servers,
             "worker": stack.workers,
             "valkey": [stack.redis],
@@ -79,31 +83,31 @@ class FaultInjector:
         async with asyncio.TaskGroup() as group:
             for fault in faults:
                 await asyncio.sleep(max(0, begun + fault.at - asyncio.get_running_loop().time()))
-                target = self._target(fault)
-                if target is None:
-                    self.skipped += 1
+                if fault.victim == "provider":
+                    if self._outages.is_possible:
+                        self._note(fault, fault.number)
+                        group.create_task(self._outages.inject(fault))
+                        continue
+                elif (target := self._target(fault)) is not None:
+                    self._affected.add(target)
+                    group.create_task(self._inject(fault, target))
                     continue
-                self._affected.add(target)
-                group.create_task(self._inject(fault, target))
+                self.skipped += 1
 
     def _target(self, fault: Fault) -> Child | None:
         """The process of the fault, or the next of its kind that is not down already."""
-        children = self._children[fault.kind]
+        children = self._children[fault.victim]
         for child in (*children[fault.number :], *children[: fault.number]):
             if child not in self._affected:
                 return child
         return None
 
     async def _inject(self, fault: Fault, child: Child) -> None:
-        number = self._children[fault.kind].index(child)
-        self._log(f"{fault.at:6.1f} s  {fault.kind} {number}: {fault.action}, {fault.seconds:.1f} s")
-        self.counts[fault.kind, fault.action] += 1
-        if fault.kind == "worker":
-            self.worker_faults.append(time.monotonic())
+        self._note(fault, self._children[fault.victim].index(child))
         try:
             match fault.action:
                 case "kill -9" | "kill -9, tail lost":
-                    if fault.kind == "valkey":
+                    if fault.victim == "valkey":
                         self.valkey_deaths.append(time.monotonic())
                     child.process.kill()
                     await _until(lambda: not child.is_running)
@@ -114,7 +118,7 @@ class FaultInjector:
                     child.process.terminate()
                     if not await _until(lambda: not child.is_running, STOP_SECONDS):
                         self.slow_stops += 1
-                        self._log(f"         {fault.kind} did not stop within {STOP_SECONDS:g} s and is killed")
+                        self._log(f"         {fault.victim} did not stop within {STOP_SECONDS:g} s and is killed")
                         child.process.kill()
                         await _until(lambda: not child.is_running)
                     await self._restart(fault, child)
@@ -122,8 +126,14 @@ class FaultInjector:
                     child.process.send_signal(signal.SIGSTOP)
                     await asyncio.sleep(fault.seconds)
                     child.process.send_signal(signal.SIGCONT)
+                case _:
+                    raise AssertionError(fault)
         finally:
             self._affected.discard(child)
+
+    def _note(self, fault: Fault, number: int) -> None:
+        self._log(f"{fault.at:6.1f} s  {fault.victim} {number}: {fault.action}, {fault.seconds:.1f} s")
+        self.counts[fault.victim, fault.action] += 1
 
     async def _restart(self, fault: Fault, child: Child) -> None:
         await asyncio.sleep(fault.seconds)

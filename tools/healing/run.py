@@ -15,13 +15,11 @@ from tests.support.client import SentEvent, Transcript
 from tests.support.http_client import Address
 from tests.support.processes import Stack
 from tools.provider.checks import check_answer
-from tools.provider.spoilt_writer import StreamFault
-from tools.provider.upstream import AttemptsUpstream, Stream
+from tools.provider.faults import Spoiling, StreamFault
+from tools.provider.upstream import EVENTS_BEFORE_RESPONSE, AttemptsUpstream, Stream
 
 Mode = Literal["restart", "continue", "reattach"]
 
-# In front of the first token of a response stand five events, the one that names it included.
-_EVENTS_BEFORE_TOKENS = 5
 _POLL_SECONDS = 0.01
 # When a turn counts as one that never ends.
 END_SECONDS = 240.0
@@ -84,24 +82,28 @@ class Cuts:
         number, rest = divmod(self._streams, self._options.every)
         if rest:
             return None
-        at = random.Random(f"{self._options.seed} {number}").random()
-        if number % 2:
-            return StreamFault("cut", at)
-        if self._names_a_response(stream):
-            least = _EVENTS_BEFORE_TOKENS / stream.events
-            at = least + (1 - least) * at
-        return StreamFault("reset", at)
+        spoiling: Spoiling = "cut" if number % 2 else "reset"
+        least = self._least(stream, spoiling) / stream.writes
+        return StreamFault(spoiling, random.Random(f"{self._options.seed} {number}").uniform(least, 1))
 
-    async def before_fault(self, stream: Stream, action: str) -> None:
+    def _least(self, stream: Stream, spoiling: Spoiling) -> int:
+        """How many writes go through: the head and the first event, which names a response."""
+        if stream.reattaches:
+            return 1
+        # A reset waits until a reader has the first token.
+        return 2 + EVENTS_BEFORE_RESPONSE if self._is_named(stream) and spoiling == "reset" else 2
+
+    async def before_fault(self, stream: Stream, spoiling: Spoiling) -> None:
         """Wait until the worker has read the response's id.
 
         A reset discards what the worker has not read yet. A response without a known id cannot be re-attached.
         """
-        if action == "reset" and self._names_a_response(stream):
+        if spoiling == "reset" and self._is_named(stream):
             while stream.question not in self.read:  # noqa: ASYNC110 - another thread's loop adds to it
                 await asyncio.sleep(_POLL_SECONDS)
 
-    def _names_a_response(self, stream: Stream) -> bool:
+    def _is_named(self, stream: Stream) -> bool:
+        """Whether it names a new response."""
         return self._options.mode == "reattach" and not stream.reattaches
 
 
@@ -116,7 +118,7 @@ def run(options: Options, directory: Path, log: Callable[[str], None]) -> Outcom
         try:
             stack.start()
             begun = time.monotonic()
-            turns = asyncio.run(_all_turns(options, cuts, Address("127.0.0.1", stack.servers[0].port), log))
+            turns = asyncio.run(_all_turns(options, cuts, stack, log))
             seconds = time.monotonic() - begun
         finally:
             stack.stop()
@@ -128,7 +130,8 @@ def run(options: Options, directory: Path, log: Callable[[str], None]) -> Outcom
     return Outcome(turns, record.streams, record.spoilt, record.written, answered, seconds)
 
 
-async def _all_turns(options: Options, cuts: Cuts, address: Address, log: Callable[[str], None]) -> list[Turn]:
+async def _all_turns(options: Options, cuts: Cuts, stack: Stack, log: Callable[[str], None]) -> list[Turn]:
+    address = Address("127.0.0.1", stack.servers[0].port)
     chance = random.Random(options.seed)
     turns = [
         Turn(f"turn {number} tokens={chance.choice(TOKENS)} rate={chance.choice(RATES)} seed={chance.randrange(10**6)}")
@@ -151,9 +154,19 @@ async def _all_turns(options: Options, cuts: Cuts, address: Address, log: Callab
                 log(f"{ended} turns have ended.")
 
     async with asyncio.TaskGroup() as group:
-        for number in range(min(options.at_once, options.turns)):
-            group.create_task(ask_in_turn(number))
+        watch = group.create_task(_watch(stack))
+        visitors = [group.create_task(ask_in_turn(number)) for number in range(min(options.at_once, options.turns))]
+        await asyncio.wait(visitors)
+        watch.cancel()
     return turns
+
+
+async def _watch(stack: Stack) -> None:
+    """Raises AssertionError when a process has died: nothing is killed here."""
+    while True:
+        for child in stack.children:
+            assert child.is_running, child.log
+        await asyncio.sleep(1)
 
 
 async def _ask(turn: Turn, visitor: AsyncVisitor, cuts: Cuts) -> None:

@@ -5,29 +5,10 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-Action = Literal[
-    "cut", "reset", "stall", "slow bytes", "error of OpenAI", "error of vLLM", "error overloaded", "response failed"
-]
+from tools.provider.faults import ERRORS, Spoiling
 
-# As OpenAI, vLLM and servers in front of Anthropic's models end a stream that has begun.
-ERRORS = MappingProxyType(
-    {
-        "error of OpenAI": (
-            b'data: {"error": {"message": "The server had an error while processing your request.", '
-            b'"type": "server_error", "param": null, "code": null}}\n\n'
-        ),
-        "error of vLLM": (
-            b'data: {"object": "error", "message": "EngineCore encountered an issue.", '
-            b'"type": "InternalServerError", "param": null, "code": 500}\n\n'
-        ),
-        "error overloaded": (
-            b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
-        ),
-    }
-)
 # So many writes go byte by byte, from the spoilt one on.
 _SLOW_WRITES = 6
 # After so many single bytes comes a pause, longer than a worker waits between two reads of a stream.
@@ -35,21 +16,17 @@ _BYTES_PER_PAUSE = 61
 _PAUSE_SECONDS = 0.04
 
 
-class StreamFault(NamedTuple):
-    action: Action
-    at: float  # which part of the stream goes through before: from 0, nothing, to 1
-
-
 class SpoiltWriter:
     """Does as an `asyncio.StreamWriter` until the fault. What is written before each `drain` counts as one write."""
 
     def __init__(
-        self, writer: asyncio.StreamWriter, action: Action, position: float, spoil: Callable[[], Awaitable[None]]
+        self, writer: asyncio.StreamWriter, spoiling: Spoiling, position: float, spoil: Callable[[], Awaitable[None]]
     ) -> None:
         """`position` counts writes: 7.5 is the middle of the eighth. `spoil` is awaited in front of the fault."""
         self._writer = writer
-        self._action = action
-        self._position = position
+        self._spoiling = spoiling
+        # An error comes as an event, which needs a head in front of it.
+        self._position = max(1.0, position) if spoiling in ERRORS else position
         self._spoil = spoil
         self._pending = bytearray()
         self._writes = 0
@@ -63,10 +40,16 @@ class SpoiltWriter:
         self._pending.clear()
         write, share = divmod(self._position, 1)
         number, self._writes = self._writes, self._writes + 1
-        if self._action == "slow bytes":
+        if self._spoiling == "slow bytes":
             await self._send_slowly(number - int(write), data)
         elif number == write:
-            await self._break_off(data[: int(share * len(data))])
+            part = data[: int(share * len(data))]
+            if data and data[len(part) :].isspace():
+                # All of the event is through, so it counts as sent; the fault is due in front of the next one.
+                self._position = write + 1
+                await self._send(part)
+            else:
+                await self._break_off(part)
         else:
             await self._send(data)
 
@@ -95,18 +78,18 @@ class SpoiltWriter:
 
     async def _break_off(self, part: bytes) -> None:
         await self._spoil()
-        if (error := ERRORS.get(self._action)) is not None:
+        if (error := ERRORS.get(self._spoiling)) is not None:
             # Between two events, and behind it the end of a body in chunks.
             await self._send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(error), error))
         else:
             await self._send(part)
-        if self._action == "stall":
+        if self._spoiling == "stall":
             await asyncio.Event().wait()  # until the client leaves
-        if self._action == "reset":
+        if self._spoiling == "reset":
             # Without a linger time of zero, close() sends a FIN if no data is unread.
             no_linger = struct.pack("ii", 1, 0)
             self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
         self._writer.close()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
-        raise ConnectionAbortedError(f"spoilt: {self._action}")
+        raise ConnectionAbortedError(f"spoilt: {self._spoiling}")

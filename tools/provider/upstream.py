@@ -4,22 +4,23 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from tests.support.answers import Answer
 from tests.support.background_responses import Response
 from tests.support.http_exchange import Request, ResponseWriter
 from tests.support.upstream import Upstream, answer_for
+from tools.provider.faults import Outage, Spoiling, StreamFault
 from tools.provider.record import Attempt, Record
-from tools.provider.spoilt_writer import SpoiltWriter, StreamFault
+from tools.provider.spoilt_writer import SpoiltWriter
 
-# The writes of a stream are its head, each event and its end. Besides the tokens, a completion has four events (the
-# role, finish, usage, [DONE]), and a response has seven.
-_COMPLETION_EVENTS, _RESPONSE_EVENTS = 4, 7
+# The events besides the tokens: of a completion the role, finish, usage and [DONE]; of a response those in front of the
+# tokens, the first of which names it, and two behind them.
+_COMPLETION_EVENTS = 4
+EVENTS_BEFORE_RESPONSE = 5
+_RESPONSE_EVENTS = EVENTS_BEFORE_RESPONSE + 2
 
 _MODEL_CALLS = {("POST", "/v1/chat/completions"), ("POST", "/v1/responses")}
-
-OutageKind = Literal["refuses", "is silent", "500", "503", "503 Retry-After", "429", "429 Retry-After"]
 
 
 class Stream(NamedTuple):
@@ -28,13 +29,8 @@ class Stream(NamedTuple):
     question: str
     number: int  # among the streams of its question, from 1
     attempt: Attempt
-    events: int
+    writes: int  # its head, each event and its end
     reattaches: bool  # to a response that an earlier stream began
-
-
-class Outage(NamedTuple):
-    kind: OutageKind
-    until: float  # time.monotonic()
 
 
 class AttemptsUpstream(Upstream):
@@ -46,12 +42,13 @@ class AttemptsUpstream(Upstream):
         fault_of: Callable[[Stream], StreamFault | None] | None = None,
         *,
         port: int = 0,
-        before_fault: Callable[[Stream, str], Awaitable[None]] | None = None,
+        before_fault: Callable[[Stream, Spoiling], Awaitable[None]] | None = None,
     ) -> None:
-        """`fault_of` says how a stream is spoilt, always behind its first event. `before_fault` is awaited before."""
+        """`fault_of` says how a stream is spoilt. `before_fault` is awaited in front of that."""
         super().__init__(port=port)
         self.record = record or Record()
-        self.outage: Outage | None = None
+        # What requests get instead of an answer, and until when (time.monotonic()).
+        self.outage: tuple[Outage, float] | None = None
         self._fault_of = fault_of
         self._before_fault = before_fault
         # The request that is played, and each response that was asked for, by the identity of the request's body.
@@ -69,12 +66,12 @@ class AttemptsUpstream(Upstream):
 
     async def play(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         if self.outage is not None:
-            return await self._play_down(writer, self.outage)
+            return await self._play_down(writer, *self.outage)
         stream = self._stream(request)
         fault = None if stream is None or self._fault_of is None else self._fault_of(stream)
         if stream is not None and fault is not None:
-            if fault.action == "response failed":
-                self.record.spoil(fault.action)
+            if fault.spoiling == "response failed":
+                self.record.spoil(fault.spoiling)
                 stream.attempt.fails_at = fault.at
             else:
                 writer = self._spoilt(stream, fault, writer)
@@ -97,11 +94,12 @@ class AttemptsUpstream(Upstream):
             question = request.question
             others = _COMPLETION_EVENTS if request.path.endswith("completions") else _RESPONSE_EVENTS
             events = len(attempt.tokens) - attempt.first + others
-            return Stream(question, self.record.streamed(question), attempt, events, reattaches=False)
+            return Stream(question, self.record.streamed(question), attempt, events + 2, reattaches=False)
         if (response := self._response(request)) is not None:
             attempt = self._attempts[id(response.body)]
             events = len(attempt.tokens) + _RESPONSE_EVENTS - 1 - int(request.query["starting_after"])
-            return Stream(attempt.question, self.record.streamed(attempt.question), attempt, events, reattaches=True)
+            number = self.record.streamed(attempt.question)
+            return Stream(attempt.question, number, attempt, events + 2, reattaches=True)
         return None
 
     def _response(self, request: Request) -> Response | None:
@@ -114,21 +112,19 @@ class AttemptsUpstream(Upstream):
     def _spoilt(self, stream: Stream, fault: StreamFault, writer: asyncio.StreamWriter) -> asyncio.StreamWriter:
         async def spoil() -> None:
             if self._before_fault is not None:
-                await self._before_fault(stream, fault.action)
-            self.record.spoil(fault.action)
+                await self._before_fault(stream, fault.spoiling)
+            self.record.spoil(fault.spoiling)
 
-        # The head goes through, and so does the first event: it names a response, which nobody can find again without.
-        begin = 1 if stream.reattaches else 2
-        position = begin + fault.at * (stream.events + 2 - begin)
-        return cast("asyncio.StreamWriter", SpoiltWriter(writer, fault.action, position, spoil))
+        spoilt = SpoiltWriter(writer, fault.spoiling, fault.at * stream.writes, spoil)
+        return cast("asyncio.StreamWriter", spoilt)
 
-    async def _play_down(self, writer: asyncio.StreamWriter, outage: Outage) -> bool:
+    async def _play_down(self, writer: asyncio.StreamWriter, outage: Outage, until: float) -> bool:
         self.record.refuse()
-        left = max(0.0, outage.until - time.monotonic())
-        if outage.kind == "is silent":
+        left = max(0.0, until - time.monotonic())
+        if outage == "is silent":
             await asyncio.sleep(left)
             return False
-        status, _, pause = outage.kind.partition(" ")
+        status, _, pause = outage.partition(" ")
         headers = {"retry-after": str(math.ceil(left))} if pause else {}
         body = {"error": {"message": "The provider is down by a script.", "type": "server_error"}}
         await ResponseWriter(writer, Answer(status=int(status), body=body, headers=headers)).document()
