@@ -6,19 +6,21 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from midsentence import model_list
+from midsentence import environment, model_list
 from midsentence.errors import BadSettingsError
 from midsentence.model_list import ModelList, ModelSpec, TakeoverSetting
 from midsentence.redis_url import RedisUrl
 
 PREFIX = "MIDSENTENCE_"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
-Seconds = Annotated[float, Field(gt=0)]
+# Redis takes milliseconds as 64-bit integers.
+Seconds = Annotated[float, Field(gt=0, le=1e10, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -120,7 +122,10 @@ class Settings(BaseSettings):
     )
     worker_concurrency: Count = Field(64, description="Number of turns that one worker runs at once.")
     flush_ms: float = Field(
-        25, ge=0, description="Milliseconds during which a worker collects tokens and then appends them together."
+        25,
+        ge=0,
+        allow_inf_nan=False,
+        description="Milliseconds during which a worker collects tokens and then appends them together.",
     )
     lease_seconds: Seconds = Field(
         10, description="Seconds without a renewal after which a worker loses its turns to another."
@@ -154,7 +159,7 @@ class Settings(BaseSettings):
     heal_tokens: Annotated[int, Field(ge=0)] = Field(
         100_000, description="Tokens, estimated, of one turn that may be paid for again while its answer is taken up."
     )
-    heal_pause_seconds: Annotated[float, Field(ge=0)] = Field(
+    heal_pause_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         30,
         description="Longest pause before a broken answer is taken up again; a provider that asks for a longer one "
         "(Retry-After) is not asked again.",
@@ -164,6 +169,32 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest severity that is logged."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_spaces(cls, values: dict[str, object]) -> dict[str, object]:
+        """Take white space from both ends: a value that is read from a file ends with a line end."""
+        stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in stripped.items() if value != ""}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, str):
+            if info.field_name != "system_prompt" and _CONTROL.search(value):
+                raise ValueError("must not contain control characters")
+            try:
+                value.encode()
+            except UnicodeError:
+                raise ValueError("must be UTF-8") from None
+        return value
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _header(cls, value: str | None) -> str | None:
+        if value is not None and not environment.is_header(value):
+            raise ValueError("must have only characters that a header can carry")
+        return value
 
     @field_validator("namespace")
     @classmethod
@@ -226,12 +257,22 @@ class Settings(BaseSettings):
         return model_list.read_file(self.models, model, os.environ)
 
     def check_models(self) -> None:
-        """Check what only a worker needs: the models' keys, and that MIDSENTENCE_TITLE_MODEL is one of the models.
+        """Check what only a worker needs: the models' keys, the way to them, and MIDSENTENCE_TITLE_MODEL.
 
         Servers may have neither the keys nor the list. Raises BadSettingsError.
         """
         self.model_list.require_keys()
-        names = [spec.name for spec in self.model_list.specs if spec.api != "demo"]
+        specs = [spec for spec in self.model_list.specs if spec.api != "demo"]
+        for spec in specs:
+            if not environment.is_header(spec.api_key or ""):
+                raise BadSettingsError(
+                    f"{spec.set_by.api_key} cannot be used: must have only characters that a header can carry. "
+                    "See docs/operations.md."
+                )
+        if specs:
+            environment.strip(os.environ)
+            environment.check_provider_access(os.environ)
+        names = [spec.name for spec in specs]
         if self.title_model is not None and self.title_model not in names:
             raise BadSettingsError(
                 f"MIDSENTENCE_TITLE_MODEL cannot be used (it is {self.title_model!r}): "
@@ -257,5 +298,10 @@ class Settings(BaseSettings):
             is_secret = name in {"secret", "OPENAI_API_KEY"} or "@" in given or "password" in given
             shown = "" if is_secret else f" (it is {first['input']!r})"
             raise BadSettingsError(f"{variable} cannot be used{shown}: {reason}. See docs/operations.md.") from error
+        url = RedisUrl.parse(settings.redis_url)
+        if url.tls:
+            environment.strip(os.environ)
+            environment.check_tls_files(url.options)
+            environment.check_key_log(os.environ)
         _ = settings.model_list
         return settings

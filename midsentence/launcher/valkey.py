@@ -21,6 +21,8 @@ from midsentence.launcher.child_process import Child
 LONGEST_SOCKET_PATH = 100
 # The Valkey of a supervisor that was just killed exits a moment later.
 LOCK_TIMEOUT_SECONDS = 2.0
+# Valkey begins with less; a disk without this much is full.
+_SPACE = 1 << 16
 
 
 def default_data_directory() -> Path:
@@ -53,9 +55,25 @@ def locked(directory: Path) -> Generator[int]:
         ) from error
     try:
         _lock(descriptor, directory)
+        _check_space(descriptor, directory)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _check_space(descriptor: int, directory: Path) -> None:
+    """Write some bytes, and remove them: an empty file can be made on a full disk."""
+    try:
+        written = 0
+        while written < _SPACE:
+            written += os.pwrite(descriptor, bytes(_SPACE - written), written)
+        os.fsync(descriptor)
+        os.ftruncate(descriptor, 0)
+    except OSError as error:
+        raise CannotStartError(
+            f"The data directory {directory} cannot be written to ({_reason(error)}): make room there, or name another "
+            "with --data-dir."
+        ) from error
 
 
 def _reason(error: OSError) -> str:

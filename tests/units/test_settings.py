@@ -41,7 +41,11 @@ def test_every_documented_setting_exists() -> None:
         ("MIDSENTENCE_NAMESPACE", "a{b}"),
         ("MIDSENTENCE_NAMESPACE", "two words"),
         ("MIDSENTENCE_NAMESPACE", "n" * 65),
-        ("MIDSENTENCE_NAMESPACE", "line\n"),
+        ("MIDSENTENCE_NAMESPACE", "two\nlines"),
+        ("MIDSENTENCE_MODEL", "a\tmodel"),
+        ("MIDSENTENCE_LEASE_SECONDS", "inf"),
+        ("MIDSENTENCE_FLUSH_MS", "nan"),
+        ("MIDSENTENCE_SESSION_TTL", "1e300"),
         ("MIDSENTENCE_LEASE_SECONDS", "soon"),
         ("MIDSENTENCE_LEASE_SECONDS", "0"),
         ("MIDSENTENCE_PING_SECONDS", "15.5"),
@@ -52,7 +56,7 @@ def test_every_documented_setting_exists() -> None:
         ("MIDSENTENCE_SECRET", "short"),
         ("OPENAI_BASE_URL", "localhost:11434"),
         ("OPENAI_BASE_URL", "http://127.0.0.1:99999/v1"),
-        ("OPENAI_BASE_URL", "http://127.0.0.1/v1 "),
+        ("OPENAI_BASE_URL", "http://127.0.0.1/v 1"),
         ("OPENAI_BASE_URL", "http://127.0.0.256/v1"),
     ],
 )
@@ -63,6 +67,49 @@ def test_an_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str,
     sentence = str(caught.value)
     assert sentence.startswith(f"{name} cannot be used")
     assert (repr(value)[1:-1] in sentence) == (name != "MIDSENTENCE_SECRET")
+
+
+@pytest.mark.parametrize("around", [" {}", "{} ", "{}\n", "\t{}\r\n", "\u00a0{}"])
+def test_white_space_around_a_value_does_not_count(monkeypatch: pytest.MonkeyPatch, around: str) -> None:
+    """A value that is read from a file ends with a line end."""
+    values = {
+        "OPENAI_BASE_URL": "http://127.0.0.1:11434/v1?api-version=1",
+        "OPENAI_API_KEY": "sk-abc",
+        "MIDSENTENCE_REDIS_URL": "redis://127.0.0.1:6380/1",
+        "MIDSENTENCE_LEASE_SECONDS": "7",
+        "MIDSENTENCE_DURABLE": "1",
+        "MIDSENTENCE_API": "responses",
+        "MIDSENTENCE_SECRET": "sixteen letters ok",
+        "MIDSENTENCE_SYSTEM_PROMPT": "Two\nlines.",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, around.format(value))
+    settings = Settings.load()
+    found = (settings.openai_base_url, settings.openai_api_key, settings.redis_url, settings.lease_seconds)
+    assert found == (values["OPENAI_BASE_URL"], "sk-abc", values["MIDSENTENCE_REDIS_URL"], 7)
+    assert (settings.durable, settings.api, settings.secret) == (True, "responses", values["MIDSENTENCE_SECRET"])
+    assert settings.system_prompt == "Two\nlines."
+
+
+def test_a_variable_of_white_space_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " \n")
+    monkeypatch.setenv("MIDSENTENCE_LEASE_SECONDS", "\t")
+    assert Settings.load().openai_api_key is None
+    assert Settings.load().lease_seconds == 10
+
+
+@pytest.mark.parametrize("key", ["sk-\nabc", "sk-ключ", "sk-\x7f", "sk-a\tb"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(BadSettingsError, match=r"^OPENAI_API_KEY cannot be used: ") as caught:
+        Settings.load().check_models()
+    assert "sk-" not in str(caught.value)
+
+
+def test_a_value_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDSENTENCE_SYSTEM_PROMPT", b"caf\xe9".decode("utf-8", "surrogateescape"))
+    with pytest.raises(BadSettingsError, match=r"^MIDSENTENCE_SYSTEM_PROMPT cannot be used.*UTF-8"):
+        Settings.load()
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable, Generator
@@ -102,6 +103,17 @@ def test_a_data_directory_that_is_a_file_is_refused(refusal: Refusal, data: Path
 @pytest.mark.parametrize("directory", ["/dev/null/below", "/dev/fd", "/" + "x" * 300])
 def test_a_data_directory_that_is_not_writable_is_refused(refusal: Refusal, directory: str) -> None:
     assert f"The data directory {directory} cannot be written to" in refusal("--data-dir", directory)
+
+
+def test_a_data_directory_on_a_full_disk_is_refused(data: Path) -> None:
+    """The limit of a file's size stands for the full disk: the write fails, and not the open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        with pytest.raises(CannotStartError, match=r"cannot be written to \(file too large\)"), valkey.locked(data):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_data_directory_in_use_is_refused(refusal: Refusal, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
