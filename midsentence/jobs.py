@@ -148,12 +148,13 @@ class Jobs:
         request = _NAME_MODEL.request(self._store.keys.session(lease.session_id), (lease.holder, model))
         return bool(await self._store.run(request))
 
-    async def release(self, lease: Lease, *, counts: bool) -> None:
+    async def release(self, lease: Lease, *, counts: bool, attempts: int = 0) -> None:
         """Give a turn back, so that another worker can claim it at once.
 
-        `counts`: whether this was a failed attempt; a hand-over at a shutdown is none.
+        `counts`: whether this was a failed attempt; a hand-over at a shutdown is none. `attempts`: how many count at
+        least.
         """
-        arguments = (lease.session_id, lease.holder, int(counts), self._ttl)
+        arguments = (lease.session_id, lease.holder, int(counts), self._ttl, attempts)
         await self._store.run(_RELEASE.request(self._store.keys.session(lease.session_id), arguments))
 
     async def trim(self) -> int:

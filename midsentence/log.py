@@ -286,9 +286,16 @@ class SessionLog:
     async def write(self, writes: Sequence[Write]) -> list[Written | Exception]:
         """Append for many turns in one round trip. Replies are in the order of the writes.
 
-        Where Redis refused a write, its reply is the error.
+        Where Redis refused a write, or it cannot be encoded, its reply is the error.
         """
-        replies = await self._store.run_all([packed(write, self._keys, self._ttl, self._replay) for write in writes])
+        try:
+            requests = [packed(write, self._keys, self._ttl, self._replay) for write in writes]
+        except ValueError as error:
+            if len(writes) == 1:
+                return [error.with_traceback(None)]
+            # One that cannot be encoded must not fail the others.
+            return [(await self.write([write]))[0] for write in writes]
+        replies = await self._store.run_all(requests)
         return [written(write, reply) for write, reply in zip(writes, replies, strict=True)]
 
     def servers(self, leases: Sequence[Lease]) -> Sequence[object]:

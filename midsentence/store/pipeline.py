@@ -1,6 +1,7 @@
 """One connection to a Redis server that any number of callers share: requests are sent without waiting for replies."""
 
 import asyncio
+import re
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -8,6 +9,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from midsentence.store.resp import RespConnection, Socket
+
+_PROTOCOL_ERROR = re.compile(r"(ERR )?Protocol error")
 
 
 class _Exchange(NamedTuple):
@@ -49,9 +52,12 @@ class Pipeline:
 
     def _received(self, replies: list[Any]) -> None:
         for reply in replies:
-            # Some errors concern the whole connection: loading, too many clients.
-            if isinstance(reply, RedisError) and not isinstance(reply, ResponseError):
-                raise reply
+            if isinstance(reply, RedisError):
+                # Some errors concern the whole connection: loading, too many clients.
+                if not isinstance(reply, ResponseError):
+                    raise reply
+                if _PROTOCOL_ERROR.match(str(reply)):
+                    self._refuse(reply)
             if not self._exchanges:
                 raise RedisConnectionError("a reply without a request")
             exchange = self._exchanges[0]
@@ -60,6 +66,19 @@ class Pipeline:
                 self._exchanges.popleft()
                 if not exchange.done.done():
                     exchange.done.set_result(exchange.replies)
+
+    def _refuse(self, error: ResponseError) -> None:
+        """Give the error to the request that it concerns, and end the connection, of which Redis reads no more.
+
+        A string that is longer than `proto-max-bulk-len` is refused so. Sent again, it would end every connection.
+        """
+        lost = RedisConnectionError(f"the connection was refused: {error}")
+        if self._exchanges:
+            exchange = self._exchanges.popleft()
+            unread = exchange.expected - len(exchange.replies) - 1
+            if not exchange.done.done():
+                exchange.done.set_result([*exchange.replies, error, *[lost] * unread])
+        raise lost
 
     def _lost(self, reason: Exception) -> None:
         while self._exchanges:

@@ -140,7 +140,7 @@ class RecordingLog:
     async def fold(self, _lease: Lease, _seq: int, _folded: bytes) -> bool:
         return True
 
-    async def release(self, _lease: Lease, *, counts: bool) -> None: ...
+    async def release(self, _lease: Lease, *, counts: bool, attempts: int = 0) -> None: ...
 
     async def name_model(self, _lease: Lease, model: str) -> None:
         self.named.append(model)

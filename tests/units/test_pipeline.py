@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from redis.exceptions import BusyLoadingError
+from redis.exceptions import BusyLoadingError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from midsentence.store.pipeline import Pipeline
@@ -113,3 +113,15 @@ async def test_a_lost_connection_fails_a_new_caller_at_once(pipeline: Pipeline, 
 async def test_a_reply_without_a_request_ends_the_connection(pipeline: Pipeline, socket: MemorySocket) -> None:
     socket.deliver(b":1\r\n")
     assert pipeline.is_open is False
+
+
+async def test_request_that_redis_cannot_read_fails_alone(pipeline: Pipeline, socket: MemorySocket) -> None:
+    """A string may be longer than proto-max-bulk-len. Sent again, it would end each connection for all callers."""
+    first, second = await sent(pipeline, 3, 1)
+    socket.deliver(b":1\r\n-ERR Protocol error: invalid bulk length\r\n")
+    replies = await first
+    assert replies[0] == 1
+    assert [type(reply) for reply in replies[1:]] == [ResponseError, RedisConnectionError]
+    with pytest.raises(RedisConnectionError):
+        await second
+    assert not pipeline.is_open

@@ -54,8 +54,8 @@ class StallingLog:
     async def fold(self, _lease: Lease, _seq: int, _folded: bytes) -> bool:
         return True
 
-    async def release(self, _lease: Lease, *, counts: bool) -> None:
-        raise AssertionError(counts)
+    async def release(self, _lease: Lease, *, counts: bool, attempts: int = 0) -> None:
+        raise AssertionError((counts, attempts))
 
 
 class CountingModel(DemoModel):

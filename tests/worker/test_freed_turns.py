@@ -78,8 +78,8 @@ class Log:
     async def fold(self, _lease: Lease, _seq: int, _folded: bytes) -> bool:
         return True
 
-    async def release(self, _lease: Lease, *, counts: bool) -> None:
-        del counts
+    async def release(self, _lease: Lease, *, counts: bool, attempts: int = 0) -> None:
+        del counts, attempts
         self.released += 1
 
 
