@@ -11,6 +11,8 @@ from tests.browser.test_layout import TOO_WIDE
 pytestmark = pytest.mark.needs_chromium
 
 FAILED = {"code": "model_failed", "message": "It failed.", "retryable": True}
+# More than a line.
+BEGUN = "It begins anew. " * 10
 AGAIN = "Live · The answer broke off. It is being written again."
 
 MARKDOWN = {
@@ -106,8 +108,8 @@ def test_old_text_stays_greyed_until_the_new_one_has_overtaken_it(reader: Reader
     stream.chat.shows_answer("")
     expect(stream.chat.status).to_have_text(AGAIN)
     stream.start(attempt=2)
-    stream.write("It begins anew. ")
-    stream.chat.shows_answer("It begins anew.")
+    stream.write(BEGUN)
+    expect(stream.chat.answer()).to_contain_text("It begins anew.")
     expect(discarded(stream)).to_have_css("color", colour(stream, "--quiet"))
     expect(stream.chat.answer()).to_have_css("color", colour(stream, "--ink"))
     stream.write(paragraphs(3, "other"))
@@ -128,6 +130,10 @@ def test_new_text_covers_the_old_one_from_above(reader: Reader) -> None:
     assert stream.page.evaluate(probe, first_line)
     stream.write("It begins anew.")
     stream.chat.shows_answer("It begins anew.")
+    settle(stream)
+    assert stream.page.evaluate(probe, first_line), "the first line is not full yet"
+    stream.write(BEGUN)
+    settle(stream)
     assert not stream.page.evaluate(probe, first_line)
     assert stream.page.evaluate(probe, last_line)
 
@@ -183,6 +189,20 @@ def test_row_grows_and_never_shrinks_while_it_is_overtaken(reader: Reader) -> No
     heights = stream.page.evaluate("heights")
     assert heights == sorted(heights)
     assert len(heights) > 1
+
+
+def test_old_text_of_one_line_stays_until_it_is_overtaken(reader: Reader) -> None:
+    stream = broken_off(reader, "Half of an answer")
+    stream.start(attempt=2)
+    stream.write("So it")
+    stream.chat.shows_answer("So it")
+    settle(stream)
+    expect(discarded(stream)).to_be_visible()
+    expect(stream.chat.answer()).to_be_hidden()
+    stream.write(" begins anew")
+    expect(discarded(stream)).to_have_count(0)
+    expect(stream.chat.answer()).to_be_visible()
+    stream.chat.shows_answer("So it begins anew")
 
 
 def test_longest_text_of_several_attempts_stays(reader: Reader) -> None:
@@ -279,8 +299,8 @@ def test_greyed_text_has_enough_contrast(readers: Readers, scheme: str) -> None:
     stream = broken_off(readers(color_scheme=scheme), "\n\n".join([inline, code, *blocks]))
     expect(stream.page.locator(".discarded .token-keyword").first).to_be_visible()
     stream.start(attempt=2)
-    stream.write("It begins.")
-    stream.chat.shows_answer("It begins.")
+    stream.write(BEGUN)
+    expect(stream.chat.answer()).to_contain_text("It begins anew.")
     assert discarded(stream).evaluate(LOWEST_CONTRAST) >= 4.5
     assert stream.chat.answer().evaluate(LOWEST_CONTRAST) > discarded(stream).evaluate(LOWEST_CONTRAST)
     stream.page.evaluate(AXE.read_text())
@@ -296,7 +316,7 @@ def test_screen_reader_finds_the_old_text_named_and_hears_that_it_is_written_aga
     settle(stream)
     stream.reset(2)
     stream.start(attempt=2, model="beta")
-    stream.write("It begins.")
+    stream.write(BEGUN)
     old = stream.page.get_by_role("group", name="Earlier text, which broke off")
     expect(old).to_contain_text("word 1")
     expect(old).not_to_contain_text("It begins")
@@ -319,8 +339,8 @@ def test_old_text_does_not_move_for_those_who_want_no_motion(readers: Readers) -
         moving = "(root) => root.getAnimations({ subtree: true }).length"
         # The pen belongs to the new text.
         assert discarded(stream).evaluate(moving) == 0
-        stream.write("It begins.")
-        stream.chat.shows_answer("It begins.")
+        stream.write(BEGUN)
+        expect(stream.chat.answer()).to_contain_text("It begins anew.")
         assert stream.chat.answer().evaluate(moving) == (1 if motion == "no-preference" else 0)
 
 
@@ -337,8 +357,8 @@ def test_reasoning_stays_with_its_text(reader: Reader) -> None:
     expect(discarded(stream).locator(".reasoning .answer")).to_have_text("First this.")
     stream.think("Then that.")
     expect(stream.page.locator(".attempt:not(.discarded) .reasoning")).to_be_visible()
-    stream.write("It begins.")
-    stream.chat.shows_answer("It begins.")
+    stream.write(BEGUN)
+    expect(stream.chat.answer()).to_contain_text("It begins anew.")
     expect(discarded(stream).locator(".reasoning .answer")).to_have_text("First this.")
 
 
@@ -366,8 +386,8 @@ def test_status_tells_of_an_attempt_without_a_reset(
 
 def test_greyed_text_fits_a_phone(readers: Readers) -> None:
     stream = broken_off(readers(**PHONE), "\n\n".join([paragraphs(2), *MARKDOWN.values()]))
-    stream.write("It begins.")
-    stream.chat.shows_answer("It begins.")
+    stream.write(BEGUN)
+    expect(stream.chat.answer()).to_contain_text("It begins anew.")
     assert stream.page.evaluate(TOO_WIDE) == []
 
 

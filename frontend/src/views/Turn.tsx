@@ -1,7 +1,7 @@
 // One turn: its question, its answer, and their buttons.
 
 import { memo } from 'preact/compat';
-import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import { Answer } from '../answer/Answer';
 import type { Step } from '../log/branches';
@@ -118,7 +118,11 @@ function AnswerRow({ step, rewriting, tried, model, isLive, actions }: Omit<Turn
           <Versions all={answers} turn={turn} onChoose={(other) => actions.choose(step, other, 'assistant')} />
           {text !== '' && <CopyButton text={text} label={words.copyAnswer} />}
           {actions.mayAsk && <Again isFailed={isFailed} onAgain={() => actions.askInstead(step, question.text)} />}
-          {model !== null && text !== '' && <span class="by">{model}</span>}
+          {model !== null && text !== '' && (
+            <span class="by" title={`${words.model}: ${model}`}>
+              {model}
+            </span>
+          )}
         </div>
       )}
     </li>
@@ -134,32 +138,58 @@ interface AttemptsProps {
 }
 
 /**
- * The answer, and over it the one that was discarded, if there is one. Both are in the same place: the new answer
- * covers the old one line by line, and nothing moves when it is as high and the old one is removed.
+ * The answer, and the one that was discarded, if there is one. Both are in the same place: the new answer covers the
+ * old one line by line, and nothing moves when it is as long and the old one is removed.
  */
 function Attempts({ turn, answer, rewriting, isLive, actions }: AttemptsProps) {
   const { resets, discarded } = rewriting ?? { resets: 0, discarded: null };
   const place = useRef<HTMLDivElement>(null);
+  const compare = useRef<(() => void) | null>(null);
   useLayoutEffect(() => {
     if (discarded === null) return undefined;
     const [old, now] = place.current!.children as unknown as [HTMLElement, HTMLElement];
     // The Tab key must not lead to a link that is covered.
     for (const element of old.querySelectorAll<HTMLElement>('a, summary, [tabindex]')) element.tabIndex = -1;
-    const observer = new ResizeObserver(() => {
-      if (now.offsetHeight >= old.offsetHeight) actions.overtaken(turn);
-    });
+    compare.current = () => {
+      if (isAsLong(now, old)) actions.overtaken(turn);
+      // A line covers an old one when it is full: the last of an old text would disappear with the first new word.
+      now.style.visibility = isOneLine(now) ? 'hidden' : '';
+    };
+    const observer = new ResizeObserver(() => compare.current?.());
     observer.observe(old);
     observer.observe(now);
-    return () => observer.disconnect();
+    return () => {
+      compare.current = null;
+      observer.disconnect();
+      now.style.visibility = '';
+    };
   }, [discarded, resets, turn, actions]);
+  const painted = useMemo(
+    () => () => {
+      compare.current?.();
+      actions.painted();
+    },
+    [actions],
+  );
   return (
     <div class="attempts" ref={place}>
       {discarded !== null && (
-        <Attempt key={discarded.resets} answer={discarded.answer} isDiscarded isOpen painted={actions.painted} />
+        <Attempt key={discarded.resets} answer={discarded.answer} isDiscarded isOpen painted={painted} />
       )}
-      <Attempt key={resets} answer={answer} isDiscarded={false} isOpen={isLive} painted={actions.painted} />
+      <Attempt key={resets} answer={answer} isDiscarded={false} isOpen={isLive} painted={painted} />
     </div>
   );
+}
+
+/** Whether an attempt is higher than the other, or as high and has as much text: their last lines may differ. */
+function isAsLong(one: HTMLElement, other: HTMLElement): boolean {
+  const more = one.offsetHeight - other.offsetHeight;
+  return more > 0 || (more === 0 && one.textContent.length >= other.textContent.length);
+}
+
+/** Whether an attempt is no more than a line of text. */
+function isOneLine({ childElementCount, lastElementChild: text, offsetHeight }: HTMLElement): boolean {
+  return childElementCount === 1 && offsetHeight < 1.5 * Number.parseFloat(getComputedStyle(text!).lineHeight);
 }
 
 interface AttemptProps {
