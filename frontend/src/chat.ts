@@ -118,10 +118,10 @@ export class Chat {
     this.#listener.changed();
   }
 
-  accepted({ session, turn, text, began }: Receipt): void {
+  accepted({ session, turn, text, model, began }: Receipt): void {
     if (began?.insteadOf === this.session && session !== this.session) {
       // The outbox keeps the message until the log has it. Until then, only this page shows it.
-      this.#become(session, turn, text);
+      this.#become(session, turn, text, model);
       return;
     }
     if (session !== this.session) return;
@@ -135,9 +135,9 @@ export class Chat {
     this.#outbox.add(text, this.session, this.conversation, { ...wish, model: this.#listener.model() });
   }
 
-  #become(session: string, turn: number, text: string): void {
+  #become(session: string, turn: number, text: string, model: string | undefined): void {
     this.session = session;
-    this.conversation = begun(turn, text);
+    this.conversation = begun(turn, text, model);
     this.rewritings = noRewritings;
     this.#attach(session);
   }

@@ -3,7 +3,7 @@
 
 import { parts } from './cursor';
 import { type Queued, type SessionEvent, type SessionState, isLogged } from './events';
-import { fold, isReadable, type Messages, nothing, turnOf } from './fold';
+import { type Messages, answerIn, fold, isReadable, nothing, turnOf } from './fold';
 
 export interface Conversation extends Messages {
   /** The id of the last snapshot or logged event, or null before the first. */
@@ -17,10 +17,13 @@ export interface Conversation extends Messages {
   readonly attempts: Readonly<Record<number, Attempts>>;
 }
 
-/** The running answer broke off: attempt number `attempt` continues it, or began it again. */
+/**
+ * Attempt number `attempt` of the running answer began: it goes on with the text, writes it again after a reset, or has
+ * found no text.
+ */
 export interface Takeover {
   readonly attempt: number;
-  readonly began: 'again' | 'on';
+  readonly began: 'on' | 'again' | 'fresh';
   /** The model that answers now, if it is another one than before. */
   readonly model: string | null;
 }
@@ -45,8 +48,8 @@ export const fresh: Conversation = Object.freeze({
 });
 
 /** A session that this page has just begun. Its message and that message's id are known, so no snapshot is needed. */
-export function begun(turn: number, text: string): Conversation {
-  const message = { turn, parent: turn - 1, role: 'user', text, end: null } as const;
+export function begun(turn: number, text: string, model?: string): Conversation {
+  const message = { turn, parent: turn - 1, role: 'user', text, end: null, ...(model && { model }) } as const;
   return { ...fresh, cursor: `${turn}.0-0`, messages: [message], state: 'queued' };
 }
 
@@ -62,7 +65,9 @@ function around(before: Conversation, event: SessionEvent): Partial<Conversation
       return { state: event.data.state, takeover: null, attempts: {} };
     case 'state': {
       const { state, queued, title, model } = event.data;
-      return { state, queued, title: title ?? '', model: model ?? before.model, attempts: named(before, model) };
+      const attempts = named(before, state, model);
+      const takeover = before.takeover ?? (state === 'streaming' ? replaced(before, attempts) : null);
+      return { state, queued, title: title ?? '', model: model ?? before.model, attempts, takeover };
     }
     case 'message':
       // The next `state` event comes after this one. Until then the message would be shown twice, asked and queued.
@@ -74,32 +79,54 @@ function around(before: Conversation, event: SessionEvent): Partial<Conversation
     }
     case 'reset':
       return { takeover: { attempt: event.data.attempt, began: 'again', model: null } };
-    case 'end':
-      return { attempts: counted(before, turnOf(event.id), event.data.usage?.attempts?.length ?? 0) };
+    case 'end': {
+      const attempts: unknown = event.data.usage?.attempts;
+      return { attempts: counted(before, turnOf(event.id), Array.isArray(attempts) ? attempts.length : 0) };
+    }
     default:
       return {};
   }
 }
 
-/** A second `start` of a turn is another attempt. Without a `reset`, it continues the answer. */
+/** A second `start` of a turn is another attempt. Without a `reset`, it goes on with the text. */
 function startedAgain(
-  { takeover, cursor, attempts }: Conversation,
+  conversation: Conversation,
   { attempt, model }: { attempt: number; model: string },
   id: string | null,
 ): Takeover | null {
-  const before = attempts[turnOf(id)]?.model ?? null;
-  const other = before === null || before === model ? null : model;
+  const { takeover, cursor, attempts, messages } = conversation;
+  const turn = turnOf(id);
+  // Before the first attempt, the reader expects the model that the question names.
+  const before = attempts[turn]?.model ?? messages.findLast((message) => message.turn === turn)?.model;
+  const other = before === undefined || before === model ? null : model;
   if (takeover?.attempt === attempt) return other === null ? takeover : { ...takeover, model: other };
   const [here, now] = [parts(cursor), parts(id)];
   const isSecond = here !== null && now !== null && here.turn === now.turn && here.seq > 0;
-  return isSecond || attempt > 1 ? { attempt, began: 'on', model: other } : null;
+  const began = answerIn(conversation, turn)?.text ? 'on' : 'fresh';
+  return isSecond || attempt > 1 || other !== null ? { attempt, began, model: other } : null;
 }
 
-/** `state` names the model that answered last. A reader who joined later has not seen its `start`. */
-function named({ attempts, messages }: Conversation, model: string | null): Conversation['attempts'] {
+/**
+ * `state` names the model that answered last, which is that of the newest turn unless that one still waits. A reader who
+ * joined later has not seen its `start`.
+ */
+function named(
+  { attempts, messages }: Conversation,
+  state: SessionState,
+  model: string | null,
+): Conversation['attempts'] {
   const last = messages.at(-1);
-  if (model === null || last?.role !== 'assistant' || attempts[last.turn]?.model) return attempts;
+  const hasBegun = last?.role === 'assistant' || (last !== undefined && state === 'streaming');
+  if (model === null || !hasBegun || attempts[last.turn]?.model) return attempts;
   return { ...attempts, [last.turn]: { count: attempts[last.turn]?.count ?? 0, model } };
+}
+
+/** A reader who joined after the `start` of the running answer learns so that another model than the wanted answers. */
+function replaced({ messages }: Conversation, attempts: Conversation['attempts']): Takeover | null {
+  const turn = messages.at(-1)?.turn ?? 0;
+  const wanted = messages.findLast((message) => message.role === 'user' && message.turn === turn)?.model;
+  const { count, model } = attempts[turn] ?? { count: 0, model: null };
+  return wanted === undefined || model === null || model === wanted ? null : { attempt: count, began: 'fresh', model };
 }
 
 function counted({ attempts }: Conversation, turn: number, count: number): Conversation['attempts'] {

@@ -3,7 +3,7 @@
 // other tabs.
 
 import type { EndReason, Entry, SessionEvent } from './events';
-import { type Messages, answerIn, turnOf } from './fold';
+import { type Messages, answerIn, isReadable, turnOf } from './fold';
 
 /** What the page shows of a turn that was reset. */
 export interface Rewriting {
@@ -23,6 +23,8 @@ const CUTS: ReadonlySet<EndReason> = new Set(['error', 'stopped']);
 
 /** The rewritings after an event. `conversation` is the one before it. */
 export function rewritten(before: Rewritings, conversation: Messages, event: SessionEvent): Rewritings {
+  // The fold takes an `end` that cannot be read as an error.
+  if (!isReadable(event) && event.event !== 'reset') return before;
   switch (event.event) {
     case 'snapshot':
       return noRewritings;

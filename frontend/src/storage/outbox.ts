@@ -40,6 +40,7 @@ export interface Receipt {
   readonly session: string;
   readonly turn: number;
   readonly text: string;
+  readonly model?: string | undefined;
   /** Set if the message began the session: it replaces none (null), or one that the server has lost. */
   readonly began?: { insteadOf: string | null };
 }
@@ -233,6 +234,7 @@ export class Outbox {
         session,
         turn,
         text: entry.text,
+        model: entry.model,
         ...(sent.session === null && { began: { insteadOf } }),
       });
     } catch (error) {

@@ -51,14 +51,12 @@ function activity(words: Words, conversation: Conversation): string[] {
 }
 
 /** The sentences for an answer that broke off and is taken up again; empty if a reader has nothing to learn. */
-function tookOver(words: Words, { takeover, messages }: Conversation): string {
+function tookOver(words: Words, { takeover }: Conversation): string {
   if (takeover === null) return '';
-  const last = messages.at(-1);
-  const isBegun = last?.role === 'assistant' && last.text !== '';
+  const { began, model } = takeover;
   return words.sentences([
-    // Without any text, nothing that the reader has seen is continued.
-    ...(takeover.began === 'again' ? [words.brokeOff.again] : isBegun ? [words.brokeOff.on] : []),
-    ...(takeover.model === null ? [] : [words.brokeOff.model(takeover.model)]),
+    ...(began === 'fresh' ? [] : [words.brokeOff[began]]),
+    ...(model === null ? [] : [words.brokeOff.model(model)]),
   ]);
 }
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 
 import { type Conversation, begun, fresh, lastTurn, phase, take } from '../../src/log/conversation';
-import type { Queued, SessionEvent, SessionState } from '../../src/log/events';
-import { linear, question, turn } from '../support/entries';
+import type { Entry, Queued, SessionEvent, SessionState } from '../../src/log/events';
+import { answer, linear, question, turn } from '../support/entries';
 
 const message = (number: number, text = `Question ${number}`): SessionEvent => ({
   event: 'message',
@@ -97,11 +97,13 @@ describe('an answer that broke off', () => {
   });
 
   test('is reported even if it had no text', () => {
-    expect(after(message(1), start('1.2-1', 2)).takeover).toStrictEqual({ attempt: 2, began: 'on', model: null });
+    expect(after(message(1), start('1.2-1', 2)).takeover).toStrictEqual({ attempt: 2, began: 'fresh', model: null });
   });
 
   test('is reported to a reader who joined in mid-answer', () => {
-    expect(after(snapshot('1.1-5', [question(1, 0)], 'streaming'), start('1.2-6')).takeover).toStrictEqual({
+    expect(
+      after(snapshot('1.1-5', [question(1, 0), { ...answer(1, 0), end: null }], 'streaming'), start('1.2-6')).takeover,
+    ).toStrictEqual({
       attempt: 1,
       began: 'on',
       model: null,
@@ -147,6 +149,29 @@ describe('the model of an attempt', () => {
     expect(asked.takeover).toBeNull();
     const told = take(broken, state('streaming', [], { model: 'two' }));
     expect(take(told, start('1.1-3', 2, 'two')).takeover?.model).toBe('two');
+  });
+
+  test('is reported if the question names another one', () => {
+    const asked = (model: string) =>
+      take(fresh, { ...message(1), data: { ...message(1).data, model } } as SessionEvent);
+    expect(take(asked('one'), start('1.1-1', 1, 'one')).takeover).toBeNull();
+    expect(take(asked('one'), start('1.1-1', 1, 'two')).takeover).toStrictEqual({
+      attempt: 1,
+      began: 'fresh',
+      model: 'two',
+    });
+  });
+
+  test('is told to a reader who joined after its start', () => {
+    const asked = { ...question(1, 0), model: 'one' };
+    const joined = (now: SessionState, model: string, ...answers: Entry[]) =>
+      after(snapshot('1.1-5', [asked, ...answers], now), state(now, [], { model })).takeover;
+    const told = { attempt: 0, began: 'fresh', model: 'two' };
+    expect(joined('streaming', 'two')).toStrictEqual(told);
+    expect(joined('streaming', 'two', { ...answer(1, 0), end: null })).toStrictEqual(told);
+    expect(joined('streaming', 'one')).toBeNull();
+    expect(joined('queued', 'two')).toBeNull();
+    expect(joined('idle', 'two', answer(1, 0))).toBeNull();
   });
 
   test('is that of the answer', () => {
@@ -247,6 +272,7 @@ describe('the rest of the conversation', () => {
 test('a session that was just begun has the cursor of its log', () => {
   const conversation = begun(1, 'Well?');
   expect(conversation).toStrictEqual({ ...after(message(1, 'Well?'), state('queued')) });
+  expect(begun(1, 'Well?', 'one').messages[0]!.model).toBe('one');
   expect(phase(conversation)).toBe('queued');
   expect(take(conversation, start('1.1-1'))).toMatchObject({ takeover: null, state: 'streaming' });
 });

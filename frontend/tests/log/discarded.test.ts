@@ -86,6 +86,11 @@ describe('a discarded answer', () => {
     expect(after(message(1), delta('Half of it'), reset(), snapshot)).toBe(noRewritings);
   });
 
+  test.each(['end', 'snapshot', 'delta'] as const)('stays after an unreadable `%s`', (event) => {
+    const unreadable = { event, id: '1.1-4', data: null } as unknown as SessionEvent;
+    expect(greyed(after(message(1), delta('Half of it'), reset(), unreadable))).toStrictEqual(['Half of it', 0]);
+  });
+
   test('is that of its own turn', () => {
     const kept = after(message(1), delta('One'), reset(), end('error'), message(2), delta('Two', 2), reset(2));
     expect([greyed(kept), greyed(kept, 2)]).toStrictEqual([

@@ -85,13 +85,13 @@ const CASES: [string, Partial<Situation>, string, string][] = [
   ],
   [
     'a second attempt before any text',
-    { conversation: { ...waiting, state: 'streaming', takeover: { attempt: 2, began: 'on', model: null } } },
+    { conversation: { ...running, takeover: { attempt: 2, began: 'fresh', model: null } } },
     'Live · Answering…',
     '已连接 · 正在回答…',
   ],
   [
     'another model before any text',
-    { conversation: { ...waiting, state: 'streaming', takeover: { attempt: 2, began: 'on', model: 'beta' } } },
+    { conversation: { ...running, takeover: { attempt: 2, began: 'fresh', model: 'beta' } } },
     'Live · beta is answering now.',
     '已连接 · 现在由 beta 回答。',
   ],
