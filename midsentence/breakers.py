@@ -41,6 +41,9 @@ _REFRESH_SECONDS = 1.0
 # token: beyond its time-out a model is silent, and that is a failure.
 _LONGEST_PROBE_SECONDS = 300.0
 
+# breaker.lua shortens it further. A provider may name any number, and some have no such time in milliseconds.
+_LONGEST_ASKED_SECONDS = 86400.0
+
 _CLOSED, _FAILING, _OPEN = 0, 1, 2
 
 _logger = structlog.get_logger()
@@ -112,7 +115,7 @@ class Breakers:
             return
         breaker = self._breakers[model]
         was_open, breaker.probe_ends = breaker.state == _OPEN, None
-        asked = 0 if retry_after is None else int(max(retry_after, 0.0) * 1000)
+        asked = 0 if retry_after is None else int(min(max(retry_after, 0.0), _LONGEST_ASKED_SECONDS) * 1000)
         await self._run(model, _FAIL, _encode(failure), self._limit, self._wait, asked)
         if breaker.state == _OPEN and not was_open:
             seconds = round(breaker.ask_at - asyncio.get_running_loop().time(), 1)

@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import running
-from tests.faults.watching import holder, is_claimable, kinds, log_of, take_until, wait_for_another
+from tests.faults.watching import (
+    holder,
+    is_claimable,
+    kinds,
+    log_of,
+    redis_of,
+    take_until,
+    wait_for_another,
+)
 from tests.support.client import Transcript, Visitor
+from tests.support.keys import KEYS
 from tests.support.processes import Stack, WorkerChild
 from tests.support.upstream import Answer, Upstream
 from tests.support.waiting import wait_until
@@ -265,7 +274,9 @@ class TestHandOver:
         assert leaving.process.wait(5) == 0
         assert (transcript.answer(), transcript.end(), transcript.snapshots) == ("".join(SECOND), "stop", 1)
         start = [event.json for event in transcript.events if event.type == "start"][-1]
-        assert start["attempt"] == 1
+        assert start["attempt"] == 2
+        with redis_of(pair) as redis:
+            assert redis.hget(KEYS.session(session_id).meta, "attempt") == b"1"
         assert pair.upstream.requests[0].disconnected, "the first model call must be cancelled"
 
 

@@ -203,7 +203,7 @@ async def test_a_probe_whose_end_is_never_told_is_given_up(
     assert await there.admit(MODEL) == 0
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [(2.0, 2), (90.0, 90), (600.0, 600), (86400.0, 600)])
+@pytest.mark.parametrize(("asked", "seconds"), [(2.0, 2), (90.0, 90), (600.0, 600), (86400.0, 600), (1.7e308, 600)])
 async def test_provider_that_says_when_is_not_asked_before(
     here: Breakers, there: Breakers, asked: float, seconds: int
 ) -> None:

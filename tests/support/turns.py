@@ -54,12 +54,18 @@ class ClosedBreakers:
 
 
 def turn_services(
-    models: Sequence[Model], log: Any, batcher: AppendBatcher, breakers: Any = None, **settings: Any
+    models: Sequence[Model],
+    log: Any,
+    batcher: AppendBatcher,
+    breakers: Any = None,
+    fallbacks: Sequence[str] | None = None,
+    **settings: Any,
 ) -> TurnServices:
-    """What a turn needs. The first model answers, and the others are its fallbacks. `log` stands for the jobs too."""
+    """What a turn needs. The first model answers; `fallbacks` are by default all others. `log` is the jobs too."""
     given = Settings.model_validate(settings)
     names = [model.name for model in models]
-    specs = [ModelSpec(name, name, fallbacks=tuple(other for other in names if other != name)) for name in names]
+    allowed = names if fallbacks is None else fallbacks
+    specs = [ModelSpec(name, name, fallbacks=tuple(other for other in allowed if other != name)) for name in names]
     given.__dict__["model_list"] = ModelList(tuple(specs))
     by_name = {model.name: model for model in models}
     return TurnServices(given, by_name, breakers or ClosedBreakers(), log, log, batcher)

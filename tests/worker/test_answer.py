@@ -111,7 +111,7 @@ async def test_answer_that_cannot_be_continued_begins_anew() -> None:
     log = RecordingLog()
     model = ScriptedModel("a", [*text("Hel"), cut], [CannotResumeError], [*text("Hello"), STOP], takeover="continue")
     await run_turn(log, model)
-    assert log.told() == [*("start 1 a", "text Hel", "start 2 a", "reset 2", "start 2 a", "text Hello", "end stop")]
+    assert log.told() == [*("start 1 a", "text Hel", "start 2 a", "reset 3", "start 3 a", "text Hello", "end stop")]
 
 
 @pytest.mark.parametrize("failure", [down, refused, lambda: ModelError("model_rate_limited", ".", retry_after=99)])
@@ -237,7 +237,7 @@ async def test_next_worker_goes_on_with_what_was_spent() -> None:
 
 
 async def test_next_worker_asks_the_model_that_answered() -> None:
-    progress = Progress(2, "b", (), 0, 1, 0)
+    progress = Progress(2, "b", retries=1)
     log = RecordingLog([("delta", {"text": "Hel"})])
     models = ScriptedModel("a"), ScriptedModel("b", [*text("lo"), STOP], takeover="reattach")
     claim = Claim(Lease(SESSION, 1, 2, "w"), 4, 2, mark=progress.prefix() + "r:1")

@@ -59,6 +59,14 @@ def test_pause_doubles_up_to_a_limit() -> None:
     assert pauses == [0.5, 1, 2, 4, 8, 8, 8]
 
 
+def test_short_longest_pause_shortens_the_pauses() -> None:
+    plan, now = recovery("a", limits=Limits(attempts=10, tokens=1000, pause=0.7)), 0.0
+    for pause in (0.5, 0.7, 0.7):
+        step = failed(plan, "a", CUT, now, broke=True)
+        assert step == Step("a", pytest.approx(now + pause))
+        now = step.at
+
+
 def test_model_that_is_down_gives_way_in_mid_answer_and_comes_back() -> None:
     plan = recovery("a", "b")
     assert failed(plan, "a", CUT, broke=True) == Step("a", 0.5)
@@ -116,6 +124,7 @@ def test_tokens_are_limited() -> None:
     plan.refund(40)
     assert plan.pay(40)
     assert not plan.pay(1)
+    assert plan.pay(0)
 
 
 def test_model_with_an_open_breaker_is_passed_over() -> None:

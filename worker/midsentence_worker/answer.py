@@ -1,7 +1,7 @@
 """The answer of a turn: one attempt after the other, until one of them ends it.
 
 An attempt fails where its model is down, refuses, or breaks off. `recovery` says which model is asked next, and
-`Answer._way` how it takes the turn up: it goes on reading the same response, continues the text, or begins anew. A
+`Answer._planned` how it takes the turn up: it goes on reading the same response, continues the text, or begins anew. A
 worker that takes a turn over from a dead one finds the attempt of that worker in the log, and goes on from it like from
 one of its own.
 """
@@ -11,24 +11,24 @@ import contextlib
 import random
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
 from midsentence.breakers import Breakers
 from midsentence.errors import StoreUnavailableError
-from midsentence.events import Delta, End, Entry, Failure, Reasoning, Reset, Start, Usage
+from midsentence.events import Delta, End, EndReason, Entry, Failure, Reasoning, Reset, Start
 from midsentence.jobs import Claim, Jobs
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence_worker.append_batcher import AppendBatcher
 from midsentence_worker.attempt import Attempt
 from midsentence_worker.cancellation import until
-from midsentence_worker.conversation import conversation, partial_answer
+from midsentence_worker.conversation import PartialAnswer, conversation, partial_answer
 from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Model
 from midsentence_worker.models.errors import RETRYABLE, ErrorCode, ModelError
 from midsentence_worker.models.tokens import estimated_usage
-from midsentence_worker.progress import Progress, total
+from midsentence_worker.progress import Progress, Waiting, total
 from midsentence_worker.prompt import prompt
 from midsentence_worker.recovery import Limits, Recovery, Step
 from midsentence_worker.title_maker import TitleMaker
@@ -38,8 +38,6 @@ _CANCEL_SECONDS = 5
 # Of a pause, so that turns that broke together are not taken up together.
 _JITTER = 0.25
 
-
-_Way = Literal["reattach", "continue", "restart"]
 
 _logger = structlog.get_logger()
 
@@ -79,30 +77,29 @@ class Answer:
         self._recovery = Recovery(chain, limits, attempts=progress.retries, tokens=progress.repeated)
         # What the attempts cost that are over.
         self._spent = list(progress.spent)
-        self._number = progress.attempt or claim.attempt - 1
-        self._first_model = progress.model if progress.model in chain else chain[0]
+        # What empty answers cost since the attempt that readers see.
+        self._spent_in_vain = list(progress.spent_in_vain)
         # The model that readers see in `state`, at first the one that the claim named.
         self._named = chain[0]
         # Stands before a position in each mark that is stored.
         self._prefix = ""
-        # Why the next attempt discards the text of the one before.
-        self._why = ""
+        # Why the text that readers have is discarded, if it is.
+        self._why = "another worker took over"
         # The attempt that readers see, at first that of an earlier worker. None where nothing was written yet.
         self._attempt: Attempt | None = None
+        # An attempt that has brought nothing yet, while readers have the text of another one.
+        self._waiting: Attempt | None = None
+        # Cancellations of responses, which nobody waits for before the turn ends.
+        self._cancellations: set[asyncio.Task[None]] = set()
         if claim.seq > 0:
-            written = partial_answer(entries, turn)
-            before = written.text[: progress.before]
-            self._attempt = Attempt(
-                self._models[self._first_model],
-                [*self._asked, Message("assistant", before)] if before else self._asked,
-                before=before,
-                texts=[text] if (text := written.text[progress.before :]) else [],
-                thoughts=[written.reasoning] if written.reasoning else [],
-                mark=mark if progress.model in {"", self._first_model} else "",
-                is_inherited=True,
-            )
+            self._attempt = self._inherited(progress, mark, partial_answer(entries, turn), chain[0])
+            if progress.waiting is not None and (model := self._models.get(progress.waiting.model)) is not None:
+                self._waiting = Attempt(model, self._asked, mark=progress.waiting.mark)
         # Whether readers have, or had, text or reasoning of this turn.
         self._has_text = self._attempt is not None and self._attempt.is_shown
+        self._number = progress.attempt or max(claim.attempt - 1, int(claim.seq > 0))
+        newest = self._waiting or self._attempt
+        self._first_model = newest.model.name if newest is not None and newest.model.name in chain else chain[0]
 
     @property
     def takeover(self) -> str:
@@ -111,12 +108,11 @@ class Answer:
 
     async def failed(self, code: ErrorCode, message: str) -> End:
         """End the turn without another attempt."""
-        return await self._given_up(Failure(code, message, RETRYABLE[code]))
+        return await self._end("error", Failure(code, message, RETRYABLE[code]))
 
     async def stopped(self) -> End:
         """End the turn as stopped. What was written of it stays, and so does what it cost."""
-        await self._cancel_upstream(self._attempt)
-        return End("stopped", self._usage())
+        return await self._end("stopped")
 
     async def ended(self) -> End:
         """Ask until the answer has ended, failed for good, or was stopped."""
@@ -126,35 +122,77 @@ class Answer:
             lease = self._claim.lease
             _logger.exception("turn_failed", session=lease.session_id, turn=lease.turn)
             return await self.failed("internal", "The worker failed at this answer; its log says why. Ask again.")
+        finally:
+            await self._cancelled()
         return await self.stopped() if end is None else end
+
+    def _inherited(self, progress: Progress, mark: str, written: PartialAnswer, first: str) -> Attempt:
+        """The attempt of the worker before, as the log shows it."""
+        model = self._models.get(progress.model or first)
+        before = written.text[: progress.before]
+        return Attempt(
+            model or self._models[first],
+            [*self._asked, Message("assistant", before)] if before else self._asked,
+            before=before,
+            reasoned=progress.reasoned,
+            texts=[text] if (text := written.text[progress.before :]) else [],
+            thoughts=[thought] if (thought := written.reasoning[progress.reasoned :]) else [],
+            # Only its own model can use it.
+            mark="" if model is None else mark,
+            is_inherited=True,
+        )
 
     async def _attempts(self) -> End:
         loop = asyncio.get_running_loop()
-        why, failure = "another worker took over", None
+        failure: ModelError | None = None
         step: Step | None = Step(self._first_model, loop.time())
         while step is not None:
             await _pause(step.at - loop.time())
             name = step.model
+            attempt = self._planned(self._models[name], heals=failure is not None)
+            if not self._recovery.pay(attempt.repeated):
+                break
             if (wait := await self._breakers.admit(name)) > 0:
+                self._recovery.refund(attempt.repeated)
                 failure = failure or self._passed_over(name, wait)
                 step = self._recovery.passed_over(name, wait, loop.time(), has_text=self._has_text)
                 continue
-            attempt = await self._begun(self._models[name], why, heals=failure is not None)
-            if attempt is None:
-                break
             outcome = await self._tried(attempt)
             if isinstance(outcome, End):
                 return outcome
             if outcome is None:
-                attempt.can_resume = False
-                self._number -= 1
                 continue
-            failure, why = outcome, outcome.reason
+            failure, self._why = outcome, outcome.reason
             if self._has_text and attempt.model.takeover == "fail":
                 break
             step = self._recovery.after(name, failure, loop.time(), broke=attempt.has_begun, has_text=self._has_text)
+            if self._has_text:
+                self._store()
         assert failure is not None  # noqa: S101 - without a failure there is a step
-        return await self._given_up(Failure(failure.code, failure.message, failure.retryable))
+        return await self._end("error", Failure(failure.code, failure.message, failure.retryable))
+
+    def _planned(self, model: Model, *, heals: bool) -> Attempt:
+        """The next attempt: one that is read on, one that continues the text, or one that begins anew.
+
+        `heals`: an attempt of this worker failed before, so it counts what is paid for again.
+        """
+        for attempt in (self._waiting, self._attempt):
+            if attempt is not None and attempt.model is model and attempt.can_be_read_on:
+                attempt.resume()
+                return attempt
+        last = self._attempt
+        if last is None:
+            return Attempt(model, self._asked)
+        repeated = 0
+        if model.takeover == "continue" and last.text and (last.can_resume or last.model is not model):
+            asked = [*self._asked, Message("assistant", last.text)]
+            if heals:
+                repeated = estimated_usage(asked, "").input_tokens
+            return Attempt(model, asked, before=last.text, reasoned=last.reasoning_characters, repeated=repeated)
+        if heals and last.is_shown:
+            usage = estimated_usage(self._asked, "".join(last.thoughts) + last.text)
+            repeated = usage.input_tokens + usage.output_tokens
+        return Attempt(model, self._asked, repeated=repeated)
 
     async def _tried(self, attempt: Attempt) -> End | ModelError | None:
         """Run an attempt to its end or its failure; None where its model cannot resume the answer.
@@ -163,9 +201,14 @@ class Answer:
         """
         name = attempt.model.name
         try:
+            await self._begin(attempt)
             return await self._relay(attempt)
         except CannotResumeError as error:
+            if not attempt.goes_on:
+                raise  # a defect: it was asked for a new answer
             self._log("takeover_refused", name, str(error))
+            self._recovery.refund(attempt.repeated)
+            attempt.can_resume = False
             return None
         except ModelError as error:
             self._log("attempt_failed", name, error.message, error.detail)
@@ -183,142 +226,152 @@ class Answer:
             if not attempt.has_begun:
                 await self._breakers.released(name)
 
-    async def _begun(self, model: Model, why: str, *, heals: bool) -> Attempt | None:
-        """Begin the next attempt, or return None where its tokens exceed the limit.
+    async def _begin(self, attempt: Attempt) -> None:
+        """Count an attempt that is made now, and tell readers of it.
 
-        `why` tells readers why the text that they have is discarded. `heals`: an attempt of this worker failed before.
+        Text that readers have is discarded when the new attempt has brought a piece, and stays if it brings none.
         """
         last = self._attempt
-        way = self._way(model, last)
-        attempt = self._next_attempt(model, last, way)
-        if last is not None:
-            attempt.repeated = self._repeated(last, way) if heals else 0
-            if not self._recovery.pay(attempt.repeated):
-                return None
-            if way != "reattach":
-                await self._leave(last)
         self._number += 1
-        self._recovery.asked(model.name)
-        self._why = why
-        # Text that readers have is discarded when the new attempt has brought a piece, and stays if it brings none.
-        if last is None or way != "restart" or not last.is_shown:
-            await self._show(attempt)
-        return attempt
+        self._recovery.asked(attempt.model.name)
+        if last is None or last is attempt or attempt.before or not last.is_shown:
+            self._show(attempt)
+            await self._name(attempt.model.name)
+            return
+        if self._waiting is not attempt:
+            self._leave(self._waiting)
+            self._waiting = attempt
+        self._store()
 
-    async def _show(self, attempt: Attempt) -> None:
+    def _show(self, attempt: Attempt) -> None:
         """Write the beginning of an attempt, so that what follows in the log is its own."""
         last, self._attempt = self._attempt, attempt
-        if last is not None and (last.is_shown or last.is_inherited) and not (attempt.before or attempt.is_resumed):
+        waiting, self._waiting = self._waiting, None
+        if waiting is not attempt:
+            self._leave(waiting)
+        if last is not attempt:
+            self._leave(last)
+        is_anew = last is not None and last is not attempt and not attempt.before
+        if is_anew and (last.is_shown or last.is_inherited):
             self._writer.add(Reset(self._number, self._why))
         self._writer.add(Start(self._claim.lease.turn, self._number, attempt.model.name))
         # The first attempt needs no progress: without one, it is the first.
         if last is not None or attempt.model.name != self._named:
-            retries, repeated = self._recovery.attempts, self._recovery.tokens
-            spent = tuple(self._spent)
-            progress = Progress(self._number, attempt.model.name, spent, len(attempt.before), retries, repeated)
-            self._prefix = progress.prefix()
-            self._writer.reached(self._prefix + attempt.mark)
-        if attempt.model.name != self._named:
-            await self._name(attempt.model.name)
+            self._store()
 
-    def _way(self, model: Model, last: Attempt | None) -> _Way:
-        is_same = last is not None and model is last.model
-        if last is None or (is_same and not last.can_resume):
-            return "restart"
-        if is_same and model.takeover == "reattach" and last.mark:
-            return "reattach"
-        return "continue" if model.takeover == "continue" and last.text else "restart"
-
-    def _next_attempt(self, model: Model, last: Attempt | None, way: _Way) -> Attempt:
-        if last is None or way == "restart":
-            return Attempt(model, self._asked)
-        if way == "continue":
-            asked = [*self._asked, Message("assistant", last.text)]
-            return Attempt(model, asked, before=last.text, has_reasoning=last.has_reasoning or bool(last.thoughts))
-        return Attempt(
-            model,
-            self._asked,
-            before=last.before,
-            texts=last.texts,
-            thoughts=last.thoughts,
-            mark=last.mark,
-            has_reasoning=last.has_reasoning,
+    def _store(self) -> None:
+        """Store with the turn's mark what the attempts have come to, for a worker that takes the turn over."""
+        attempt, waiting = self._attempt, self._waiting
+        if attempt is None:
+            return
+        progress = Progress(
+            self._number,
+            attempt.model.name,
+            tuple(self._spent),
+            tuple(self._spent_in_vain),
+            len(attempt.before),
+            attempt.reasoned,
+            self._recovery.attempts,
+            self._recovery.tokens,
+            Waiting(waiting.model.name, waiting.mark) if waiting is not None and waiting.mark else None,
         )
+        self._prefix = progress.prefix()
+        self._writer.reached(self._prefix + attempt.mark)
 
-    def _repeated(self, last: Attempt, way: _Way) -> int:
-        """Estimate the tokens that were paid for already and are paid for again."""
-        if way == "reattach" or not last.is_shown:
-            return 0
-        if way == "continue":
-            return estimated_usage([*self._asked, Message("assistant", last.text)], "").input_tokens
-        usage = estimated_usage(self._asked, "".join(last.thoughts) + last.text)
-        return usage.input_tokens + usage.output_tokens
-
-    async def _leave(self, attempt: Attempt) -> None:
+    def _leave(self, attempt: Attempt | None) -> None:
         """An attempt is over: note its usage, and end what the provider may still be writing for it."""
-        if attempt.is_over:
+        if attempt is None or attempt.is_over:
             return
         attempt.is_over = True
         if (usage := attempt.usage()) is not None:
             self._spent.append(usage)
-        await self._cancel_upstream(attempt)
+        if attempt.is_shown:
+            self._spent += self._spent_in_vain
+            self._spent_in_vain.clear()
+        if attempt.mark:
+            # In the background: a provider that is down would keep readers from the answer of another one.
+            task = asyncio.create_task(self._cancel_upstream(attempt.model, attempt.mark))
+            self._cancellations.add(task)
+            task.add_done_callback(self._cancellations.discard)
 
     async def _relay(self, attempt: Attempt) -> End:
         """Write the pieces of an attempt until its end. Raises ModelError, CannotResumeError."""
         writer, texts = self._writer, attempt.texts
         # The log has the reasoning that led to the text. A server that reasons again before it continues would repeat
         # it.
-        drops_reasoning = bool(attempt.before) and attempt.has_reasoning
+        drops_reasoning = bool(attempt.before) and attempt.reasoned > 0
         async with contextlib.aclosing(attempt.model.stream(attempt.asked, attempt.mark)) as stream:
             async for piece in stream:
-                if self._attempt is not attempt:
-                    await self._show(attempt)
+                if attempt is self._waiting and isinstance(piece, Delta | Reasoning):
+                    self._show(attempt)
                 match piece:
                     case Delta(text):
                         texts.append(text)
                         writer.add(piece)
+                    case Reasoning(text) if drops_reasoning:
+                        attempt.dropped.append(text)
                     case Reasoning(text):
-                        if not drops_reasoning:
-                            attempt.thoughts.append(text)
-                            writer.add(piece)
+                        attempt.thoughts.append(text)
+                        writer.add(piece)
                     case Mark(value):
                         attempt.mark = value
-                        writer.reached(self._prefix + value)
+                        self._reached(attempt)
                         continue
-                    case Finish(reason, usage):
-                        return End(reason, self._usage(usage))
+                    case Finish():
+                        return await self._finished(attempt, piece)
                 if not attempt.has_begun:
                     attempt.has_begun = self._has_text = True
                     await self._breakers.succeeded(attempt.model.name)
+                    await self._name(attempt.model.name)
                 if writer.is_full:
                     await writer.drain()
         raise ModelError("model_truncated", "The model's answer broke off before its end: ask again.")
 
-    async def _given_up(self, failure: Failure) -> End:
-        await self._cancel_upstream(self._attempt)
-        return End("error", self._usage(), failure)
+    def _reached(self, attempt: Attempt) -> None:
+        if attempt is self._waiting:
+            self._store()
+        else:
+            self._writer.reached(self._prefix + attempt.mark)
 
-    def _usage(self, reported: Usage | None = None) -> Usage | None:
-        """What all attempts cost; `reported` is the provider's figure for the last one."""
-        attempt = self._attempt
-        last = None if attempt is None or attempt.is_over else attempt.usage(reported)
-        return total(self._spent if last is None else [*self._spent, last])
+    async def _finished(self, attempt: Attempt, finish: Finish) -> End:
+        """Raises ModelError where the answer is empty and readers have text of another attempt."""
+        attempt.reported, attempt.mark = finish.usage, ""
+        name = attempt.model.name
+        if attempt is self._waiting:
+            self._waiting, attempt.is_over = None, True
+            if (usage := attempt.usage()) is not None:
+                self._spent_in_vain.append(usage)
+            message = f"The model {name} sent an empty answer: ask again."
+            raise ModelError("model_failed", message, reason=f"The model {name} sent an empty answer.")
+        if not attempt.has_begun:
+            await self._breakers.succeeded(name)
+        return await self._end(finish.reason)
 
-    async def _cancel_upstream(self, attempt: Attempt | None) -> None:
-        """End the response that an attempt's mark belongs to. Without a mark, closing the connection has ended it."""
-        if attempt is None or not attempt.mark:
-            return
-        mark, attempt.mark = attempt.mark, ""
+    async def _end(self, reason: EndReason, failure: Failure | None = None) -> End:
+        """The end of the turn, when nothing runs at a provider any more. Its usage is that of all attempts."""
+        self._leave(self._attempt)
+        self._leave(self._waiting)
+        await self._cancelled()
+        return End(reason, total(self._spent), failure)
+
+    async def _cancelled(self) -> None:
+        if self._cancellations:
+            await asyncio.wait(self._cancellations)
+
+    async def _cancel_upstream(self, model: Model, mark: str) -> None:
+        """End the response that a mark belongs to. Without a mark, closing the connection has ended it."""
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):
-                await attempt.model.cancel(mark)
+                await model.cancel(mark)
         except CannotResumeError:
             pass  # the mark of another kind of model
-        except (ModelError, TimeoutError) as error:
-            self._log("upstream_not_cancelled", attempt.model.name, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever the provider replies, the turn goes on
+            self._log("upstream_not_cancelled", model.name, str(error))
 
     async def _name(self, model: str) -> None:
         """Tell readers which model answers. The answer does not depend on it."""
+        if model == self._named:
+            return
         self._named = model
         try:
             await self._jobs.name_model(self._claim.lease, model)

@@ -14,35 +14,56 @@ class Attempt:
         asked: Sequence[Message],
         *,
         before: str = "",
+        reasoned: int = 0,
         texts: Sequence[str] = (),
         thoughts: Sequence[str] = (),
         mark: str = "",
-        has_reasoning: bool = False,
+        repeated: int = 0,
         is_inherited: bool = False,
     ) -> None:
         """`asked` are the messages that the model is sent.
 
-        `before` is the text that earlier attempts wrote and this one continues. `texts` and `thoughts` are its own, and
-        `mark` is the position in the provider's stream behind them: they are given where it goes on with a response.
-        `has_reasoning`: readers have reasoning of an attempt that it continues. `is_inherited`: another worker made it.
+        `before` is the text that earlier attempts wrote and this one continues, and `reasoned` the length of their
+        reasoning. `texts` and `thoughts` are its own, and `mark` is the position in the provider's stream behind them:
+        they are given where another worker made the attempt (`is_inherited`). `repeated`: the tokens, estimated, that
+        were paid for before and that it pays for again.
         """
         self.model = model
         self.asked = asked
         self.before = before
+        self.reasoned = reasoned
         self.texts = list(texts)
         self.thoughts = list(thoughts)
+        # Reasoning that readers are not sent: they have that of the attempt which this one continues.
+        self.dropped: list[str] = []
         self.mark = mark
-        self.has_reasoning = has_reasoning
+        self.repeated = repeated
         self.is_inherited = is_inherited
-        # Whether a piece of the answer came since this object was made.
+        # What the provider reported that it cost.
+        self.reported: Usage | None = None
+        # Whether a piece of the answer came since the model was asked last.
         self.has_begun = False
-        self.is_resumed = bool(mark)
-        # The tokens, estimated, that were paid for before and that it pays for again.
-        self.repeated = 0
+        # Whether it is read on over another connection.
+        self.is_resumed = False
         # Whether it was left for another one, and what it cost is noted.
         self.is_over = False
         # Whether its model may be able to go on with what it has brought.
         self.can_resume = True
+
+    def resume(self) -> None:
+        """It is read on from its mark."""
+        self.is_resumed = True
+        self.has_begun = False
+        self.repeated = 0
+
+    @property
+    def can_be_read_on(self) -> bool:
+        return bool(self.mark) and self.can_resume and self.model.takeover == "reattach"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its model is asked to go on with something that was begun."""
+        return self.is_resumed or bool(self.before)
 
     @property
     def text(self) -> str:
@@ -50,14 +71,21 @@ class Attempt:
         return self.before + "".join(self.texts)
 
     @property
+    def reasoning_characters(self) -> int:
+        """The length of the reasoning that readers have, that of the attempts before it included."""
+        return self.reasoned + sum(map(len, self.thoughts))
+
+    @property
     def is_shown(self) -> bool:
         """Whether readers have text or reasoning of this turn."""
-        return bool(self.before or self.texts or self.has_reasoning or self.thoughts)
+        return bool(self.before or self.texts or self.reasoned or self.thoughts)
 
-    def usage(self, reported: Usage | None = None) -> AttemptUsage | None:
+    def usage(self) -> AttemptUsage | None:
         """What this attempt cost: as the provider reported it, else estimated. None where it brought nothing."""
-        if reported is None:
-            if not self.texts and not self.thoughts:
+        usage = self.reported
+        if usage is None:
+            written = "".join(self.thoughts) + "".join(self.dropped) + "".join(self.texts)
+            if not written:
                 return None
-            reported = estimated_usage(self.asked, "".join(self.thoughts) + "".join(self.texts))
-        return AttemptUsage(self.model.name, reported.input_tokens, reported.output_tokens, reported.source)
+            usage = estimated_usage(self.asked, written)
+        return AttemptUsage(self.model.name, usage.input_tokens, usage.output_tokens, usage.source)

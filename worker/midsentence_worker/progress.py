@@ -8,19 +8,30 @@ import msgspec
 from midsentence.events import AttemptUsage, Usage
 
 
-class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`attempt` is the number of the newest attempt, and `model` the model that it asks.
+class Waiting(msgspec.Struct, frozen=True):
+    """An attempt that was made and had brought nothing yet: its model, and its position in the provider's stream."""
 
-    `spent` is what the attempts before it cost, and `before` the length of the text that it continues. `retries` and
-    `repeated` are the attempts and the tokens of `Limits` that are used up.
+    model: str
+    mark: str
+
+
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`attempt` is the number of the newest attempt, and `model` the model whose text readers have.
+
+    `spent` is what the attempts before that one cost, and `spent_in_vain` what empty answers after it cost. `before`
+    and `reasoned` are the lengths of the text and of the reasoning that it continues. `retries` and `repeated` are the
+    attempts and the tokens of `Limits` that are used up.
     """
 
     attempt: int = 0
     model: str = ""
     spent: tuple[AttemptUsage, ...] = ()
+    spent_in_vain: tuple[AttemptUsage, ...] = ()
     before: int = 0
+    reasoned: int = 0
     retries: int = 0
     repeated: int = 0
+    waiting: Waiting | None = None
 
     @classmethod
     def of(cls, stored: str) -> tuple[Self, str]:

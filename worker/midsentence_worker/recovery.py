@@ -77,7 +77,8 @@ class Recovery:
     def pay(self, tokens: int) -> bool:
         """Count tokens that are paid for again. Returns whether the limit allows it."""
         self.tokens += tokens
-        return self.tokens <= self._limits.tokens
+        # What costs nothing is always allowed: another worker may have had a higher limit.
+        return not tokens or self.tokens <= self._limits.tokens
 
     def refund(self, tokens: int) -> None:
         """Take back a payment: the request was not answered."""
@@ -92,7 +93,8 @@ class Recovery:
         state.failures += 1
         state.breaks = state.breaks + 1 if broke else 0
         state.has_refused = state.has_refused or error.is_final or error.code in _REFUSALS
-        pause = min(_FIRST_PAUSE_SECONDS * 2 ** (state.failures - 1), _LONGEST_PAUSE_SECONDS)
+        longest = min(_LONGEST_PAUSE_SECONDS, self._limits.pause)
+        pause = min(_FIRST_PAUSE_SECONDS * 2 ** (state.failures - 1), longest)
         state.ready_at = now + max(pause, error.retry_after or 0.0)
         if has_text:
             if self.attempts >= self._limits.attempts:
