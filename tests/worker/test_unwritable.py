@@ -14,7 +14,6 @@ from midsentence.events import Delta
 from midsentence.ids import EventId
 from midsentence.lease import Lease
 from midsentence.log import SessionLog, Write, Written
-from midsentence.model_list import ModelList, ModelSpec
 from midsentence.settings import Settings
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
@@ -126,17 +125,15 @@ class CountedModel(DemoModel):
         yield Finish("stop", None)
 
 
-def worker_of(settings: Settings, store: Store, model: CountedModel) -> Worker:
-    settings.__dict__["model_list"] = ModelList((ModelSpec("demo", "demo"),))
-    return Worker(settings, store, {"demo": model})
+NO_PROVIDER = {"OPENAI_BASE_URL": None, "OPENAI_API_KEY": None, "model": None, "models": None, "partitions": 1}
 
 
 async def test_model_is_asked_once_while_the_log_cannot_be_written_at_all() -> None:
     """The turn ends when the log can be written again."""
     async with fake_redis() as url:
-        settings = Settings.model_validate({"redis_url": url, "partitions": 1, "lease_seconds": 0.2})
+        settings = Settings.model_validate({"redis_url": url, "lease_seconds": 0.2, **NO_PROVIDER})
         store, model = Store(settings), CountedModel()
-        worker = worker_of(settings, store, model)
+        worker = Worker(settings, store, {"demo": model})
         task = asyncio.create_task(worker.run())
         log = SessionLog(store)
         try:
@@ -173,9 +170,9 @@ async def test_event_that_is_too_long_for_redis_ends_its_turn_and_no_other(tmp_p
     child = RedisChild(tmp_path, None, "--proto-max-bulk-len", str(2**20))
     child.start()
     try:
-        settings = Settings.model_validate({"redis_url": child.url, "partitions": 1})
+        settings = Settings.model_validate({"redis_url": child.url, **NO_PROVIDER})
         store, model = Store(settings), CountedModel("x" * 2**21)
-        worker = worker_of(settings, store, model)
+        worker = Worker(settings, store, {"demo": model})
         task = asyncio.create_task(worker.run())
         log = SessionLog(store)
         try:
