@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from midsentence.events import Usage
-from midsentence_worker.models import chat_chunks, finish_reasons
+from midsentence_worker.models import finish_reasons
 from midsentence_worker.models.base import Finish
 from tests.support.chat_answers import DONE, Heard, chunk, cut, event, heard, text
 
@@ -141,7 +141,7 @@ def test_bytes_that_are_no_utf_8_become_u_fffd() -> None:
 def test_call_of_a_tool_alone_is_a_failure(stream: bytes) -> None:
     error = heard(stream, DONE).error
     assert error is not None
-    assert chat_chunks.CALLED_A_TOOL in error.message
+    assert finish_reasons.CALLED_A_TOOL in error.message
 
 
 @pytest.mark.parametrize(

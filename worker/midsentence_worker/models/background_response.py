@@ -8,7 +8,10 @@ The rules, beside those of `response_events`:
 
 - Reasoning between tags at the beginning of the text is reasoning, see `think_tags`.
 - A response without a usable id is read over its one connection, and cannot be resumed.
-- Text that came by no delta is taken from the event that ends its part, or else from the one that ends the response.
+- Text that came by no delta is taken from the event that ends its part, or else from the one that ends the response,
+  or from those that ended its items.
+- Numbers of events tell what was read before on another connection alone. Those that do not rise are not used.
+- A response that only calls a tool is a failure, since no tool was offered.
 - `[DONE]` ends a response that has text, unless the provider says otherwise when it is asked for the whole.
 - An error of the provider counts as the status that its code stands for, until text or reasoning came.
 """
@@ -50,6 +53,9 @@ _REASONING = frozenset(
 )
 # The events that end a part of the text, and the field that holds all of it.
 _WHOLE_PARTS = {"response.output_text.done": "text", "response.refusal.done": "refusal", "response.text.done": "text"}
+_ITEM_DONE = "response.output_item.done"
+# The events that hold an item or a part of it, for servers that send the text in no other.
+_WHOLE_ITEMS = {_ITEM_DONE: "item", "response.content_part.done": "part"}
 # The events that bring text or reasoning.
 CONTENT = _TEXT | _REASONING | frozenset(_WHOLE_PARTS)
 _BEGINNING = frozenset({"response.created", "response.queued", "response.in_progress"})
@@ -95,6 +101,12 @@ class BackgroundResponse:
         self._part_characters: int | None = None if events is None else 0
         # The provider ended the stream by `[DONE]`.
         self._is_done = False
+        # Whether events may come that came before, and whether the numbers of this response are of no use.
+        self._is_reopened = events is None
+        self._is_unnumbered = False
+        # The items and the parts of a response that has no text yet.
+        self._items: list[object] = []
+        self._parts: list[object] = []
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Yield what follows the position, over as many connections as it takes, up to the `Finish`.
@@ -149,6 +161,7 @@ class BackgroundResponse:
         raise _ConnectionBrokenError.of(self._client.errors.truncated())
 
     async def _connected(self) -> ResponseEvents:
+        self._is_reopened = True
         # Half a character that came before the break comes again.
         self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
         if not self.position.response_id:
@@ -218,9 +231,13 @@ class BackgroundResponse:
 
     def _pieces(self, event: ResponseEvent) -> list[Piece]:
         number, kind = event.number, event.type
-        # Servers that do not know `starting_after` send all events again.
         if number is not None and self._read is not None and number <= self._read:
-            return []
+            # Servers that do not know `starting_after` send all events again.
+            if self._is_reopened:
+                return []
+            self._is_unnumbered = True
+        if self._is_unnumbered:
+            event, number = event._replace(number=None), None
         if kind in _TEXT:
             text = self._text.join_whole_chunks(event.delta)
             return self._advanced(Delta, text, number) if self._tags is None else self._more_text(text, number)
@@ -235,6 +252,8 @@ class BackgroundResponse:
             return self._part(event, _WHOLE_PARTS[kind])
         if event.is_error:
             raise self._failure(event.fields)
+        if kind in _WHOLE_ITEMS and self.position.characters == 0:
+            (self._items if kind == _ITEM_DONE else self._parts).append(event.fields.get(_WHOLE_ITEMS[kind]))
         status = documents.word(kind.removeprefix("response."))
         return self._ended(status, event) if status in _ENDED else []
 
@@ -259,8 +278,15 @@ class BackgroundResponse:
             pieces = self._advanced(Reasoning, response_document.reasoning_of(event.response), last)
         text = self._text.flush()
         if self.position.characters == 0 and not (text or self._unsplit):
-            text = response_document.text_of(event.response)
+            text = self._whole_text(event.response)
+            if not (text or pieces or self._has_content) and response_document.calls_a_tool(event.response):
+                raise self._client.errors.failed(finish_reasons.CALLED_A_TOOL)
         return [*pieces, *self._last_text(text, last), finish]
+
+    def _whole_text(self, response: Mapping[str, Any]) -> str:
+        """The text of a response that came by no delta."""
+        places = (response, {"output": self._items}, {"output": [{"content": self._parts}]})
+        return next((text for place in places if (text := response_document.text_of(place))), "")
 
     def _more_text(self, text: str, number: int | None) -> list[Piece]:
         """The pieces of the next text. A chunk that ends within a tag is held whole, and the mark stays before it."""
@@ -315,16 +341,21 @@ class BackgroundResponse:
 
     def _finish(self, status: str, response: Mapping[str, Any]) -> Finish:
         self.has_ended = True
+        usage = response_document.usage_of(response)
+        if usage is not None and self._has_content and not (usage.input_tokens and usage.output_tokens):
+            usage = None
+        if documents.word(response.get("status")) in {"incomplete", "failed"}:
+            status = documents.word(response.get("status"))
         # The API has no event for a cancellation, so some servers send another end with this status.
         if {"cancelled", "canceled"} & {status, documents.word(response.get("status"))}:
             raise self._client.errors.cancelled()
         if status == "failed":
             raise self._failure(response)
         if status == "completed":
-            return Finish("stop", response_document.usage_of(response))
+            return Finish("stop", usage)
         reason = documents.string(documents.mapping(response.get("incomplete_details")).get("reason"))
         is_withheld = finish_reasons.reason_of(reason[:100]) == "content_filter"
-        return Finish("content_filter" if is_withheld else "length", response_document.usage_of(response))
+        return Finish("content_filter" if is_withheld else "length", usage)
 
 
 def _retried(failure: ModelError) -> ModelError:

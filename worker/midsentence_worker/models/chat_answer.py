@@ -22,7 +22,6 @@ from midsentence_worker.models import finish_reasons
 from midsentence_worker.models import json_documents as documents
 from midsentence_worker.models.base import Finish, Piece
 from midsentence_worker.models.chat_chunks import (
-    CALLED_A_TOOL,
     Choice,
     Chunk,
     Decoded,
@@ -174,7 +173,7 @@ class ChatAnswer:
             reported = self._unread.reported
             raise self._errors.empty(content_type, reported) if is_body else self._errors.unreadable(reported)
         if finish_reasons.is_call(self._finish):
-            raise self._errors.failed(CALLED_A_TOOL)
+            raise self._errors.failed(finish_reasons.CALLED_A_TOOL)
 
     def _take_rest(self, pieces: list[Piece]) -> bool:
         """Take the event that has not ended, if it is whole. Returns whether it was."""

@@ -21,13 +21,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from midsentence_worker.models import content_parts, reported_errors
+from midsentence_worker.models import content_parts, finish_reasons, reported_errors
 from midsentence_worker.models import json_documents as documents
 
 _FIELD = re.compile(rb"(data|event|id|retry)?:")
 _DONE = re.compile(rb'"?\[?\s*DONE\s*\]', re.IGNORECASE)
-_ERROR_EVENTS = frozenset({b"error", b"Error", b"ERROR", b"exception"})
-_ERROR_TEXT = re.compile(r"[\W_]*(error|exception|traceback)\b", re.IGNORECASE)
 _IN_A_CHOICE = ("delta", "message", "text", "error")
 _THOUGHTS = ("reasoning", "thinking", "reasoning_text", "thinking_blocks", "reasoning_details")
 # Fields of a delta that say nothing of the answer.
@@ -38,7 +36,6 @@ _SILENT = frozenset(
     }
 )
 _NOTHING: tuple[object, ...] = (None, "", 0, False, [], {})
-CALLED_A_TOOL = "It called a tool, and it was offered none."
 
 
 class Delta(msgspec.Struct, frozen=True, gc=False):
@@ -102,7 +99,7 @@ def decode(event_type: bytes, data: bytes) -> Decoded:
 
     Raises UNREADABLE for data that begins like an object or an array and is none.
     """
-    if event_type not in _ERROR_EVENTS:
+    if event_type not in reported_errors.ERROR_EVENTS:
         try:
             chunk = documented_decoder.decode(data)
         except documents.UNREADABLE:
@@ -154,21 +151,18 @@ def _line(line: bytes) -> Decoded:
 
 
 def decode_any(event_type: bytes, data: bytes) -> Decoded:
-    while data.startswith(b"data:"):
-        # A proxy wrapped an event into an event.
-        data = documents.stripped(data[len(b"data:") :])
     if _DONE.match(data):
         return Done()
     try:
         document = documents.parse(data)
     except documents.UNREADABLE:
         text = data.decode(errors="replace")
-        if event_type in _ERROR_EVENTS or _ERROR_TEXT.match(text):
+        if event_type in reported_errors.ERROR_EVENTS or reported_errors.ERROR_TEXT.match(text):
             return Failure(text)
         if data[:1] in {b"{", b"["}:
             raise
         return Unread(text) if text else None
-    if event_type in _ERROR_EVENTS:
+    if event_type in reported_errors.ERROR_EVENTS:
         return Failure(document)
     return _decode_document(reported_errors.error_or_first(document))
 
@@ -211,7 +205,7 @@ def _decode_choice(fields: Mapping[str, Any], choice: Mapping[str, Any]) -> Deco
         return chunk
     deltas = [documents.mapping(choice.get(name)) for name in ("delta", "message")]
     is_call = any(delta.get(name) for delta in deltas for name in ("tool_calls", "function_call"))
-    return Unread(CALLED_A_TOOL if is_call else fields, chunk)
+    return Unread(finish_reasons.CALLED_A_TOOL if is_call else fields, chunk)
 
 
 def _choice(choices: object) -> Mapping[str, Any] | None:

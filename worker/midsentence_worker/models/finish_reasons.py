@@ -31,6 +31,7 @@ _FAILED = re.compile(
 )
 
 
+CALLED_A_TOOL = "It called a tool, and it was offered none."
 _TOOLS = re.compile(r"tool|function_call")
 
 

@@ -26,8 +26,14 @@ def parse(data: bytes) -> Any:
 
 
 def stripped(data: bytes) -> bytes:
-    """The data without the white space around it, and without a byte order mark."""
-    return data.strip().removeprefix(codecs.BOM_UTF8)
+    """The data without the white space around it, a byte order mark, and the name of its field.
+
+    Some proxies wrap an event into an event: `data: data: {}`.
+    """
+    data = data.strip().removeprefix(codecs.BOM_UTF8)
+    while data.startswith(b"data:"):
+        data = data.removeprefix(b"data:").strip()
+    return data
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:

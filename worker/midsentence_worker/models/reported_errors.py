@@ -41,6 +41,9 @@ _STATUSES = tuple(
         (r"internal|server|^api_error$|engine|^unknown(_error)?$|^exception$|^runtime_error$|data_loss", 500),
     )
 )
+# Types of events that report an error, and texts that are one.
+ERROR_EVENTS = frozenset({b"error", b"Error", b"ERROR", b"exception"})
+ERROR_TEXT = re.compile(r"[\W_]*(error|exception|traceback)\b", re.IGNORECASE)
 # `429`, `HTTP 429`, `429 Too Many Requests`
 _NUMBER = re.compile(r"\s*(?:HTTP\S*[\s_])?([45][0-9]{2})\b", re.IGNORECASE)
 

@@ -31,6 +31,11 @@ def reasoning_of(response: Mapping[str, Any]) -> str:
     return joined("".join(content.text + content.thought for content in contents))
 
 
+def calls_a_tool(response: Mapping[str, Any]) -> bool:
+    kinds = [documents.word(documents.mapping(item).get("type")) for item in documents.array(response.get("output"))]
+    return any(kind.endswith("_call") for kind in kinds)
+
+
 def usage_of(response: Mapping[str, Any]) -> Usage | None:
     usage = documents.mapping(response.get("usage"))
     asked, answered = (

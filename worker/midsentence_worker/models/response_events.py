@@ -66,7 +66,7 @@ def decode(event_type: bytes, data: bytes) -> ResponseEvent | None:
 
     Raises UNREADABLE for data that begins like an object or an array and is none.
     """
-    if event_type != b"error":
+    if event_type not in reported_errors.ERROR_EVENTS:
         try:
             event = documented_decoder.decode(data)
         except documents.UNREADABLE:
@@ -82,15 +82,32 @@ def decode_any(event_type: bytes, data: bytes) -> ResponseEvent | None:
     try:
         document = documents.parse(data)
     except documents.UNREADABLE:
-        if event_type != b"error":
+        document = data.decode(errors="replace")
+        if event_type not in reported_errors.ERROR_EVENTS and not reported_errors.ERROR_TEXT.match(document):
             if data[:1] in {b"{", b"["}:
                 raise
             return None
-        document = data.decode(errors="replace")
-    if event_type == b"error" and not documents.is_object(document):
+        event_type = b"error"
+    is_error = event_type in reported_errors.ERROR_EVENTS
+    if is_error and not documents.is_object(document):
         return ResponseEvent("error", None, fields={"error": document})
     fields = reported_errors.error_or_first(document)
-    return tolerant_event(fields, event_type.decode(errors="replace")) if documents.is_object(fields) else None
+    name = "error" if is_error else event_type.decode(errors="replace")
+    return tolerant_event(fields, name) if documents.is_object(fields) else None
+
+
+def decode_lines(event_type: bytes, data: bytes) -> list[ResponseEvent]:
+    """Decode an event that is no JSON as a whole, line by line: some servers end no event with a blank line.
+
+    Raises UNREADABLE where a line is none either.
+    """
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    if len(lines) < 2:
+        raise ValueError("not several lines")
+    # The type of each stands in its data; that of the event is the last one's.
+    return [
+        event for line in lines if (event := decode(b"" if line is not lines[-1] else event_type, line)) is not None
+    ]
 
 
 def decode_body(body: bytes) -> ResponseEvent | None:
@@ -114,7 +131,7 @@ def tolerant_event(fields: Mapping[str, Any], event_type: str) -> ResponseEvent:
     if event_type == "error" or (not is_ours and reported_errors.is_error(fields)):
         kind = "error"
     number = fields.get("sequence_number")
-    delta = content_parts.read(fields.get("delta"))
+    delta = content_parts.read(fields.get("delta") or (fields.get("text") if kind.endswith(".delta") else None))
     is_number = isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _LAST_NUMBER
     return ResponseEvent(kind, number if is_number else None, delta.text + delta.thought, fields)
 
@@ -151,7 +168,7 @@ class ResponseEvents:
         while not self.is_done and self._failure is None:
             data = await self._source.read()
             if not data:
-                return self._of_body()
+                return self._of_rest() or self._of_body()
             if events := self._decoded(data):
                 return events
         if self._failure is not None:
@@ -178,14 +195,30 @@ class ResponseEvents:
                 if event_data[:1] != b"{" and event_data.strip().startswith(_DONE):
                     self.is_done = True
                     break
-                if (event := decode(event_type, event_data)) is not None:
-                    events.append(event)
-                    if self.unread is None and not event.type.startswith("response."):
-                        self.unread = event.fields
+                if found := _decoded_event(event_type, event_data):
+                    events += found
+                    if self.unread is None and not found[0].type.startswith("response."):
+                        self.unread = found[0].fields
                 elif self.unread is None:
                     self.unread = event_data.decode(errors="replace")
         except (EventTooLongError, *documents.UNREADABLE) as error:
             self._failure = UnreadableEventError(str(error))
+        return events
+
+    def _of_rest(self) -> list[ResponseEvent]:
+        """The events that the end of the stream left without their blank line, if they are whole."""
+        rest, self._parser = self._parser.rest(), EventStreamParser(LONGEST_EVENT_BYTES)
+        if rest is None:
+            return []
+        event_type, data = rest
+        if data.strip().startswith(_DONE):
+            self.is_done = True
+            return []
+        try:
+            events = _decoded_event(event_type, data)
+        except documents.UNREADABLE:
+            return []
+        self._body = None
         return events
 
     def _of_body(self) -> list[ResponseEvent]:
@@ -197,3 +230,14 @@ class ResponseEvents:
             self.unread = body.decode(errors="replace")
             return []
         return [event]
+
+
+def _decoded_event(event_type: bytes, data: bytes) -> list[ResponseEvent]:
+    """Decode an event, or the several events on its lines. Raises UNREADABLE."""
+    try:
+        event = decode(event_type, data)
+    except documents.UNREADABLE:
+        if b"\n" not in data:
+            raise
+        return decode_lines(event_type, data)
+    return [] if event is None else [event]
