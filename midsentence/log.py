@@ -232,8 +232,8 @@ class SessionLog:
         # The model is the last field, where lua/session.lua finds it.
         named = {} if model is None else {"model": model}
         message = msgspec.json.encode({"role": "user", "text": text, **named})
-        models = self._settings.model_list
-        is_unknown = model is not None and models.find(model) is None
+        models = self._settings.offered_models
+        is_unknown = model is not None and model not in models
         stored_key = _GENERATED_KEY + secrets.token_urlsafe(12) if key is None else _CLIENT_KEY + key
         parent_turn = "" if parent is None else str(parent)
         digest = hashlib.sha256(message + on_busy.encode() + parent_turn.encode()).hexdigest()[:32]
@@ -249,7 +249,7 @@ class SessionLog:
             case b"unknown":
                 raise TurnNotFoundError(f"{session_id} has no turn {parent}")
             case b"unknown_model":
-                raise UnknownModelError(f"There is no such model; name one of {', '.join(models.names)}, or none.")
+                raise UnknownModelError(f"There is no such model; name one of {', '.join(models)}, or none.")
             case b"busy":
                 raise SessionBusyError("a turn is running")
             case b"full":

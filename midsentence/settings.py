@@ -256,6 +256,14 @@ class Settings(BaseSettings):
             )
         return model_list.read_file(self.models, model, os.environ)
 
+    @property
+    def offered_models(self) -> list[str]:
+        """The names that a message may give, the default first.
+
+        The name alone counts, since servers may be given neither the key nor the address. Raises BadSettingsError.
+        """
+        return [self.model] if self.model is not None and self.models is None else self.model_list.names
+
     def check_models(self) -> None:
         """Check what only a worker needs: the models' keys, the way to them, and MIDSENTENCE_TITLE_MODEL.
 

@@ -128,8 +128,8 @@ async def index(request: Request) -> Response:
 
 async def models(request: Request) -> Response:
     """GET /models"""
-    known = services_of(request).settings.model_list
-    return _json({"models": [{"name": name, "default": name == known.default.name} for name in known.names]})
+    names = services_of(request).settings.offered_models
+    return _json({"models": [{"name": name, "default": name == names[0]} for name in names]})
 
 
 async def _dialect(request: Request) -> Native:

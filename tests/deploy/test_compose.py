@@ -163,6 +163,20 @@ def test_only_workers_get_the_models_key() -> None:
         assert (environment.get("MIDSENTENCE_SECRET") == "s" * 16) == name.startswith("server"), name
 
 
+def test_servers_offer_the_model_of_the_workers() -> None:
+    configured = services(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="http://model/v1", MIDSENTENCE_MODEL="large")
+    for name in ("server1", "server2", "worker1", "worker2"):
+        given = configured[name]["environment"].get("MIDSENTENCE_MODEL")
+        assert Settings.model_validate({"model": given}).offered_models == ["large"], name
+
+
+def test_no_server_gets_a_secret_of_the_models() -> None:
+    secrets = {"OPENAI_API_KEY": "sk-very-secret", "OPENAI_BASE_URL": "http://me:password@model/v1?token=t0ken"}
+    for name, service in services(**secrets, MIDSENTENCE_MODEL="large").items():
+        shown = json.dumps(service)
+        assert name.startswith("worker") or not re.search("sk-very-secret|password|t0ken", shown), name
+
+
 def test_an_unset_variable_is_not_passed_as_an_empty_string(ours: dict[str, Service]) -> None:
     """The openai package would take an empty OPENAI_BASE_URL for an address."""
     assert "" not in {value for service in ours.values() for value in service["environment"].values()}

@@ -119,6 +119,12 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert (settings.openai_base_url, settings.is_demo, settings.model_name) == (None, True, "demo")
 
 
+def test_a_server_offers_the_model_that_is_named_without_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().offered_models == ["demo"]
+    monkeypatch.setenv("MIDSENTENCE_MODEL", "large")
+    assert Settings.load().offered_models == ["large"]
+
+
 def test_a_title_model_is_one_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """The built-in model cannot: it writes about midsentence, whatever it is asked."""
     monkeypatch.setenv("MIDSENTENCE_TITLE_MODEL", "demo")
