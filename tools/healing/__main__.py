@@ -5,7 +5,8 @@ later attempts and those that re-attach too. The cut is a clean end or a reset b
 event. (In the first event of a response, a provider gives the response its id. If that event is cut, nobody can find
 the response again, so it cannot be re-attached.)
 
-Exits with 1 unless every answer is whole, and, where answers are re-attached, no token was asked for twice.
+Exits with 1 unless every answer is whole, the usage of all attempts adds up to that of the end, and, where answers are
+re-attached, no token was asked for twice.
 """
 
 import argparse
@@ -62,6 +63,7 @@ def report(outcome: Outcome) -> str:
         "resets read": sum(turn.resets for turn in outcome.turns),
         "tokens written by the provider": outcome.written,
         "tokens written again": outcome.written_again,
+        "usages checked": sum(turn.is_followed for turn in outcome.turns),
         "seconds": f"{outcome.seconds:.0f}",
     }
     lines = [f"{name:<42} {value:>8}" for name, value in figures.items()]

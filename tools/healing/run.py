@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from midsentence.events import Entry
 from tests.support.async_visitor import AsyncVisitor
@@ -43,6 +43,9 @@ class Turn:
     question: str
     answer: Entry | None = None
     resets: int = 0
+    # Whether the reader has every event of the answer, none of them in a snapshot.
+    is_followed: bool = True
+    usage: Any = None
     violations: list[str] = field(default_factory=list[str])
 
     @property
@@ -125,7 +128,7 @@ def run(options: Options, directory: Path, log: Callable[[str], None]) -> Outcom
         upstream.link()
         record = upstream.record
         for turn in turns:
-            turn.violations += _violations(turn, upstream)
+            turn.violations += _violations(turn, upstream, options.mode)
     answered = sum(turn.answer.text.count("⟦") for turn in turns if turn.answer is not None)
     return Outcome(turns, record.streams, record.spoilt, record.written, answered, seconds)
 
@@ -179,6 +182,10 @@ async def _ask(turn: Turn, visitor: AsyncVisitor, cuts: Cuts) -> None:
         turn.resets += event.type == "reset"
         if event.type == "delta":
             cuts.read.add(turn.question)
+        elif event.type == "snapshot" and transcript.answer():
+            turn.is_followed = False
+        elif event.type == "end":
+            turn.usage = event.json["usage"]
         return False
 
     while transcript.end() is None:
@@ -186,10 +193,25 @@ async def _ask(turn: Turn, visitor: AsyncVisitor, cuts: Cuts) -> None:
     (turn.answer,) = (entry for entry in transcript.messages if entry.role == "assistant")
 
 
-def _violations(turn: Turn, upstream: AttemptsUpstream) -> list[str]:
+def _violations(turn: Turn, upstream: AttemptsUpstream, mode: Mode) -> list[str]:
     if turn.answer is None:
         return []
     if turn.answer.end != "stop":
         return [f"ended with {turn.answer.end} {turn.answer.error!r}"]
     attempts = upstream.record.attempts[turn.question]
-    return [str(found) for found in check_answer(turn.question, turn.answer.text, attempts, whole=True)]
+    found = [str(violation) for violation in check_answer(turn.question, turn.answer.text, attempts, whole=True)]
+    return found + (usage_violations(turn, mode) if turn.is_followed else [])
+
+
+def usage_violations(turn: Turn, mode: Mode) -> list[str]:
+    """Check 8.12: the usage of every attempt that brought something, and their sum."""
+    if turn.usage is None:
+        return ["no usage"]
+    attempts = turn.usage.get("attempts", [turn.usage])
+    # A reset discards what one attempt brought. Re-attaching goes on with the one response.
+    brought = {"restart": turn.resets + 1, "reattach": 1}.get(mode, len(attempts))
+    found = [f"{brought} attempts, and the usage {turn.usage}"] if len(attempts) != brought else []
+    sums = [sum(attempt[kind] for attempt in attempts) for kind in ("input_tokens", "output_tokens")]
+    if sums != [turn.usage["input_tokens"], turn.usage["output_tokens"]]:
+        found.append(f"attempts add up to {sums}, and the usage is {turn.usage}")
+    return found

@@ -44,8 +44,9 @@ class SpoiltWriter:
             await self._send_slowly(number - int(write), data)
         elif number == write:
             part = data[: int(share * len(data))]
-            if data and data[len(part) :].isspace():
-                # All of the event is through, so it counts as sent; the fault is due in front of the next one.
+            if part.endswith((b"\n\n", b"\n\n\r")):
+                # All of the event is through, if not of its chunk, so it counts as sent. The fault is due in front of
+                # the next one.
                 self._position = write + 1
                 await self._send(part)
             else:
