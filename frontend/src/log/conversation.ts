@@ -117,8 +117,11 @@ function named(
 ): Conversation['attempts'] {
   const last = messages.at(-1);
   const hasBegun = last?.role === 'assistant' || (last !== undefined && state === 'streaming');
-  if (model === null || !hasBegun || attempts[last.turn]?.model) return attempts;
-  return { ...attempts, [last.turn]: { count: attempts[last.turn]?.count ?? 0, model } };
+  if (model === null || !hasBegun) return attempts;
+  // A `start` is exact. An earlier `state` may be of an attempt before.
+  const known = attempts[last.turn];
+  if (known !== undefined && (known.count > 0 || known.model === model)) return attempts;
+  return { ...attempts, [last.turn]: { count: 0, model } };
 }
 
 /** A reader who joined after the `start` of the running answer learns so that another model than the wanted answers. */

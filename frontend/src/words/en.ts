@@ -150,6 +150,7 @@ export const en = {
     text_too_long: 'It is too long; shorten it.',
     body_too_large: 'It is too long; shorten it.',
     store_unavailable: 'The log cannot be reached right now.',
+    store_unusable: 'The server cannot store anything; its operator has to repair that.',
     draining: 'This server is being restarted.',
     full: 'This server is full.',
     foreign_origin: 'This address may not ask here.',

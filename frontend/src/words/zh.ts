@@ -145,6 +145,7 @@ export const zh: Words = {
     text_too_long: '文字太长，请缩短。',
     body_too_large: '文字太长，请缩短。',
     store_unavailable: '日志暂时无法访问。',
+    store_unusable: '服务器无法保存任何内容，需要管理员修复。',
     draining: '这台服务器正在重启。',
     full: '这台服务器已满。',
     foreign_origin: '这个地址不能在这里提问。',

@@ -170,6 +170,11 @@ describe('the model of an attempt', () => {
     expect(joined('streaming', 'two')).toStrictEqual(told);
     expect(joined('streaming', 'two', { ...answer(1, 0), end: null })).toStrictEqual(told);
     expect(joined('streaming', 'one')).toBeNull();
+    const late = after(snapshot('1.1-5', [asked], 'streaming'), state('streaming', [], { model: 'one' }));
+    expect(take(late, state('streaming', [], { model: 'two' }))).toMatchObject({
+      takeover: told,
+      attempts: { 1: { count: 0, model: 'two' } },
+    });
     expect(joined('queued', 'two')).toBeNull();
     expect(joined('idle', 'two', answer(1, 0))).toBeNull();
   });
