@@ -4,10 +4,11 @@ local session_id, owner, ttl = unpack(ARGV)
 if redis.call('HGET', META, 'owner') ~= owner then
   return 0
 end
-local base = epoch_base(META)
--- The rehearsal: see NOBODY in session.lua. A session whose job alone was removed would never be answered.
-redis.call('HSET', META, 'owner', owner)
+-- The rehearsal: see NOBODY in session.lua. A session whose job alone was removed would never be answered. The first
+-- write is none that needs memory, so that a Redis without memory does not refuse the script: it frees some.
 redis.call('PEXPIRE', META, ttl)
+redis.call('HSET', META, 'owner', owner)
+local base = epoch_base(META)
 redis.call('ZREM', JOBS, NOBODY)
 redis.call('ZREM', TRIMS, NOBODY)
 redis.call('DEL', META, LOG, TURNS, QUEUE, SEEN)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, TryAgainError
 
-from midsentence.errors import StoreUnavailableError
+from midsentence.errors import StoreUnavailableError, StoreUnusableError
 from midsentence.redis_url import HostPort
 from midsentence.store.node import Node
 from midsentence.store.scripts import Request, command
@@ -59,6 +59,8 @@ class Cluster:
         self._refreshing: asyncio.Task[bool] | None = None
         self._refreshed_at = float("-inf")
         self._why_unserved = f"no node of the cluster at {','.join(map(str, seeds))} answers"
+        # What a person has to repair before a map can be learnt.
+        self._lack = ""
         # Strong references: late answers of a refresh, and nodes that are being closed.
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -153,6 +155,8 @@ class Cluster:
             await self.refresh()
             node = self._owners.get(slot)
         if node is None:
+            if self._lack:
+                raise StoreUnusableError(self._lack)
             raise StoreUnavailableError(f"nobody serves slot {slot}: {self._why_unserved}")
         return node
 
@@ -187,6 +191,7 @@ class Cluster:
         self._refreshed_at = task.get_loop().time()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._why_unserved = str(error)
+            self._lack = str(error) if isinstance(error, StoreUnusableError) else ""
 
     async def _fetch_map(self) -> bool:
         """Adopt the first map on which every slot is served, or else any. Raises StoreUnavailableError."""
@@ -216,7 +221,7 @@ class Cluster:
             name = host.decode() if host and host != b"?" else self._address_of(found.source).host
             owners.update(dict.fromkeys(range(first, last + 1), self._node_at(HostPort(name, port))))
         self._owners = owners
-        self._why_unserved = "no node claims it"
+        self._why_unserved, self._lack = "no node claims it", ""
         serving = set(owners.values())
         for address, node in list(self._nodes.items()):
             if node not in serving and address not in self._seeds:
@@ -235,6 +240,8 @@ async def _slot_map(node: Node) -> _SlotMap:
     info, ranges = await node.execute([_CLUSTER_INFO, _CLUSTER_SLOTS])
     for reply in (info, ranges):
         if isinstance(reply, Exception):
+            if isinstance(refusal := node.refusal(reply), StoreUnusableError):
+                raise refusal
             raise StoreUnavailableError(f"Redis at {node.address} does not act as a cluster: {reply}")
     return _SlotMap(b"cluster_state:ok" in info, node, ranges)
 

@@ -235,6 +235,18 @@ async def test_each_master_of_a_cluster_is_looked_at(tmp_path: Path) -> None:
         cluster.stop()
 
 
+async def test_a_cluster_whose_slots_the_user_may_not_ask_for_is_named(tmp_path: Path) -> None:
+    cluster = RedisCluster(tmp_path)
+    cluster.start()
+    try:
+        for master in cluster.masters:
+            execute(master, "ACL", "SETUSER", "app", "on", ">pw", *EVERYTHING, "-cluster")
+        assert "'cluster" in await look(cluster.url.replace("://", "://app:pw@"))
+        assert "user or the password" in await look(cluster.url.replace("://", "://app:wrong@"))
+    finally:
+        cluster.stop()
+
+
 @pytest.fixture
 async def deployment(redis: RedisChild) -> AsyncGenerator[tuple[Inspection, SessionLog]]:
     store = Store(Settings.model_validate({"redis_url": user(redis, *EVERYTHING), "partitions": 4}))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from midsentence.errors import StoreUnavailableError
+from midsentence.errors import SessionNotFoundError, StoreUnavailableError
 from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store.store import Store
@@ -41,6 +41,25 @@ async def test_a_full_redis_refuses_a_message_with_a_reason(tmp_path: Path) -> N
     try:
         with pytest.raises(StoreUnavailableError, match="maxmemory"):
             await SessionLog(store).start("ann", "hello")
+    finally:
+        await store.aclose()
+        child.stop()
+
+
+async def test_a_full_redis_deletes_a_session(tmp_path: Path) -> None:
+    """Deleting is what frees its memory."""
+    child = RedisChild(tmp_path)
+    child.start()
+    store = Store(Settings.model_validate({"redis_url": child.url}))
+    try:
+        log = SessionLog(store)
+        session_id, _ = await log.start("ann", "hello")
+        await execute_on_all(store, "CONFIG", "SET", "maxmemory", "100kb", "maxmemory-policy", "noeviction")
+        with pytest.raises(StoreUnavailableError, match="maxmemory"):
+            await log.submit(session_id, "ann", "again")
+        await log.delete(session_id, "ann")
+        with pytest.raises(SessionNotFoundError):
+            await log.read(session_id)
     finally:
         await store.aclose()
         child.stop()
