@@ -12,6 +12,8 @@ How a provider's stream becomes the events of a turn:
    positions in the provider's stream, and reconnects at the last one when the connection breaks.
 5. `surrogates` joins characters that a provider split between two chunks.
 6. `turn.Turn` hands the pieces to its writer, which merges and numbers them.
+
+docs/operations.md, "What a provider may send", lists the rules by kind, each with its module and its test.
 """
 
 from midsentence.model_list import ModelSpec
