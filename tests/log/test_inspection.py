@@ -5,7 +5,9 @@ import re
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import hiredis
 import pytest
 from structlog.testing import capture_logs
 
@@ -15,10 +17,13 @@ from midsentence.log import SessionLog
 from midsentence.settings import Settings
 from midsentence.store import inspection as module
 from midsentence.store.inspection import Inspection
+from midsentence.store.node import Node
 from midsentence.store.scripts import SCRIPTS
 from midsentence.store.store import Store
+from midsentence.store.topology import Single
 from tests.log.conftest import with_sentinel
 from tests.log.test_rights import KINDS, commands_of, pairs_of
+from tests.support.memory_socket import MemorySocket
 from tests.support.processes import RedisChild, free_port
 from tests.support.redis_deployments import RedisCluster, Sentinels, execute
 from tests.support.requirements import program
@@ -153,6 +158,45 @@ async def test_a_redis_without_sharded_channels_is_too_old(server: str, tmp_path
     assert sentence == (
         "Redis does not know SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE: use Redis or Valkey 7 or newer, with all its commands."
     )
+
+
+@pytest.mark.parametrize(
+    ("info", "sentence"),
+    [
+        ("redis_version:6.2.14", "Redis 6.2.14 is too old: use Redis or Valkey 7 or newer."),
+        ("redis_version:7.2.4\r\nvalkey_version:9.1.0", ""),
+        ("redis_version:10.0.0", ""),
+        ("redis_version:255.255.255", ""),
+        ("redis_version:unknown", ""),
+    ],
+)
+async def test_a_version_before_7_is_too_old(info: str, sentence: str) -> None:
+    def reply(requests: bytes) -> bytes:
+        replies = {
+            b"INFO": f"${len(info)}\r\n{info}\r\n".encode(),
+            b"EVALSHA": b"*0\r\n",
+            b"SSUBSCRIBE": b"*3\r\n$10\r\nssubscribe\r\n$1\r\na\r\n:1\r\n",
+        }
+        reader: Any = hiredis.Reader()
+        reader.feed(requests)
+        answers: list[bytes] = []
+        while words := reader.gets():
+            answers.append(replies.get(words[0], b":1\r\n"))
+        return b"".join(answers)
+
+    async def connect() -> MemorySocket:
+        return MemorySocket(reply)
+
+    store = Store(Settings.model_validate({"redis_url": "redis://127.0.0.1:1", "partitions": 4}))
+    store.topology = Single(Node(connect, "memory", 1))
+    said = ""
+    try:
+        await Inspection(store).look()
+    except StoreUnusableError as error:
+        said = str(error)
+    finally:
+        await store.aclose()
+    assert said == sentence
 
 
 async def test_a_user_without_info_is_looked_at_by_trying(redis: RedisChild) -> None:
