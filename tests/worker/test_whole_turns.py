@@ -30,6 +30,7 @@ TOLD = (
     "request id: req_abcdef123456 (chatcmpl-abcdef123456)"
 )
 HEAL_ATTEMPTS = 1
+LENGTH = 300
 # For each attempt: the request, without the option for usage where that is refused, and two retries of both.
 MOST_REQUESTS = 6 * (1 + HEAL_ATTEMPTS)
 
@@ -77,7 +78,7 @@ HEADS = st.sampled_from(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=latin1\r\nConnection: close\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 300\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % LENGTH,
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\n",
         b"HTTP/1.1 503 X\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
@@ -180,6 +181,8 @@ def test_turn_ends_once_and_loses_no_text_silently(
 ) -> None:
     body, texts = body_of(api, blocks, ends=ends)
     sent = body if cut is None else body[:cut]
+    # No client reads on behind the length that the head names.
+    readable = min(len(sent), LENGTH) if b"Content-Length" in head else len(sent)
     reply = [head, *(sent[at : at + pieces * 8] for at in range(0, len(sent), pieces * 8))]
     events, state, asked = asyncio.run(turn_of(api, reply))
     assert [kind for kind, _ in events].count("end") == 1
@@ -188,7 +191,7 @@ def test_turn_ends_once_and_loses_no_text_silently(
     if end["reason"] != "error":
         answer = answer_of(events)
         for words, place in texts:
-            assert words in answer or place > len(sent), (words, answer)
+            assert words in answer or place > readable, (words, answer)
     else:
         assert end["error"]["message"]
     assert asked <= MOST_REQUESTS
