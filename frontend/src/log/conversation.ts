@@ -34,6 +34,9 @@ export interface Attempts {
   readonly model: string | null;
 }
 
+// A `state` does not tell the number of the attempt.
+const FROM_STATE = 0;
+
 export type Phase = 'idle' | 'queued' | 'streaming';
 
 export const fresh: Conversation = Object.freeze({
@@ -66,7 +69,7 @@ function around(before: Conversation, event: SessionEvent): Partial<Conversation
     case 'state': {
       const { state, queued, title, model } = event.data;
       const attempts = named(before, state, model);
-      const takeover = before.takeover ?? (state === 'streaming' ? replaced(before, attempts) : null);
+      const takeover = replaced(before, state, model);
       return { state, queued, title: title ?? '', model: model ?? before.model, attempts, takeover };
     }
     case 'message':
@@ -94,16 +97,22 @@ function startedAgain(
   { attempt, model }: { attempt: number; model: string },
   id: string | null,
 ): Takeover | null {
-  const { takeover, cursor, attempts, messages } = conversation;
+  const { takeover, cursor } = conversation;
   const turn = turnOf(id);
-  // Before the first attempt, the reader expects the model that the question names.
-  const before = attempts[turn]?.model ?? messages.findLast((message) => message.turn === turn)?.model;
-  const other = before === undefined || before === model ? null : model;
+  const isTold = takeover?.attempt === FROM_STATE && takeover.model === model;
+  const other = isTold || isUnexpected(conversation, turn, model) ? model : null;
   if (takeover?.attempt === attempt) return other === null ? takeover : { ...takeover, model: other };
   const [here, now] = [parts(cursor), parts(id)];
   const isSecond = here !== null && now !== null && here.turn === now.turn && here.seq > 0;
   const began = answerIn(conversation, turn)?.text ? 'on' : 'fresh';
   return isSecond || attempt > 1 || other !== null ? { attempt, began, model: other } : null;
+}
+
+/** Whether a model is another one than before in this turn, or than the one that the question names. */
+function isUnexpected({ attempts, messages }: Conversation, turn: number, model: string): boolean {
+  const question = messages.findLast((message) => message.turn === turn && message.role === 'user');
+  const expected = attempts[turn]?.model ?? question?.model;
+  return expected !== undefined && expected !== model;
 }
 
 /**
@@ -124,12 +133,15 @@ function named(
   return { ...attempts, [last.turn]: { count: 0, model } };
 }
 
-/** A reader who joined after the `start` of the running answer learns so that another model than the wanted answers. */
-function replaced({ messages }: Conversation, attempts: Conversation['attempts']): Takeover | null {
-  const turn = messages.at(-1)?.turn ?? 0;
-  const wanted = messages.findLast((message) => message.role === 'user' && message.turn === turn)?.model;
-  const { count, model } = attempts[turn] ?? { count: 0, model: null };
-  return wanted === undefined || model === null || model === wanted ? null : { attempt: count, began: 'fresh', model };
+/** A `state` names the running answer's model, too, before its `start` or to a reader who joined after that. */
+function replaced(conversation: Conversation, state: SessionState, model: string | null): Takeover | null {
+  const turn = conversation.messages.at(-1)?.turn ?? 0;
+  const isNews =
+    state === 'streaming' &&
+    model !== null &&
+    !conversation.attempts[turn]?.count &&
+    isUnexpected(conversation, turn, model);
+  return isNews ? { attempt: FROM_STATE, began: 'fresh', model } : conversation.takeover;
 }
 
 function counted({ attempts }: Conversation, turn: number, count: number): Conversation['attempts'] {

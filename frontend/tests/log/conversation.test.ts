@@ -170,6 +170,11 @@ describe('the model of an attempt', () => {
     expect(joined('streaming', 'two')).toStrictEqual(told);
     expect(joined('streaming', 'two', { ...answer(1, 0), end: null })).toStrictEqual(told);
     expect(joined('streaming', 'one')).toBeNull();
+    const early = after(snapshot('1.1-1', [asked], 'streaming'), state('streaming', [], { model: 'two' }));
+    expect(take(early, start('1.1-2', 2, 'two')).takeover).toStrictEqual({ ...told, attempt: 2 });
+    const unnamed = after(snapshot('1.1-1', [question(1, 0)], 'streaming'), state('streaming', [], { model: 'one' }));
+    expect(unnamed.takeover).toBeNull();
+    expect(take(unnamed, state('streaming', [], { model: 'two' })).takeover).toStrictEqual(told);
     const late = after(snapshot('1.1-5', [asked], 'streaming'), state('streaming', [], { model: 'one' }));
     expect(take(late, state('streaming', [], { model: 'two' }))).toMatchObject({
       takeover: told,
