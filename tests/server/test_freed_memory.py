@@ -23,6 +23,7 @@ from midsentence.log import SessionLog
 from midsentence.store.subscriptions import Subscriptions
 from midsentence_server import stop_waiter
 from midsentence_server.relay import deadlines, feed, hub
+from midsentence_server.relay.single_flight import SingleFlight
 from tests.support.uvicorn_server import Server, serving
 from tests.support.waiting import eventually
 
@@ -263,6 +264,20 @@ async def test_a_connection_leaves_nothing(visit: Round, monkeypatch: pytest.Mon
     async with serving(stuck_reader_seconds=0.05) as server:
         await server.fixture.write("x" * TEXT_BYTES)
         await repeated(server, visit)
+
+
+@pytest.mark.anyio
+async def test_a_read_that_is_cancelled_before_it_begins_leaves_nothing() -> None:
+    async with collector_off():
+        flight = SingleFlight(asyncio.get_running_loop())
+        flight.start(nothing_is_read)
+        flight.close()
+        await asyncio.sleep(0.01)
+        del flight
+
+
+async def nothing_is_read(_cursors: set[bytes]) -> None:
+    raise AssertionError("it was cancelled")
 
 
 @pytest.mark.anyio

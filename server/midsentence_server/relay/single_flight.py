@@ -50,6 +50,8 @@ class SingleFlight:
     def close(self) -> None:
         if self._running is not None:
             self._running.cancel()
+            # A task that is cancelled before its first step runs no `finally`.
+            self._running = None
         _cancel(self._next)
 
     async def _run(self, read: Read) -> None:
