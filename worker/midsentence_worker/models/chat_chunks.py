@@ -35,6 +35,10 @@ _SILENT = frozenset(
         *("provider_specific_fields", "content", "refusal", "reasoning_content", *_THOUGHTS),
     }
 )
+# Of names under which something may stand beside an empty text.
+_HINTS = re.compile(
+    rb'"(thinking|reasoning_|text"|error|audio|finishReason|message|tool_calls"\s*:\s*\[|function_call)'
+)
 _NOTHING: tuple[object, ...] = (None, "", 0, False, [], {})
 
 
@@ -105,7 +109,7 @@ def decode(event_type: bytes, data: bytes) -> Decoded:
         except documents.UNREADABLE:
             pass
         else:
-            if is_plain(chunk):
+            if is_plain(chunk) or (_is_empty(chunk) and not _HINTS.search(data)):
                 return chunk
     return decode_any(event_type, documents.stripped(data))
 
@@ -116,6 +120,14 @@ def decode_lines(event_type: bytes, data: bytes) -> list[Decoded]:
     if len(lines) < 2:
         raise ValueError("not several lines")
     return [decode(event_type, line) for line in lines]
+
+
+def _is_empty(chunk: Chunk) -> bool:
+    """Whether the text of the only choice is empty. Providers that hide their reasoning send one for each token."""
+    if not chunk.choices or len(chunk.choices) > 1:
+        return False
+    delta = chunk.choices[0].delta
+    return delta is not None and delta.content == ""
 
 
 def is_plain(chunk: Chunk) -> bool:
