@@ -256,7 +256,7 @@ class Settings(BaseSettings):
             )
         return model_list.read_file(self.models, model, os.environ)
 
-    @property
+    @cached_property
     def offered_models(self) -> list[str]:
         """The names that a message may give, the default first.
 

@@ -45,7 +45,8 @@ class Inspection:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._names = [store.keys.partition(number) for number in range(store.settings.partitions)]
-        self._trouble: StoreUnavailableError | None = StoreUnavailableError("Redis was not looked at yet")
+        # Why Redis cannot be used; None where it can be.
+        self.trouble: StoreUnavailableError | None = StoreUnavailableError("Redis was not looked at yet")
         self._has_passed = False
         self._looked_at = float("-inf")
         self._reported, self._reported_at = "", float("-inf")
@@ -56,13 +57,13 @@ class Inspection:
 
         It costs nothing after a look that found nothing.
         """
-        if self._trouble is None:
+        if self.trouble is None:
             return
         if asyncio.get_running_loop().time() - self._looked_at > _STALE_SECONDS:
             await self.look()
             return
         # A new one: several callers must not share a traceback.
-        raise type(self._trouble)(str(self._trouble))
+        raise type(self.trouble)(str(self.trouble))
 
     async def look(self) -> None:
         """Look now, or wait for the look that is running. Raises as `require`."""
@@ -128,9 +129,9 @@ class Inspection:
         except StoreUnavailableError as error:
             # A Redis that does not answer now is no other than before.
             if not self._has_passed or isinstance(error, StoreUnusableError):
-                self._trouble = error
+                self.trouble = error
             raise
-        self._trouble = trouble
+        self.trouble = trouble
         if trouble is not None:
             raise trouble
         self._has_passed = True

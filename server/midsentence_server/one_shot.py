@@ -47,7 +47,8 @@ async def push(request: Request) -> Response:
     if not text.strip():
         raise HttpError(400, "missing_param", "Ask with ?param=your question.", _ANY_ORIGIN)
     requests.check_text(text, services.settings)
-    await services.inspection.require()
+    if services.inspection.trouble is not None:
+        await services.inspection.require()
     owner = await services.owner_cookies.owner(request) or new_owner()
     model = request.query_params.get("model") or None
     session_id = (await services.log.start(owner, text, kind="push", model=model)).session_id
