@@ -13,6 +13,7 @@ import httpx2
 from aiohttp.http_exceptions import HttpProcessingError
 
 from midsentence_worker.models.errors import StreamBrokenError, StreamStalledError
+from midsentence_worker.models.patience import stood_still
 from midsentence_worker.models.stream_poller import StreamPoller
 
 # What one read returns at most. A worker whose streams bring more than it can process gives each turn this much of its
@@ -122,6 +123,8 @@ class ByteStream:
 
     def _look(self) -> None:
         since, now = self._waits_since, self._loop.time()
+        if since is not None and stood_still(self._alarm, now):
+            since = self._waits_since = now
         due = (now if since is None else since) + self._patience
         if self._body is None:
             return

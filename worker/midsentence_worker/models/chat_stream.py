@@ -8,6 +8,7 @@ from midsentence_worker.models.byte_stream import ByteStream
 from midsentence_worker.models.chat_answer import ChatAnswer
 from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import ModelError, StreamBrokenError, StreamStalledError
+from midsentence_worker.models.patience import AwakeTimeout
 
 # After the finish reason mostly the usage follows, and sometimes the last text. Some servers neither send `[DONE]` nor
 # close the connection: this silence is then the end.
@@ -89,8 +90,9 @@ class ChatStream:
 
     async def read_tail(self) -> bytes:
         """Read on, until the silence is the end."""
+        assert self.tail_ends is not None  # noqa: S101
         try:
-            async with asyncio.timeout_at(self.tail_ends):
+            async with AwakeTimeout(self.tail_ends - self._loop.time()):
                 return await self.source.read()
         except TimeoutError:
             return b""

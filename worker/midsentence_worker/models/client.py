@@ -15,6 +15,7 @@ from midsentence_worker.models.byte_stream import BREAKS, ByteStream
 from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import InvalidKeyError, StreamBrokenError, StreamStalledError
 from midsentence_worker.models.http_client import HttpClient
+from midsentence_worker.models.patience import AwakeTimeout
 from midsentence_worker.models.reported_errors import ReportedError
 from midsentence_worker.models.stream_poller import StreamPoller
 from midsentence_worker.ticks import Ticks
@@ -87,7 +88,7 @@ class ModelClient:
         # A line break in a header would end it, and a letter outside ASCII cannot be sent.
         if not (self._key.isascii() and self._key.isprintable()):
             raise InvalidKeyError
-        async with asyncio.timeout(self._patience):
+        async with AwakeTimeout(self._patience):
             response: httpx2.Response = await method(
                 path,
                 **body,

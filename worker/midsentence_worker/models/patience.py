@@ -1,0 +1,50 @@
+"""How long a provider may be silent. The time in which this process stood still does not count.
+
+After a pause of the process (a suspended machine, SIGSTOP, a blocked event loop) its timers are due before it has read
+what came meanwhile. All of its providers would look silent at once, and their circuit breakers would open for every
+worker.
+"""
+
+import asyncio
+from types import TracebackType
+
+# A timer that comes later than this tells that the process stood still.
+LATE_SECONDS = 1.0
+
+
+def stood_still(timer: asyncio.TimerHandle, now: float) -> bool:
+    """Whether a timer that runs now comes late."""
+    return now - timer.when() > LATE_SECONDS
+
+
+class AwakeTimeout:
+    """As `asyncio.timeout`, but a second in which the process stood still counts anew. Raises TimeoutError."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._step = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._wait()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        self._alarm.cancel()
+        return await self._timeout.__aexit__(kind, error, traceback)
+
+    def _wait(self) -> None:
+        self._step = min(self._left, LATE_SECONDS)
+        self._alarm = self._loop.call_later(self._step, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if not stood_still(self._alarm, now):
+            self._left -= self._step
+        if self._left > 0:
+            self._wait()
+        else:
+            self._timeout.reschedule(now)
