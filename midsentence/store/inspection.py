@@ -5,25 +5,22 @@ missing. Until a look finds nothing, servers refuse messages and workers claim n
 """
 
 import asyncio
-import re
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote
 
 import structlog
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import RedisError
 
 from midsentence.errors import StoreUnavailableError, StoreUnusableError
-from midsentence.redis_url import RedisUrl
-from midsentence.store.node import Node, lacks_right
+from midsentence.store import requirements
+from midsentence.store.node import Node
 from midsentence.store.pipeline import Pipeline
 from midsentence.store.scripts import Request, Script, command
 from midsentence.store.store import Store, address
 
-OLDEST_VERSION = 7
 _PROBE = Script("probe", behind=("common",))
 _CONNECT_SECONDS = 5.0
 _AOF_MILLISECONDS = 1
@@ -33,8 +30,6 @@ _BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0)
 # A request may ask for a look of its own where the last one is older than this.
 _STALE_SECONDS = 1.0
 _REMINDER_SECONDS = 60.0
-# Redis' words for a command that it does not have: sent by a client, and called in a script.
-_UNKNOWN = re.compile(r"unknown (redis )?command", re.IGNORECASE)
 
 _logger = structlog.get_logger()
 
@@ -177,19 +172,19 @@ class Inspection:
             # It is not left behind where the other fails: its connection would stay open.
             subscribing.cancel()
             await asyncio.gather(subscribing, return_exceptions=True)
-        info = _sections(replies[0])
+        info = requirements.sections(replies[0])
         failed = [
-            *_failures(zip(("SCRIPT LOAD", "EVALSHA", "PING", "SET"), replies[1:5], strict=False)),
+            *requirements.failures(zip(("SCRIPT LOAD", "EVALSHA", "PING", "SET"), replies[1:5], strict=False)),
             *subscribed,
         ]
-        failed += _failed_in_script(replies[2])
+        failed += requirements.failed_in_script(replies[2])
         found = (
-            _old(info)
-            or (None if self._has_passed else _replica(info, failed))
-            or _unknown(failed)
-            or self._without_rights(failed)
-            or (None if settings.allow_eviction else _evicting(info))
-            or (_volatile(info, replies[5]) if settings.durable else None)
+            requirements.old(info)
+            or (None if self._has_passed else requirements.replica(info, failed))
+            or requirements.unknown(failed)
+            or requirements.without_rights(failed, settings)
+            or (None if settings.allow_eviction else requirements.evicting(info))
+            or (requirements.volatile(info, replies[5]) if settings.durable else None)
         )
         if found is None:
             _refuse_now(node, failed)
@@ -211,8 +206,8 @@ class Inspection:
         if store.settings.secret is None:
             tried["GET"] = command("GET", store.keys.secret)
         replies = await _answered(store, [*tried.values()])
-        failed = _failures(zip(tried, replies, strict=True))
-        return self._without_rights(failed)
+        failed = requirements.failures(zip(tried, replies, strict=True))
+        return requirements.without_rights(failed, store.settings)
 
     async def _subscribed(self, node: Node, channels: Iterable[str]) -> list[tuple[str, str]]:
         """Try to subscribe, over a connection of its own: a subscribed one takes no other commands."""
@@ -230,28 +225,7 @@ class Inspection:
             if isinstance(refusal, StoreUnavailableError):
                 raise refusal from error
             raise StoreUnavailableError(f"Redis at {node.address} refuses us: {error}") from error
-        return _failures((name, reply) for (name, _), reply in zip(tried, replies, strict=True))
-
-    def _without_rights(self, failed: Iterable[tuple[str, str]]) -> StoreUnusableError | None:
-        lacking = [(name, error) for name, error in failed if lacks_right(error)]
-        if not lacking:
-            return None
-        rules: dict[str, None] = {}
-        for name, error in lacking:
-            if "channel" in error:
-                rules[f"&{self._store.settings.namespace}:*"] = None
-            elif "key" in error:
-                # The rule for all keys, and the command: a selector may give it for some keys alone.
-                rules[f"~{self._store.settings.namespace}:*"] = None
-                if name != "EVALSHA":
-                    rules[f"+{name.lower()}"] = None
-            else:
-                rules["+" + name.lower().replace(" ", "|")] = None
-        user = _user(self._store.settings.redis_url)
-        return StoreUnusableError(
-            f"The user {user} of Redis lacks rights: run `ACL SETUSER {user} {' '.join(rules)}` there, or see the "
-            "section Redis of docs/operations.md."
-        )
+        return requirements.failures((name, reply) for (name, _), reply in zip(tried, replies, strict=True))
 
 
 async def _answered(store: Store, requests: Sequence[Request]) -> list[Any]:
@@ -272,82 +246,7 @@ async def _answered(store: Store, requests: Sequence[Request]) -> list[Any]:
     return replies
 
 
-def _failures(replies: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
-    """The names of the commands that failed, and Redis' words."""
-    return [
-        # redis-py takes the code away from an error for which it has a type.
-        (name, f"NOPERM {reply}" if isinstance(reply, NoPermissionError) else str(reply))
-        for name, reply in replies
-        if isinstance(reply, Exception)
-    ]
-
-
-def _failed_in_script(reply: Any) -> list[tuple[str, str]]:
-    """The failures that lua/probe.lua replies, where it ran."""
-    if isinstance(reply, Exception):
-        return []
-    return [(name.decode(), error.decode(errors="replace")) for name, error in reply]
-
-
-def _sections(info: Any) -> dict[str, str]:
-    """The fields of INFO; none where the user may not ask for it."""
-    lines = info.decode(errors="replace").splitlines() if isinstance(info, bytes) else []
-    return dict(line.split(":", 1) for line in lines if ":" in line)
-
-
-def _old(info: Mapping[str, str]) -> StoreUnusableError | None:
-    version = info.get("redis_version", "")
-    major = version.partition(".")[0]
-    if not major.isdecimal() or int(major) >= OLDEST_VERSION:
-        return None
-    return StoreUnusableError(f"Redis {version} is too old: use Redis or Valkey {OLDEST_VERSION} or newer.")
-
-
-def _replica(info: Mapping[str, str], failed: Iterable[tuple[str, str]]) -> StoreUnusableError | None:
-    if info.get("role") != "slave" and not any("read only replica" in error for _, error in failed):
-        return None
-    return StoreUnusableError(
-        "Redis is a replica, which cannot be written to: put its primary into MIDSENTENCE_REDIS_URL, or its sentinels, "
-        "as redis+sentinel://."
-    )
-
-
-def _unknown(failed: Iterable[tuple[str, str]]) -> StoreUnusableError | None:
-    names = sorted({name for name, error in failed if _UNKNOWN.search(error)})
-    if not names:
-        return None
-    return StoreUnusableError(
-        f"Redis does not know {', '.join(names)}: use Redis or Valkey {OLDEST_VERSION} or newer, with all its commands."
-    )
-
-
-def _evicting(info: Mapping[str, str]) -> StoreUnusableError | None:
-    policy = info.get("maxmemory_policy", "noeviction")
-    if policy == "noeviction" or info.get("maxmemory", "0") == "0":
-        return None
-    return StoreUnusableError(
-        f"Redis removes keys, and so conversations, when its memory is full (maxmemory-policy {policy}): set "
-        "maxmemory-policy noeviction, or MIDSENTENCE_ALLOW_EVICTION=1 where you accept that."
-    )
-
-
-def _volatile(info: Mapping[str, str], waited: Any) -> StoreUnusableError | None:
-    """What MIDSENTENCE_DURABLE=1 lacks; `waited` is the reply to WAITAOF."""
-    if isinstance(waited, Exception) and _UNKNOWN.search(str(waited)):
-        return StoreUnusableError("MIDSENTENCE_DURABLE=1 needs WAITAOF: use Redis or Valkey 7.2 or newer, or unset it.")
-    if info.get("aof_enabled") == "0" or isinstance(waited, Exception):
-        return StoreUnusableError(
-            "MIDSENTENCE_DURABLE=1 needs an append-only file: set `appendonly yes` in Redis, or unset it."
-        )
-    return None
-
-
 def _refuse_now(node: Node, failed: Iterable[tuple[str, str]]) -> None:
     """Raise what is no lack, but a state that passes: its disk is full, it is busy, a slot is being moved."""
     for name, error in failed:
         raise StoreUnavailableError(f"Redis at {node.address} refuses {name}: {error}")
-
-
-def _user(url: str) -> str:
-    parsed = RedisUrl.parse(url)
-    return unquote(parsed.user.rpartition("@")[0].partition(":")[0]) or parsed.options.get("username") or "default"
