@@ -123,6 +123,7 @@ class RecordingLog:
         self.events: list[tuple[str, Any]] = []
         self.marks: list[str] = []
         self.named: list[str] = []
+        self.is_deleted = False
         self._before = before
 
     async def read(self, _session_id: str) -> object:
@@ -145,6 +146,9 @@ class RecordingLog:
 
     async def fold(self, _lease: Lease, _seq: int, _folded: bytes) -> bool:
         return True
+
+    async def heads(self, _session_ids: Sequence[str]) -> Sequence[object]:
+        return [None if self.is_deleted else object()]
 
     async def release(self, _lease: Lease, *, counts: bool, attempts: int = 0) -> None: ...
 

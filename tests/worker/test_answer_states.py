@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from midsentence.errors import FencedError
 from midsentence.events import Delta, Reasoning, Usage
 from midsentence.jobs import Claim
 from midsentence.log import Lease
@@ -154,6 +155,19 @@ async def test_stop_in_a_pause_cancels_the_response(monkeypatch: pytest.MonkeyPa
         async with asyncio.timeout(5):
             await task
     assert (model.cancelled, log.told()[-1]) == (["r"], "end stopped")
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+async def test_response_of_a_deleted_session_is_cancelled(*, is_deleted: bool) -> None:
+    """The response of a turn that another worker took over is that worker's."""
+    log = RecordingLog()
+    log.is_deleted = is_deleted
+    model = ScriptedModel("a", [Mark("r"), *text("Hel")], takeover="reattach")
+    async with running_turn(log, [model]) as (turn, task):
+        await eventually(lambda: log.told()[-1:] == ["text Hel"], description="it answers")
+        turn.writer.lose(FencedError("the lease is another worker's, or the session is gone"))
+        await task
+    assert model.cancelled == (["r"] if is_deleted else [])
 
 
 async def test_fallback_answers_while_the_first_provider_does_not_confirm_a_cancellation() -> None:

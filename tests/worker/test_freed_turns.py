@@ -78,6 +78,9 @@ class Log:
     async def fold(self, _lease: Lease, _seq: int, _folded: bytes) -> bool:
         return True
 
+    async def heads(self, _session_ids: Sequence[str]) -> Sequence[None]:
+        return [None]
+
     async def release(self, _lease: Lease, *, counts: bool, attempts: int = 0) -> None:
         del counts, attempts
         self.released += 1

@@ -60,6 +60,9 @@ class Turn:
             if isinstance(why, LostTailError):
                 # It is no failure of this turn.
                 await self._services.jobs.release(lease, counts=False)
+            elif self._begun is not None and await self._services.log.heads([lease.session_id]) == [None]:
+                # The session was deleted, so no other worker cancels what runs at the provider.
+                await self._begun.stopped()
             return None
         return _words(why)
 
