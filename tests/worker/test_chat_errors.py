@@ -12,8 +12,10 @@ from typing import get_args
 
 import pytest
 
+from midsentence.model_list import ModelSpec
 from midsentence.settings import Settings
 from midsentence_worker.models import make_model, retry
+from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import RETRYABLE, ErrorCode
 from tests.support.model_client import collect, collect_failure, model_at, text_of
 from tests.support.upstream import Answer, Upstream
@@ -222,6 +224,20 @@ async def test_addresses_are_for_the_log_alone(upstream: Upstream, words: str, s
         _, failure = await collect_failure(model)
     assert failure.message.endswith(f"({shown})")
     assert failure.detail.startswith(f"{upstream.url}: {words[:4]}")
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("Cannot connect to host ollama:11434 ssl:default", "Cannot connect to host [address] ssl:default"),
+        ("dial tcp: lookup ollama on 10.0.0.2:53", "dial tcp: lookup [address] on [address]"),
+        ("Could not resolve OLLAMA", "Could not resolve [address]"),
+        ("ollama knows no model ollama-2", "ollama knows no model ollama-2"),
+    ],
+)
+def test_host_of_one_word_is_for_the_log_alone(words: str, shown: str) -> None:
+    errors = ErrorMessages(ModelSpec("m", "m", base_url="http://ollama:11434/v1"))
+    assert errors.failed(words).message.endswith(f"({shown})")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class ErrorMessages:
 
     def __init__(self, spec: ModelSpec) -> None:
         self._address = _without_secrets(spec.base_url)
-        self._host = _host(spec.base_url)
+        self._host = _host_pattern(spec.base_url)
         self._name = spec.name
         self._model = spec.model
         self._set_by = spec.set_by
@@ -227,8 +227,8 @@ class ErrorMessages:
 
     def _without_addresses(self, text: str) -> str:
         text = _ADDRESS.sub("[address]", text)
-        if self._host:
-            text = re.sub(rf"(?<![\w.-]){re.escape(self._host)}(?![\w.-]*\w)", "[address]", text, flags=re.IGNORECASE)
+        if self._host is not None:
+            text = self._host.sub("[address]", text)
         return _REQUEST_ID.sub(lambda found: f"{found['name'] or ''}[id]", text)
 
 
@@ -253,10 +253,21 @@ def _without_secrets(address: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def _host(address: str) -> str:
-    """The provider's host, where its name cannot be a word of a sentence."""
+def _host_pattern(address: str) -> re.Pattern[str] | None:
+    """Where the provider's host stands in a text.
+
+    A host of one word, such as `ollama`, may be a word of the sentence. It is the host in front of a port, and behind
+    the words with which HTTP clients and resolvers introduce one.
+    """
     try:
         host = urlsplit(address).hostname or ""
     except ValueError:
-        return ""
-    return host if "." in host else ""
+        return None
+    if not host:
+        return None
+    name = re.escape(host)
+    is_word = "." not in host
+    pattern = rf"(?<![\w.-]){name}(?![\w.-]*\w)"
+    if is_word:
+        pattern = rf"(?<![\w.-]){name}:\d{{1,5}}(?!\w)|(?:(?<=\bhost )|(?<=\blookup )|(?<=\bresolve )){name}(?![\w-])"
+    return re.compile(pattern, re.IGNORECASE)
