@@ -30,7 +30,7 @@ async def model_at(
     settings = Settings.model_validate(
         {
             "OPENAI_BASE_URL": address,
-            "OPENAI_API_KEY": key,
+            "OPENAI_API_KEY": None,
             "model": "scripted",
             "models": None,
             "model_timeout_seconds": timeout_seconds,
@@ -40,7 +40,8 @@ async def model_at(
             "think_tags": think_tags,
         }
     )
-    model = make_model(replace(settings.model_list.default, fallbacks=fallbacks), settings)
+    # Settings refuse a key that no header can carry; a file of models may have one.
+    model = make_model(replace(settings.model_list.default, api_key=key, fallbacks=fallbacks), settings)
     try:
         yield model
     finally:
