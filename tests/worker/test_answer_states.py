@@ -76,6 +76,29 @@ class Probes(ClosedBreakers):
         await super().released(model)
 
 
+async def test_answer_that_does_not_break_stores_nothing_but_its_events() -> None:
+    log, breakers = RecordingLog(), ClosedBreakers()
+    await run_turn(log, ScriptedModel("a", [*text("Hel", "lo"), STOP]), breakers=breakers)
+    assert log.told() == ["start 1 a", "text Hello", "end stop"]
+    assert (log.marks, log.named, breakers.failures, breakers.released_probes) == ([], [], [], [])
+
+
+async def test_text_stays_while_no_model_of_the_list_may_be_asked() -> None:
+    log, breakers = RecordingLog(), ClosedBreakers({"a": [0.0, 60.0], "b": [60.0]})
+    models = ScriptedModel("a", [*text("Hel"), cut]), ScriptedModel("b")
+    await run_turn(log, *models, breakers=breakers)
+    assert log.told() == ["start 1 a", "text Hel", "end error"]
+    assert log.end["error"]["message"] == "It broke off."
+    assert (len(models[0].requests), len(models[1].requests)) == (1, 0)
+
+
+async def test_text_waits_for_the_first_model_that_may_be_asked() -> None:
+    log, breakers = RecordingLog(), ClosedBreakers({"a": [0.0, 20.0], "b": [0.05]})
+    models = ScriptedModel("a", [*text("Hel"), cut]), ScriptedModel("b", [*text("Hello"), STOP])
+    await run_turn(log, *models, breakers=breakers)
+    assert log.told() == ["start 1 a", "text Hel", "reset 2", "start 2 b", "text Hello", "end stop"]
+
+
 async def test_empty_answer_does_not_replace_a_text() -> None:
     log = RecordingLog()
     model = ScriptedModel("a", [*text("Hel"), cut], [Finish("stop", Usage(7, 0, "reported"))])
@@ -328,6 +351,25 @@ class TestTakeover:
         claim = Claim(Lease(SESSION, 1, 2, "w"), 3, 2, mark=Progress(2, "a", repeated=500).prefix())
         await run_turn(log, ScriptedModel("a", [*text("Hello"), STOP]), claim=claim, heal_tokens=10)
         assert log.told()[-1] == "end stop"
+
+    async def test_setting_fail_keeps_the_text_and_cancels_what_runs(self) -> None:
+        log = RecordingLog([("delta", {"text": "Hel"})])
+        model = ScriptedModel("a", takeover="fail")
+        mark = Progress(2, "a", waiting=Waiting("a", "r2")).prefix() + "r1"
+        await run_turn(log, model, claim=Claim(Lease(SESSION, 1, 2, "w"), 3, 2, mark=mark))
+        assert (log.told(), log.end["error"]["code"]) == (["end error"], "worker_lost")
+        assert (sorted(model.cancelled), model.requests) == (["r1", "r2"], [])
+
+    async def test_tokens_are_limited_over_all_workers(self) -> None:
+        first = RecordingLog()
+        async with running_turn(first, [ScriptedModel("a", [*text("Hel" * 100), cut], text("Hel"))]):
+            await eventually(lambda: first.told()[-1:] == ["text Hel"], description="it was taken up")
+        second, claim = taken_over(first)
+        paid = Progress.of(claim.mark)[0].repeated
+        model = ScriptedModel("a", [*text("Hello"), cut])
+        await run_turn(second, model, claim=claim, heal_tokens=paid)
+        assert paid > 75
+        assert second.told() == ["reset 3", "start 3 a", "text Hello", "end error"]
 
     @pytest.mark.parametrize("mark", ["", "{", "[]\nr", "\n", '{"attempt":"x"}\nr', '{"waiting":{}}\nr', "r:1:2"])
     async def test_mark_that_cannot_be_read_ends_no_turn(self, mark: str) -> None:
