@@ -31,7 +31,7 @@ def stack(tmp_path: Path, upstream: Upstream) -> Generator[Stack]:
 def test_a_model_that_the_worker_lacks_is_replaced_by_its_default(
     visitor: Visitor, upstream: Upstream, asked: str | None, answers: str
 ) -> None:
-    """4.8: `start` and `state` name the model that answers, and the message keeps the one that it asked for."""
+    """4.9: `start` and `state` name the model that answers, and the message keeps the one that it asked for."""
     response = visitor.http.post("/sessions", json={"text": SHORT, "model": asked})
     session_id = response.json()["session_id"]
     # From the message on: the answer may end before the reader attaches, who would then get a snapshot.
@@ -44,6 +44,6 @@ def test_a_model_that_the_worker_lacks_is_replaced_by_its_default(
 
 
 def test_a_model_that_only_the_worker_has_is_refused(visitor: Visitor) -> None:
-    """4.8: the server's own list counts."""
+    """4.9: the server's own list counts."""
     response = visitor.http.post("/sessions", json={"text": SHORT, "model": "new"})
     assert_refused(response, 422, "unknown_model")

@@ -1,4 +1,4 @@
-"""Rule 4.8 and GET /models: which models there are, and which one answers."""
+"""Rule 4.9 and GET /models: which models there are, and which one answers."""
 
 import re
 from typing import Any
@@ -55,7 +55,7 @@ def test_models_take_no_other_method(visitor: Visitor) -> None:
 
 
 def test_named_model_answers(visitor: Visitor, last: str) -> None:
-    """4.8: in `message`, in `start`, in `state`, and with the user's message in the snapshot."""
+    """4.9: in `message`, in `start`, in `state`, and with the user's message in the snapshot."""
     session_id = start(visitor, last).json()["session_id"]
     transcript = visitor.read(session_id)
     send(visitor, session_id, last)
@@ -74,7 +74,7 @@ def test_named_model_answers(visitor: Visitor, last: str) -> None:
 
 
 def test_default_model_answers_where_none_is_named(visitor: Visitor, names: list[str], last: str) -> None:
-    """4.8: without `model`, or with null; also after a message that named another."""
+    """4.9: without `model`, or with null; also after a message that named another."""
     session_id = start(visitor, last).json()["session_id"]
     assert send(visitor, session_id, None).status_code == 202
     visitor.send(session_id, SHORT)
@@ -85,7 +85,7 @@ def test_default_model_answers_where_none_is_named(visitor: Visitor, names: list
 
 
 def test_a_queued_message_keeps_its_model(visitor: Visitor, last: str) -> None:
-    """4.8: it enters the log with its name when its turn begins."""
+    """4.9: it enters the log with its name when its turn begins."""
     session_id = visitor.start(SHORT)
     send(visitor, session_id, last)
     send(visitor, session_id, None)
@@ -97,7 +97,7 @@ def test_a_queued_message_keeps_its_model(visitor: Visitor, last: str) -> None:
 
 
 def test_a_message_that_interrupts_keeps_its_model(visitor: Visitor, last: str) -> None:
-    """4.5, 4.8: also those that it stops, which no model answers."""
+    """4.5, 4.9: also those that it stops, which no model answers."""
     session_id = visitor.start(LONG)
     send(visitor, session_id, last)
     assert send(visitor, session_id, last, on_busy="interrupt").status_code == 202
@@ -110,7 +110,7 @@ def test_a_message_that_interrupts_keeps_its_model(visitor: Visitor, last: str) 
 
 @pytest.mark.parametrize("name", [UNKNOWN, "", " ", "x" * 10_000, 'a"b', "модель", "\u0000"])
 def test_an_unknown_model_is_refused(visitor: Visitor, names: list[str], name: str) -> None:
-    """4.8: 422 unknown_model, for a first and for a later message; the refusal lists the names."""
+    """4.9: 422 unknown_model, for a first and for a later message; the refusal lists the names."""
     response = start(visitor, name)
     assert_refused(response, 422, "unknown_model")
     assert all(known in response.json()["error"]["message"] for known in names)
@@ -122,7 +122,7 @@ def test_an_unknown_model_is_refused(visitor: Visitor, names: list[str], name: s
 
 @pytest.mark.parametrize("value", [5, True, ["scripted"], {"name": "scripted"}], ids=str)
 def test_a_model_that_is_no_string_is_refused(visitor: Visitor, value: object) -> None:
-    """4.8: 422 invalid_body."""
+    """4.9: 422 invalid_body."""
     assert_refused(start(visitor, value), 422, "invalid_body")
     assert_refused(send(visitor, visitor.start(SHORT), value), 422, "invalid_body")
 
@@ -134,7 +134,7 @@ def test_an_unknown_model_tells_nothing_about_a_strangers_session(visitor: Visit
 
 
 def test_the_model_is_part_of_what_a_key_names(visitor: Visitor, stranger: Visitor, last: str) -> None:
-    """4.4, 4.8: the same key with another model is another body."""
+    """4.4, 4.9: the same key with another model is another body."""
     visitor.http.cookies = stranger.http.cookies
     first = start(visitor, last, **{"Idempotency-Key": "k"})
     again = start(visitor, last, **{"Idempotency-Key": "k"})
@@ -144,7 +144,7 @@ def test_the_model_is_part_of_what_a_key_names(visitor: Visitor, stranger: Visit
 
 
 def test_push_takes_a_model(visitor: Visitor, names: list[str]) -> None:
-    """10: as 4.8 says; an empty one is none."""
+    """10: as 4.9 says; an empty one is none."""
     for model in (names[-1], ""):
         with visitor.http.stream("GET", "/push", params={"param": SHORT, "model": model}) as response:
             assert response.status_code == 200

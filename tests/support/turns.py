@@ -66,9 +66,9 @@ def turn_services(
     names = [model.name for model in models]
     allowed = names if fallbacks is None else fallbacks
     specs = [ModelSpec(name, name, fallbacks=tuple(other for other in allowed if other != name)) for name in names]
-    given.__dict__["model_list"] = ModelList(tuple(specs))
+    vars(given)["model_list"] = ModelList(tuple(specs))
     by_name = {model.name: model for model in models}
-    return TurnServices(given, by_name, breakers or ClosedBreakers(), log, log, batcher)
+    return TurnServices(given, by_name, cast("Any", breakers or ClosedBreakers()), log, log, batcher)
 
 
 class Request(NamedTuple):

@@ -75,6 +75,18 @@ def test_whole_message_behind_its_deltas_adds_nothing(delta: object) -> None:
     assert heard(text("Hello world."), whole, DONE) == Heard("Hello world.", "Hm.", STOP)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_whole_message_adds_what_its_deltas_lack(times: int) -> None:
+    whole = choice(message={"content": "Hello world.", "reasoning": "Hm, hm."})
+    answer = heard(chunk({"reasoning": "Hm"}), chunk({"content": "Hello"}), *[whole] * times, DONE)
+    assert (answer.text, answer.thought, answer.finish) == ("Hello world.", "Hm, hm.", STOP)
+
+
+def test_other_message_behind_deltas_adds_nothing() -> None:
+    answer = heard(chunk({"content": "Hello"}), choice(message={"content": "Good day, all"}), DONE)
+    assert answer.text == "Hello"
+
+
 def test_messages_instead_of_deltas_add_up() -> None:
     parts = [choice(message={"content": word}) for word in ("Hello ", "world.")]
     assert heard(*parts, DONE) == HELLO

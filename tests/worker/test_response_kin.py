@@ -99,3 +99,29 @@ async def test_status_of_the_response_counts_beside_its_event() -> None:
 async def test_usage_of_no_tokens_is_left_to_the_estimate() -> None:
     used = {"input_tokens": 0, "output_tokens": 0}
     assert (await heard(CREATED + HELLO + completed(usage=used) + DONE)).finish == STOP
+
+
+HEL = sent("output_text.delta", delta="Hel")
+OTHER_ITEM: dict[str, Any] = {"type": "message", "content": [{"type": "output_text", "text": "Other words"}]}
+
+
+@pytest.mark.parametrize("think_tags", [True, False])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        CREATED + HEL + completed(output=[ITEM]),
+        CREATED + HEL + sent("output_text.done", text="Hello") + completed(output=[ITEM]),
+        CREATED + HEL + sent("output_text.done", text="Hello") + completed(),
+        CREATED + HELLO + sent("output_text.done", text="Hello") + completed(output=[ITEM]),
+        CREATED + HELLO + completed(output=[OTHER_ITEM]),
+        CREATED + sent("output_text.delta", delta="Hel", sequence_number=1) + completed(output=[ITEM]),
+    ],
+)
+async def test_whole_text_adds_what_the_deltas_lack(stream: bytes, think_tags: bool) -> None:
+    answer = Heard()
+    async with (
+        raw_provider(reply(stream), GONE) as provider,
+        model_at(provider.url, api="responses", think_tags=think_tags) as model,
+    ):
+        await answer.follow(model.stream(QUESTION))
+    assert (answer.text, answer.finish) == ("Hello", STOP)

@@ -97,8 +97,11 @@ class BackgroundResponse:
         self._read = position.number
         # Whether text or reasoning was yielded.
         self._has_content = position.characters > 0
-        # The characters that came by deltas since the last part ended; None where an earlier worker may have had some.
-        self._part_characters: int | None = None if events is None else 0
+        # The text of the deltas, as far as this worker read it, and where in it the running part begins: None where an
+        # earlier worker may have read some of that part.
+        self._texts: list[str] = []
+        self._part_begins: int | None = None if events is None else 0
+        self._has_whole_text = events is not None
         # The provider ended the stream by `[DONE]`.
         self._is_done = False
         # Whether events may come that came before, and whether the numbers of this response are of no use.
@@ -240,6 +243,7 @@ class BackgroundResponse:
             event, number = event._replace(number=None), None
         if kind in _TEXT:
             text = self._text.join_whole_chunks(event.delta)
+            self._texts += (text,)
             return self._advanced(Delta, text, number) if self._tags is None else self._more_text(text, number)
         if kind in _REASONING:
             thought = self._reasoning.join_whole_chunks(event.delta)
@@ -258,16 +262,21 @@ class BackgroundResponse:
         return self._ended(status, event) if status in _ENDED else []
 
     def _part(self, event: ResponseEvent, field: str) -> list[Piece]:
-        characters, self._part_characters = self._part_characters, None if self._part_characters is None else 0
-        if characters != 0:
+        """The text of a part that came by no delta, mostly none or all of it."""
+        begins, self._part_begins = self._part_begins, len(self._texts)
+        rest = ""
+        if begins is not None:
+            rest = _rest(content_parts.read(event.fields.get(field)).text, "".join(self._texts[begins:]))
+        if not rest:
             if event.number is not None:
                 # Sent again over another connection, it would count as a part that came by no delta.
                 self._read = event.number
             return []
-        whole = content_parts.read(event.fields.get(field))
-        pieces = self._more_text(self._text.join_whole_chunks(whole.text), event.number)
-        self._part_characters = 0
-        return pieces
+        self._text = SurrogateJoiner()
+        text = self._text.join_whole_chunks(rest)
+        self._texts.append(text)
+        self._part_begins = len(self._texts)
+        return self._more_text(text, event.number)
 
     def _ended(self, status: str, event: ResponseEvent) -> list[Piece]:
         finish = self._finish(status, event.response)
@@ -276,11 +285,11 @@ class BackgroundResponse:
         pieces: list[Piece] = []
         if not self._has_content:
             pieces = self._advanced(Reasoning, response_document.reasoning_of(event.response), last)
-        text = self._text.flush()
-        if self.position.characters == 0 and not (text or self._unsplit):
-            text = self._whole_text(event.response)
-            if not (text or pieces or self._has_content) and response_document.calls_a_tool(event.response):
-                raise self._client.errors.failed(finish_reasons.CALLED_A_TOOL)
+        text = self._rest_of(self._whole_text(event.response)) or self._text.flush()
+        if not (text or pieces or self._has_content or self._unsplit) and response_document.calls_a_tool(
+            event.response
+        ):
+            raise self._client.errors.failed(finish_reasons.CALLED_A_TOOL)
         return [*pieces, *self._last_text(text, last), finish]
 
     def _whole_text(self, response: Mapping[str, Any]) -> str:
@@ -288,14 +297,18 @@ class BackgroundResponse:
         places = (response, {"output": self._items}, {"output": [{"content": self._parts}]})
         return next((text for place in places if (text := response_document.text_of(place))), "")
 
+    def _rest_of(self, whole: str) -> str:
+        """What the whole text has behind the text that came by deltas."""
+        if self._has_whole_text:
+            return _rest(whole, "".join(self._texts))
+        return whole[self.position.characters + len(self._unsplit) :]
+
     def _more_text(self, text: str, number: int | None) -> list[Piece]:
         """The pieces of the next text. A chunk that ends within a tag is held whole, and the mark stays before it."""
         if self._tags is None:
             return self._advanced(Delta, text, number)
         if not text:
             return []
-        if self._part_characters is not None:
-            self._part_characters += len(text)
         self._unsplit += text
         self._read = number
         tags = copy(self._tags)
@@ -326,8 +339,6 @@ class BackgroundResponse:
         self._has_content = True
         if kind is Delta:
             self.position.characters += len(text)
-            if self._part_characters is not None:
-                self._part_characters += len(text)
         return [kind(text), *self._reached(number)]
 
     def _reached(self, number: int | None) -> list[Piece]:
@@ -356,6 +367,11 @@ class BackgroundResponse:
         reason = documents.string(documents.mapping(response.get("incomplete_details")).get("reason"))
         is_withheld = finish_reasons.reason_of(reason[:100]) == "content_filter"
         return Finish("content_filter" if is_withheld else "length", usage)
+
+
+def _rest(whole: str, read: str) -> str:
+    """What stands in a text behind the part that was read; nothing where it begins otherwise."""
+    return whole[len(read) :] if whole.startswith(read) else ""
 
 
 def _retried(failure: ModelError) -> ModelError:

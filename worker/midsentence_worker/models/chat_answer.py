@@ -68,8 +68,9 @@ class ChatAnswer:
         self._goes_on = False
         self._usage: Usage | None = None
         self._has_chunks = False
-        # Text, or reasoning, came by a delta.
-        self._has_delta_text = self._has_delta_thought = False
+        # The text and the reasoning that came by deltas.
+        self._delta_texts: list[str] = []
+        self._delta_thoughts: list[str] = []
         # Text or reasoning came.
         self._has_content = False
         self._unread: Unread | None = None
@@ -226,8 +227,9 @@ class ChatAnswer:
         if choice.message is not None:
             text, thought = self._with_message(choice.message, text, thought)
         else:
-            self._has_delta_text = self._has_delta_text or bool(text)
-            self._has_delta_thought = self._has_delta_thought or bool(thought)
+            # A call of `append` for each of them would show.
+            self._delta_texts += (text,)
+            self._delta_thoughts += (thought,)
         if text or thought:
             self._has_content = True
             if self._finish:
@@ -252,8 +254,8 @@ class ChatAnswer:
         """A whole message stands for what came by no delta. Some servers send it behind all the deltas."""
         whole_text, whole_thought = _text(message)
         return (
-            text or ("" if self._has_delta_text else whole_text),
-            thought or ("" if self._has_delta_thought else whole_thought),
+            text or _rest(whole_text, self._delta_texts),
+            thought or _rest(whole_thought, self._delta_thoughts),
         )
 
     def _take_finish_reason(self, reported: str) -> None:
@@ -296,6 +298,15 @@ class ChatAnswer:
             self.is_done = True
         else:
             self._failed = failure
+
+
+def _rest(whole: str, read: list[str]) -> str:
+    """What a whole text has behind the deltas. Without deltas, all of it: some servers send messages in their place."""
+    before = "".join(read)
+    rest = whole[len(before) :] if whole.startswith(before) else ""
+    if before:
+        read.append(rest)
+    return rest
 
 
 def _text(delta: ChunkDelta | None) -> tuple[str, str]:
