@@ -11,15 +11,15 @@ from tests.support.processes import Stack
 from tests.support.upstream import Answer, Upstream
 from tests.support.waiting import wait_until
 
-SILENCE_SECONDS = 1.5
+SILENCE_SECONDS = 3.0
 # Shorter than the lease of the stack.
-PAUSE_SECONDS = 3.0
+PAUSE_SECONDS = 4.5
 TOKENS = ["Hello", ", ", "world."]
 
 
-@pytest.fixture(scope="module", params=["chat", "responses"])
-def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Generator[Stack]:
-    settings = {"MIDSENTENCE_MODEL_TIMEOUT_SECONDS": str(SILENCE_SECONDS), "MIDSENTENCE_API": request.param}
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack]:
+    settings = {"MIDSENTENCE_MODEL_TIMEOUT_SECONDS": str(SILENCE_SECONDS)}
     with Upstream() as upstream:
         yield from running(Stack(tmp_path_factory.mktemp("pause"), upstream, settings=settings))
 
