@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from midsentence.events import Event, Failure
+from midsentence.events import Delta, Event, Failure
 from midsentence.events import Message as UserMessage
 from midsentence.fold import Fold
 from midsentence.ids import EventId
@@ -18,10 +18,13 @@ from midsentence.model_list import ModelList, ModelSpec
 from midsentence.settings import Settings
 from midsentence_worker.answer import TurnServices
 from midsentence_worker.append_batcher import AppendBatcher
-from midsentence_worker.models.base import Message, Model, Piece, Takeover
+from midsentence_worker.models.base import Finish, Message, Model, Piece, Takeover
+from midsentence_worker.models.errors import ModelError
 from midsentence_worker.turn import Turn
 
 SESSION = "00" + "s" * 22
+QUESTION = Message("user", "Hello?")
+STOP = Finish("stop", None)
 
 
 class ClosedBreakers:
@@ -201,3 +204,19 @@ async def run_turn(log: Any, *models: Model, **options: Any) -> None:
     """Run a turn to its end."""
     async with asyncio.timeout(30), running_turn(log, models, **options) as (_, task):
         await task
+
+
+def cut() -> ModelError:
+    return ModelError("model_truncated", "It broke off.")
+
+
+def down() -> ModelError:
+    return ModelError("model_unreachable", "Nobody answers.")
+
+
+def refused() -> ModelError:
+    return ModelError("model_refused_request", "No.")
+
+
+def text(*texts: str) -> list[Piece]:
+    return [Delta(piece) for piece in texts]

@@ -6,42 +6,37 @@ from typing import Any
 
 import pytest
 
-from midsentence.events import Delta, Reasoning, Usage
+from midsentence.events import Reasoning, Usage
 from midsentence.jobs import Claim
 from midsentence.log import Lease
 from midsentence_worker import recovery
 from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Piece
 from midsentence_worker.models.errors import ModelError
 from midsentence_worker.progress import Progress
-from tests.support.turns import SESSION, ClosedBreakers, RecordingLog, ScriptedModel, run_turn, running_turn
+from tests.support.turns import (
+    QUESTION,
+    SESSION,
+    STOP,
+    ClosedBreakers,
+    RecordingLog,
+    ScriptedModel,
+    cut,
+    down,
+    refused,
+    run_turn,
+    running_turn,
+    text,
+)
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
-QUESTION = Message("user", "Hello?")
-STOP = Finish("stop", None)
 Script = list[Piece | Callable[[], Exception]]
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "_FIRST_PAUSE_SECONDS", 0.001)
-
-
-def cut() -> ModelError:
-    return ModelError("model_truncated", "It broke off.")
-
-
-def down() -> ModelError:
-    return ModelError("model_unreachable", "Nobody answers.")
-
-
-def refused() -> ModelError:
-    return ModelError("model_refused_request", "No.")
-
-
-def text(*texts: str) -> list[Piece]:
-    return [Delta(piece) for piece in texts]
 
 
 async def test_broken_answer_begins_anew() -> None:

@@ -38,7 +38,6 @@ _CANCEL_SECONDS = 5
 # Of a pause, so that turns that broke together are not taken up together.
 _JITTER = 0.25
 
-
 _logger = structlog.get_logger()
 
 
@@ -251,8 +250,8 @@ class Answer:
             self._leave(waiting)
         if last is not attempt:
             self._leave(last)
-        is_anew = last is not None and last is not attempt and not attempt.before
-        if is_anew and (last.is_shown or last.is_inherited):
+        is_anew = last is not attempt and not attempt.before
+        if is_anew and last is not None and (last.is_shown or last.is_inherited):
             self._writer.add(Reset(self._number, self._why))
         self._writer.add(Start(self._claim.lease.turn, self._number, attempt.model.name))
         # The first attempt needs no progress: without one, it is the first.
@@ -381,7 +380,7 @@ class Answer:
     def _passed_over(self, model: str, wait: float) -> ModelError:
         """The failure of a turn that may not ask a model: what failed at that model last, and when to ask again."""
         last = self._breakers.failure(model)
-        sentence = f"{model} failed several times just now: ask again in {ceil(wait)} seconds."
+        sentence = f"The model {model} failed several times just now: ask again in {ceil(wait)} seconds."
         return ModelError("model_unreachable", f"{sentence} ({last.message})" if last else sentence)
 
     def _log(self, event: str, model: str, why: str, detail: str = "") -> None:
