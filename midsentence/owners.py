@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from midsentence.errors import StoreUnavailableError
 from midsentence.ids import is_session_id
-from midsentence.log import state_of
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
 from midsentence.unreadable import passed_over, read_number, read_text
+from midsentence.view import state_of
 
 # A longer list costs more than it helps. An older session is still reachable by its address.
 _LIST_LIMIT = 200
