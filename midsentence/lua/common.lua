@@ -9,8 +9,8 @@ local function is_error(reply)
   return type(reply) == 'table' and reply.err ~= nil
 end
 
--- A number of a session's hash, or `default` where something else stands there: a value that cannot be read must fail no
--- script (unreadable.py).
+-- A number of a session's hash, or `default` where something else stands there: a value that cannot be read must fail
+-- no script (unreadable.py).
 local function number_of(text, default)
   if text and #text <= 15 and string.find(text, '^%d+$') then
     return tonumber(text)

@@ -14,7 +14,7 @@ from midsentence.events import Delta, Usage
 from midsentence.jobs import Claim
 from midsentence.log import Lease
 from midsentence_worker import recovery
-from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Piece, Takeover
+from midsentence_worker.models.base import CannotResumeError, Finish, Mark, Message, Model, Piece, Takeover
 from midsentence_worker.models.errors import ModelError
 from tests.support.turns import SESSION, ClosedBreakers, RecordingLog, running_turn
 
@@ -50,7 +50,7 @@ class Provider:
 class PlayedModel:
     def __init__(self, name: str, takeover: str, provider: Provider) -> None:
         self.name = name
-        self.takeover = cast("Takeover", takeover)
+        self.takeover: Takeover = cast("Takeover", takeover)
         self._provider = provider
 
     async def stream(self, messages: Sequence[Message], mark: str = "") -> AsyncGenerator[Piece, None]:
@@ -125,7 +125,9 @@ def test_log_of_a_turn_tells_one_story(
 ) -> None:
     async def play() -> None:
         provider = Provider(plays)
-        models = [PlayedModel(f"m{number}", takeover, provider) for number, takeover in enumerate(takeovers)]
+        models: list[Model] = [
+            PlayedModel(f"m{number}", takeover, provider) for number, takeover in enumerate(takeovers)
+        ]
         events: list[tuple[str, Any]] = []
         marks, attempt = [""], 1
         waits: list[int | None] = [*losses, None]

@@ -31,7 +31,7 @@ def completed(**fields: object) -> bytes:
     return sent("completed", response={"id": "resp_1", "status": "completed", **fields})
 
 
-PART = {"type": "output_text", "text": "Hello", "annotations": []}
+PART: dict[str, Any] = {"type": "output_text", "text": "Hello", "annotations": []}
 ITEM: dict[str, Any] = {"type": "message", "content": [PART]}
 CREATED = sent("created", response={"id": "resp_1", "status": "queued", "output": []})
 HELLO = sent("output_text.delta", delta="Hel") + sent("output_text.delta", delta="lo")
