@@ -82,7 +82,8 @@ def _foreign_origin() -> HttpError:
     return HttpError(
         403,
         "foreign_origin",
-        "A page of another origin may not do this; name its origin in MIDSENTENCE_ALLOWED_ORIGINS.",
+        "A page of another origin may not do this: name its origin in MIDSENTENCE_ALLOWED_ORIGINS, or let the proxy in "
+        "front of this server pass Host on.",
     )
 
 
