@@ -117,6 +117,8 @@ class _Connection(Connection):
             case "freeze":
                 self.frozen = True
             case "error":
+                # Before the test can have the reply that this brings.
+                self._proxy.has_failed.set()
                 self.client.write(_ERROR)
         self._failure = None
         self._proxy.has_failed.set()
