@@ -71,14 +71,16 @@ async def test_refused_key_names_the_variable_to_check(upstream: Upstream) -> No
     upstream.key = "another"
     async with model_at(upstream.url, key=KEY) as model:
         _, failure = await collect_failure(model)
-    assert failure.message == "The provider of scripted refused the key (401): check OPENAI_API_KEY."
+    sentence = "The provider of scripted refused the key (401): check OPENAI_API_KEY."
+    assert failure.message == f"{sentence} (Incorrect API key provided: [key])"
 
 
 async def test_missing_key_names_the_variable_to_set(upstream: Upstream) -> None:
     upstream.key = "another"
     async with model_at(upstream.url) as model:
         _, failure = await collect_failure(model)
-    assert failure.message == "The provider of scripted refused the key (401): set OPENAI_API_KEY."
+    sentence = "The provider of scripted refused the key (401): set OPENAI_API_KEY."
+    assert failure.message.startswith(f"{sentence} (Incorrect API key provided: ")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])

@@ -146,12 +146,8 @@ class ErrorMessages:
             return self.failed(reported)
         if status in {401, 403}:
             do = f"{'check' if self._key else 'set'} {self._set_by.api_key}"
-            # At 401 the provider's own text is about the key alone; at 403 it may name a region or a model.
-            return self._error(
-                "model_refused_key",
-                f"The provider of {self._name} refused the key ({status}): {do}.",
-                reported if status == 403 else None,
-            )
+            sentence = f"The provider of {self._name} refused the key ({status}): {do}."
+            return self._error("model_refused_key", sentence, reported)
         wait = retry.retry_after(headers)
         if status == 429:
             when = f"in {ceil(wait)} seconds" if wait and wait < _LONGEST_WAIT else "later"
