@@ -45,7 +45,7 @@ class ByteStream:
         self._waits_since: float | None = None
         self._has_stalled = False
         # One timer for the stream, not one for each read: it looks at `_waits_since` and sleeps again.
-        self._alarm = self._loop.call_later(min(patience, _LOOK_SECONDS), self._look)
+        self._look_at(self._loop.time() + min(patience, _LOOK_SECONDS))
 
     @property
     def content_type(self) -> str:
@@ -121,9 +121,13 @@ class ByteStream:
         content: Any = self._body.content if self._body is not None else None
         return content._read_nowait(-1)  # noqa: SLF001
 
+    def _look_at(self, due: float) -> None:
+        self._alarm_due = due
+        self._alarm = self._loop.call_at(due, self._look)
+
     def _look(self) -> None:
         since, now = self._waits_since, self._loop.time()
-        if since is not None and stood_still(self._alarm, now):
+        if since is not None and stood_still(self._alarm_due, now):
             since = self._waits_since = now
         due = (now if since is None else since) + self._patience
         if self._body is None:
@@ -131,7 +135,7 @@ class ByteStream:
         if since is not None and _is_closed(self._body):
             self._body.close()
         elif due > now:
-            self._alarm = self._loop.call_at(min(due, now + _LOOK_SECONDS), self._look)
+            self._look_at(min(due, now + _LOOK_SECONDS))
         else:
             self._has_stalled = True
             self._body.close()

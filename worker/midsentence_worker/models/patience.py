@@ -12,9 +12,12 @@ from types import TracebackType
 LATE_SECONDS = 1.0
 
 
-def stood_still(timer: asyncio.TimerHandle, now: float) -> bool:
-    """Whether a timer that runs now comes late."""
-    return now - timer.when() > LATE_SECONDS
+def stood_still(due: float, now: float) -> bool:
+    """Whether a timer that was due then and runs now comes late.
+
+    Callers keep `due` themselves: what uvloop returns for a delay of less than half a millisecond cannot tell it.
+    """
+    return now - due > LATE_SECONDS
 
 
 class AwakeTimeout:
@@ -22,7 +25,7 @@ class AwakeTimeout:
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds
-        self._step = 0.0
+        self._step = self._due = 0.0
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(None)
 
@@ -38,11 +41,12 @@ class AwakeTimeout:
 
     def _wait(self) -> None:
         self._step = min(self._left, LATE_SECONDS)
-        self._alarm = self._loop.call_later(self._step, self._look)
+        self._due = self._loop.time() + self._step
+        self._alarm = self._loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
-        if not stood_still(self._alarm, now):
+        if not stood_still(self._due, now):
             self._left -= self._step
         if self._left > 0:
             self._wait()
