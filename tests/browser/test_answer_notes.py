@@ -26,7 +26,7 @@ def test_failed_answer_without_text_shows_the_reason(reader: Reader, stack: Stac
     stack.upstream.answers.append(Answer(status=401, body={"error": {"message": "No."}}))
     chat = reader.open()
     chat.ask("May I?")
-    shows(chat.row("assistant-1").locator(".note"), "The answer failed: the model’s provider refused the key.")
+    shows(chat.row("assistant-1").locator(".note"), "The answer failed: the model’s provider refused the key. (No.)")
     chat.shows_answer("")
 
 

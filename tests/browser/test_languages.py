@@ -129,7 +129,7 @@ def test_model_error_is_shown_in_chinese(readers: Readers, stack: Stack) -> None
     stack.upstream.answers.append(Answer(status=401, body={"error": {"message": "No such key."}}))
     send(chat.page, "好吗？")
     note = chat.row("assistant-1").locator(".note")
-    expect(note).to_have_text("回答失败：模型服务商拒绝了密钥。")
+    expect(note).to_have_text("回答失败：模型服务商拒绝了密钥。（No such key.）")
 
 
 def test_chinese_emphasis_needs_no_spaces_and_is_marked_as_chinese(reader: Reader, stack: Stack) -> None:
