@@ -1,4 +1,4 @@
-"""The rule for whatever is read from Redis: reading never fails.
+"""The rule for all that is read from Redis: reading never fails.
 
 What cannot be read is passed over, and logged once for each session and place. So one value that a defect, another
 version or another program left behind costs itself alone: the rest of the session is read, continued and deleted as

@@ -79,7 +79,7 @@ class Inspection:
                 is_unusable = True
                 self.report(error)
             except StoreUnavailableError:
-                pass  # whoever needs Redis reports this
+                pass  # the caller that needs Redis reports it
             else:
                 if is_unusable:
                     _logger.info("store_usable", redis=address(self._store.settings))

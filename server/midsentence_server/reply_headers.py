@@ -1,4 +1,4 @@
-"""Headers that every reply to a request carries once they are known, whoever makes the reply.
+"""Headers that every reply to a request carries once they are known, errors and a refusal at the shutdown too.
 
 The handler of a route, the handler of an error and the middleware of a shutdown share only the request's ASGI scope.
 """

@@ -5,6 +5,7 @@ needs another one is tested with it.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -151,12 +152,12 @@ async def app(redis: RedisChild) -> AsyncGenerator[Deployment]:
     await store.aclose()
 
 
-class Scene:
+class Scene(ABC):
     """A session at one moment, the message that is sent to it then, and the turns that run once it is there."""
 
+    @abstractmethod
     async def prepare(self, app: Deployment) -> str:
         """Make the session. Returns its id."""
-        raise NotImplementedError
 
     async def post(self, app: Deployment, session_id: str) -> Submitted:
         return await app.log.submit(session_id, "ann", "Again?", key="k")

@@ -9,7 +9,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from midsentence.events import Delta, Reasoning, Usage
-from midsentence_worker.models import background_response, retry
 from midsentence_worker.models import json_documents as documents
 from midsentence_worker.models.base import Finish, Mark, Piece
 from midsentence_worker.models.errors import ModelError
@@ -18,22 +17,16 @@ from midsentence_worker.models.responses import ResponsesModel
 from tests.support.chat_answers import DONE, Heard, cut, event
 from tests.support.model_client import QUESTION, collect, collect_failure, model_at
 from tests.support.raw_provider import Reply, raw_provider, reply
+from tests.support.response_streams import GONE, sent, shorten_pauses
 
 pytestmark = pytest.mark.anyio
 
 STOP = Finish("stop", None)
-GONE = reply(b'{"error": {"message": "No such response."}}', "404 Not Found", kind="application/json")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(background_response, "_POLL_SECONDS", 0.001)
-
-
-def sent(kind: str, number: int | None = None, **fields: object) -> bytes:
-    numbered: dict[str, object] = {} if number is None else {"sequence_number": number}
-    return event({"type": f"response.{kind}", **numbered, **fields}, f"response.{kind}")
+    shorten_pauses(monkeypatch)
 
 
 def message(text: str) -> dict[str, Any]:

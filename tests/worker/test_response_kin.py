@@ -4,27 +4,21 @@ from typing import Any
 
 import pytest
 
-from midsentence_worker.models import background_response, finish_reasons, retry
+from midsentence_worker.models import finish_reasons
 from midsentence_worker.models.base import Finish
-from tests.support.chat_answers import DONE, Heard, event
+from tests.support.chat_answers import DONE, Heard
 from tests.support.model_client import QUESTION, model_at
 from tests.support.raw_provider import raw_provider, reply
+from tests.support.response_streams import GONE, sent, shorten_pauses
 
 pytestmark = pytest.mark.anyio
 
 STOP = Finish("stop", None)
-GONE = reply(b'{"error": {"message": "No such response."}}', "404 Not Found", kind="application/json")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(background_response, "_POLL_SECONDS", 0.001)
-
-
-def sent(kind: str, number: int | None = None, **fields: object) -> bytes:
-    numbered: dict[str, object] = {} if number is None else {"sequence_number": number}
-    return event({"type": f"response.{kind}", **numbered, **fields}, f"response.{kind}")
+    shorten_pauses(monkeypatch)
 
 
 def completed(**fields: object) -> bytes:

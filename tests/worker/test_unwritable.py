@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from midsentence.events import Delta
 from midsentence.ids import EventId
 from midsentence.lease import Lease
-from midsentence.log import SessionLog, Write, Written
+from midsentence.log import SessionLog, View, Write, Written
 from midsentence.settings import Settings
 from midsentence.store.scripts import command
 from midsentence.store.store import Store
@@ -128,6 +128,18 @@ class CountedModel(DemoModel):
 NO_PROVIDER = {"OPENAI_BASE_URL": None, "OPENAI_API_KEY": None, "model": None, "models": None, "partitions": 1}
 
 
+async def ended(log: SessionLog, session_id: str) -> View:
+    """Wait for the end of the newest turn."""
+
+    async def end() -> object:
+        view = await log.read(session_id)
+        assert view.fold is not None
+        return view.fold.messages()[-1].end
+
+    await eventually(end, description="the end of the turn")
+    return await log.read(session_id)
+
+
 async def test_model_is_asked_once_while_the_log_cannot_be_written_at_all() -> None:
     """The turn ends when the log can be written again."""
     async with fake_redis() as url:
@@ -149,13 +161,7 @@ async def test_model_is_asked_once_while_the_log_cannot_be_written_at_all() -> N
                 )
             await store.execute(command("RENAME", f"{name}:kept", name))
 
-            async def end() -> object:
-                view = await log.read(session_id)
-                assert view.fold is not None
-                return view.fold.messages()[-1].end
-
-            await eventually(end, description="the end of the turn")
-            view = await log.read(session_id)
+            view = await ended(log, session_id)
         finally:
             task.cancel()
             await asyncio.wait([task])
@@ -179,13 +185,7 @@ async def test_event_that_is_too_long_for_redis_ends_its_turn_and_no_other(tmp_p
             session_id, _ = await log.start("ann", "hello")
             model.may_answer.set()
 
-            async def end() -> object:
-                view = await log.read(session_id)
-                assert view.fold is not None
-                return view.fold.messages()[-1].end
-
-            await eventually(end, description="the end of the turn")
-            view = await log.read(session_id)
+            view = await ended(log, session_id)
         finally:
             task.cancel()
             await asyncio.wait([task])

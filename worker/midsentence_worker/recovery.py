@@ -16,14 +16,13 @@ The rules:
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from midsentence_worker.models.base import LONGEST_PAUSE_WITHOUT_TEXT
 from midsentence_worker.models.errors import ModelError
 
 # A model whose answers break so often in a row gives way to the next one of the chain.
 _BREAKS_IN_A_ROW = 3
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 8.0
-# While readers have no text, an error that says when to ask again serves them better than a longer pause.
-_LONGEST_PAUSE_WITHOUT_TEXT = 8.0
 # The refusals of one model, which would refuse the same request again.
 _REFUSALS = frozenset({"model_refused_key", "model_refused_request"})
 
@@ -127,4 +126,4 @@ class Recovery:
 
     def _latest(self, now: float, *, has_text: bool) -> float:
         pause = self._limits.pause
-        return now + (pause if has_text else min(pause, _LONGEST_PAUSE_WITHOUT_TEXT))
+        return now + (pause if has_text else min(pause, LONGEST_PAUSE_WITHOUT_TEXT))

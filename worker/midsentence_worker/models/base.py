@@ -7,7 +7,11 @@ from typing import Literal, NamedTuple, Protocol
 from midsentence.events import Delta, Reasoning, Usage
 from midsentence.model_list import Takeover
 
-__all__ = ["CannotResumeError", "Finish", "Mark", "Message", "Model", "Piece", "Takeover"]
+__all__ = ["LONGEST_PAUSE_WITHOUT_TEXT", "CannotResumeError", "Finish", "Mark", "Message", "Model", "Piece", "Takeover"]
+
+# The longest pause between two requests, in seconds, while the reader waits in front of an empty answer. Where a
+# provider asks for a longer one, an error that says when to ask again serves the reader better.
+LONGEST_PAUSE_WITHOUT_TEXT = 8.0
 
 
 class Message(NamedTuple):

@@ -11,6 +11,7 @@ from midsentence.errors import BadSettingsError
 from midsentence.model_list import ModelSpec
 from midsentence.settings import Settings
 from midsentence_worker.models import retry
+from midsentence_worker.models.base import LONGEST_PAUSE_WITHOUT_TEXT
 from midsentence_worker.models.byte_stream import BREAKS, ByteStream
 from midsentence_worker.models.error_messages import ErrorMessages
 from midsentence_worker.models.errors import InvalidKeyError, StreamBrokenError, StreamStalledError
@@ -58,7 +59,7 @@ class ModelClient:
         self._patience = spec.timeout_seconds
         self._ticks = Ticks.every(settings.flush_ms / 1000)
         self._poller: StreamPoller | None = None
-        self._longest_pause = retry.LONGEST_PAUSE_BEFORE_A_FALLBACK if spec.fallbacks else retry.LONGEST_PAUSE_SECONDS
+        self._longest_pause = retry.LONGEST_PAUSE_BEFORE_A_FALLBACK if spec.fallbacks else LONGEST_PAUSE_WITHOUT_TEXT
         self.sdk = openai.AsyncOpenAI(
             api_key=self._key,
             # aiohttp refuses a request with a password in its address and a key in its headers. The SDK would append a

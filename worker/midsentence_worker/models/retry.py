@@ -13,20 +13,19 @@ from math import isfinite
 import httpx2
 import openai
 
+from midsentence_worker.models.base import LONGEST_PAUSE_WITHOUT_TEXT
 from midsentence_worker.models.errors import InvalidKeyError, StreamStalledError
 from midsentence_worker.models.reported_errors import ReportedError
 
 FIRST_PAUSE_SECONDS = 0.5
 _RETRIES = 2
-# The reader waits in front of an empty answer. Where the provider asks for a longer pause than this, the turn fails and
-# its error says when to ask again. Where another model can answer, it is asked instead.
-LONGEST_PAUSE_SECONDS = 8.0
+# Where another model can answer, it is asked instead of a longer pause.
 LONGEST_PAUSE_BEFORE_A_FALLBACK = 1.0
 # Client errors that say "later": a time-out, a conflict with another request, too early, and too many requests.
 BUSY = frozenset({408, 409, 425, 429})
 
 
-def pause(error: Exception, attempt: int, longest: float = LONGEST_PAUSE_SECONDS) -> float | None:
+def pause(error: Exception, attempt: int, longest: float = LONGEST_PAUSE_WITHOUT_TEXT) -> float | None:
     """Seconds to wait before the next try, or None where another try does not help. `attempt` counts from 0."""
     if attempt >= _RETRIES:
         return None
