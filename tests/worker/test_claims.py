@@ -73,6 +73,21 @@ class RecordingStore(Store):
 PARTITION_OF = {KEYS.partition(number).jobs: number for number in range(PARTITIONS)}
 
 
+class SubscribedWorker(Worker):
+    """Counts the channels whose subscription was confirmed."""
+
+    confirmed = 0
+
+    def subscribed(self) -> None:
+        super().subscribed()
+        self.confirmed += 1
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it listens to all partitions, and no partition waits to be asked."""
+        return self.confirmed >= PARTITIONS and not self._to_claim
+
+
 @pytest.fixture
 def concurrency() -> int:
     return 64
@@ -104,9 +119,12 @@ async def worker(
 ) -> AsyncGenerator[Worker]:
     """A worker that has asked all partitions at its start and after its first subscriptions."""
     monkeypatch.setattr(worker_module, "_SWEEP_SECONDS", sweep_seconds)
-    worker = Worker(store.settings, store, {model.name: model})
+    worker = SubscribedWorker(store.settings, store, {model.name: model})
     running = asyncio.create_task(worker.run())
-    await eventually(lambda: sum(map(len, store.claims)) >= 2 * PARTITIONS, description="it started and subscribed")
+    # How often it asks until then depends on whether it subscribes before or after its first claim.
+    await eventually(
+        lambda: worker.is_settled and store.asked == set(range(PARTITIONS)), description="it started and subscribed"
+    )
     store.claims.clear()
     yield worker
     worker.drain()
